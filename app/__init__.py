@@ -1,0 +1,1 @@
+"""The lab: a page, a store and a training thread around dgpo_core."""

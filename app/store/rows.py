@@ -1,0 +1,145 @@
+"""Read models: what the page gets to see, one frozen value per row or list entry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from dgpo_core.events import StepMetrics
+
+
+class RunState(StrEnum):
+    """Where a run stands. An interrupted run lost its process; it can be resumed like a stopped one."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+
+    @property
+    def is_live(self) -> bool:
+        return self in (RunState.STARTING, RunState.RUNNING, RunState.PAUSED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRow:
+    """A run with its newest numbers; times are UTC ISO strings. step is the last whole step, -1 before the first."""
+
+    id: int
+    name: str
+    state: RunState
+    created: str
+    ended: str | None
+    config: dict[str, Any]
+    notes: str
+    step: int
+    num_steps: int
+    phase: str
+    phase_done: int
+    phase_total: int
+    seconds_per_step: float | None
+    first_score: float | None
+    last_score: float | None
+    message: str
+    details: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRow:
+    """The numbers of one step."""
+
+    step: int
+    metrics: StepMetrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleRow:
+    """One picture of a group; its bytes are read by picture(sha)."""
+
+    id: int
+    member: int
+    seed: int
+    sha: str
+    reward: float | None
+    terms: tuple[tuple[str, float], ...]
+    advantage: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupRow:
+    """One prompt's group in one step; samples come sorted by reward, best first, no opinion last."""
+
+    id: int
+    step: int
+    index: int
+    prompt: str
+    reward_mean: float
+    reward_std: float
+    gate: float
+    has_preference: bool
+    samples: tuple[SampleRow, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExaminedRow:
+    """One picture of an examination, comparison or preview. side is '', 'before' or 'after'."""
+
+    id: int
+    side: str
+    prompt: str
+    category: str
+    seed: int
+    score: float | None
+    details: str
+    sha: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationRow:
+    """An examination without its pictures; by_category holds (category, mean score, count)."""
+
+    id: int
+    step: int
+    policy: str
+    score: float
+    quality: tuple[tuple[str, float], ...]
+    by_category: tuple[tuple[str, float, int], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonRow:
+    """A stored or still awaited before/after comparison; step None is 'the policy as it was then'."""
+
+    id: int
+    run_id: int
+    created: str
+    step: int | None
+    num_prompts: int
+    seed: int
+    is_done: bool
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointRow:
+    """A checkpoint on disk, folder relative to the lab's folder."""
+
+    step: int
+    folder: str
+    num_bytes: int
+    created: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRow:
+    """A line of a run's diary: started, warned, saved, ended, setting changed."""
+
+    id: int
+    created: str
+    step: int
+    kind: str
+    message: str

@@ -1,0 +1,262 @@
+"""The settings of a run: every knob once, with its help, range and default.
+
+The page draws its controls from here, the command line parses from here, and
+docs/settings.md is generated from here. Nothing else declares a setting.
+"""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from difflib import get_close_matches
+from math import isfinite
+from typing import Any, TypeVar, get_type_hints
+
+from dgpo_core.errors import ConfigError
+
+Section = TypeVar("Section")
+
+
+@dataclass(frozen=True, slots=True)
+class Knob:
+    """What is known of a setting beside its value: help in one sentence, and what is allowed."""
+
+    help: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    is_important: bool = False
+
+    def allowed(self) -> str:
+        """The allowed values in words."""
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        if self.low is None and self.high is None:
+            return "text"
+        if self.high is None:
+            return f"at least {self.low:g}"
+        return f"{self.low:g} to {self.high:g}"
+
+
+def knob(default: Any, help: str, **limits: Any) -> Any:
+    """A dataclass field that carries a Knob."""
+    return field(default=default, metadata={"knob": Knob(help, **limits)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelConfig:
+    """What is fine-tuned, and how much of it may move."""
+
+    folder: str = knob(
+        "assets/shapes-sd3", "Diffusers folder of a Stable Diffusion 3 pipeline.", is_important=True
+    )
+    lora_rank: int = knob(32, "Rank of the LoRA matrices that are trained.", low=1, high=512)
+    lora_alpha: int = knob(64, "LoRA scale times its rank; twice the rank is usual.", low=1, high=1024)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptsConfig:
+    """What is asked of the model, while it trains and when it is examined."""
+
+    train: str = knob(
+        "shapes-train", "Prompts to train on: a name in assets/prompts or a text file.", is_important=True
+    )
+    heldout: str = knob("shapes-heldout", "Prompts of the examination, none of them trained on.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RewardConfig:
+    """Who judges the pictures."""
+
+    train: str = knob(
+        "shapes_partial",
+        "Reward that is trained on.",
+        choices=("shapes_partial", "shapes_strict", "brightness", "colourfulness"),
+        is_important=True,
+    )
+    evaluation: str = knob(
+        "shapes_strict",
+        "Reward that the examination reports.",
+        choices=("shapes_partial", "shapes_strict", "brightness", "colourfulness"),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RolloutConfig:
+    """How groups are drawn: always by an ODE sampler."""
+
+    groups_per_step: int = knob(6, "Prompts drawn per step; each gives one group.", low=1, high=512, is_important=True)
+    group_size: int = knob(16, "Pictures drawn per prompt.", low=2, high=256, is_important=True)
+    sampler: str = knob("euler", "ODE sampler.", choices=("euler", "heun", "dpmpp_2m"))
+    num_sampling_steps: int = knob(8, "Sampling steps per picture.", low=1, high=100, is_important=True)
+    guidance_scale: float = knob(1.0, "Classifier-free guidance; 1 is none, and half the work.", low=1, high=20)
+    sigma_shift: float = knob(1.0, "Shift of the sampling sigmas towards noise; SD3.5 uses 3.", low=0.1, high=20)
+    old_policy_from_step: int = knob(
+        0, "From this step on the old policy draws the groups; before it, the policy.", low=0, high=1_000_000
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossConfig:
+    """The DGPO loss; docs/method.md has the equations."""
+
+    preference_beta: float = knob(
+        500.0,
+        "Sharpness of the group preference: higher stops earlier, lower keeps pushing.",
+        low=0,
+        high=100_000,
+        is_important=True,
+    )
+    kl_weight: float = knob(0.0, "Weight of the pull towards the reference.", low=0, high=100, is_important=True)
+    clip_range: float = knob(
+        2e-3, "How far a sample may move from the old policy before it is clipped; 0 is off.", low=0, high=1
+    )
+    sigma_min: float = knob(0.6, "Only noise levels from here up are trained.", low=0, high=0.99)
+    num_sigmas: int = knob(4, "Noise levels trained per step.", low=1, high=64)
+    sigma_source: str = knob(
+        "continuous", "Where trained noise levels come from.", choices=("continuous", "grid")
+    )
+    advantage_std: str = knob(
+        "group", "Spread that scales advantages: of the own group or of the whole batch.", choices=("group", "batch")
+    )
+    advantage_clip: float = knob(5.0, "Advantages are clipped to plus and minus this.", low=0.1, high=100)
+    reference: str = knob(
+        "old_policy",
+        "What the preference is measured against: the frozen start, or the policy that drew the groups.",
+        choices=("frozen", "old_policy"),
+    )
+    reference_guidance: float = knob(1.0, "Guidance of the frozen reference; 1 is none.", low=1, high=20)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateConfig:
+    """How the loss becomes new weights."""
+
+    learning_rate: float = knob(3e-4, "AdamW learning rate.", low=0, high=1, is_important=True)
+    weight_decay: float = knob(1e-4, "AdamW weight decay.", low=0, high=1)
+    max_grad_norm: float = knob(1.0, "Gradients longer than this are scaled down.", low=1e-6, high=1000)
+    per_sigma: bool = knob(True, "One update per noise level (on) or one per step over all of them (off).")
+    micro_batch: int = knob(48, "Pictures per forward pass; changes memory, not the result.", low=1, high=4096)
+    old_policy_decay: float = knob(
+        0.0, "Share of the old policy kept per step; 0 makes it the policy at the step's start.", low=0, high=0.999
+    )
+    averaged_decay: float = knob(0.9, "Share of the averaged weights kept per step.", low=0, high=0.9999)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScheduleConfig:
+    """How long, and what happens along the way."""
+
+    num_steps: int = knob(600, "Steps of the run.", low=1, high=1_000_000, is_important=True)
+    evaluate_every: int = knob(25, "Steps between examinations; 0 examines at start and end only.", low=0, high=100_000)
+    evaluation_prompts: int = knob(60, "Held-out prompts per examination.", low=1, high=10_000)
+    checkpoint_every: int = knob(25, "Steps between checkpoints; stop and end always save.", low=1, high=100_000)
+    checkpoints_kept: int = knob(4, "Newest checkpoints kept on disk.", low=1, high=10_000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """All settings of one run."""
+
+    name: str = knob("my run", "Name shown in lists.")
+    seed: int = knob(0, "Seed of every draw.", low=0, high=2**31 - 1)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    prompts: PromptsConfig = field(default_factory=PromptsConfig)
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    rollout: RolloutConfig = field(default_factory=RolloutConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    update: UpdateConfig = field(default_factory=UpdateConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+
+    def __post_init__(self) -> None:
+        if not self.name.strip() or len(self.name) > 200 or not self.name.isprintable():
+            raise ConfigError(
+                f"name must be 1 to 200 printable characters, got {self.name[:40]!r}. Give the run a short name."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One knob in place: its dotted path, type, default and limits."""
+
+    path: str
+    kind: type
+    default: Any
+    knob: Knob
+
+
+def settings(config_type: type = RunConfig, prefix: str = "") -> list[Setting]:
+    """Every setting below a config class, in reading order."""
+    hints = get_type_hints(config_type)
+    found: list[Setting] = []
+    for one in fields(config_type):
+        if is_dataclass(hints[one.name]):
+            found += settings(hints[one.name], f"{prefix}{one.name}.")
+        else:
+            assert one.default is not MISSING
+            found.append(Setting(prefix + one.name, hints[one.name], one.default, one.metadata["knob"]))
+    return found
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The config as nested plain dicts; from_dict gives it back."""
+    return {
+        one.name: to_dict(value) if is_dataclass(value := getattr(config, one.name)) else value
+        for one in fields(config)
+    }
+
+
+def from_dict(values: dict[str, Any], config_type: type[Section] = RunConfig, prefix: str = "") -> Section:  # type: ignore[assignment]
+    """A config with the given nested values, defaults elsewhere.
+
+    Raises:
+        ConfigError: unknown setting, wrong type, or out of range; the message names the setting.
+    """
+    hints = get_type_hints(config_type)
+    if not isinstance(values, dict):
+        raise ConfigError(f"{prefix.rstrip('.') or 'A recipe'} must be a group of settings, got {values!r}.")
+    for key in values:
+        if key not in hints:
+            raise ConfigError(_unknown(f"{prefix}{key}", [f"{prefix}{name}" for name in hints]))
+    given: dict[str, Any] = {}
+    for one in fields(config_type):  # type: ignore[arg-type]
+        if one.name not in values:
+            continue
+        path, value, kind = prefix + one.name, values[one.name], hints[one.name]
+        given[one.name] = (
+            from_dict(value, kind, f"{path}.") if is_dataclass(kind) else _checked(path, value, kind, one.metadata["knob"])
+        )
+    return config_type(**given)
+
+
+def with_setting(values: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """Nested values with one dotted path replaced; the path must name a setting."""
+    known = [setting.path for setting in settings()]
+    if path not in known:
+        raise ConfigError(_unknown(path, known))
+    head, _, rest = path.partition(".")
+    if not rest:
+        return values | {head: value}
+    return values | {head: values.get(head, {}) | {rest: value}}
+
+
+def _unknown(path: str, known: list[str]) -> str:
+    close = get_close_matches(path, known, n=1, cutoff=0.5)
+    hint = f"Did you mean {close[0]}?" if close else f"Known here: {', '.join(known)}."
+    return f"{path} is not a setting. {hint}"
+
+
+def _checked(path: str, value: Any, kind: type, knob: Knob) -> Any:
+    """The value in its declared type and range, or a ConfigError that names the setting."""
+    right_type = isinstance(value, kind) and not (kind is not bool and isinstance(value, bool))
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value, right_type = float(value), True
+    if kind is int and isinstance(value, float) and value.is_integer():
+        value, right_type = int(value), True
+    names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+    if not right_type or (kind is float and not isfinite(value)):
+        raise ConfigError(f"{path} must be {names[kind]}, got {value!r}. Allowed: {knob.allowed()}.")
+    below = knob.low is not None and value < knob.low
+    above = knob.high is not None and value > knob.high
+    if below or above or (knob.choices and value not in knob.choices):
+        raise ConfigError(f"{path} must be {knob.allowed()}, got {value!r}. {knob.help}")
+    return value

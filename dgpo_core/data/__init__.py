@@ -1,0 +1,1 @@
+"""Where prompts and pictures come from: prompt sets and the Shapes world."""

@@ -1,0 +1,246 @@
+"""What happens in a run, one frozen value per event, and what may be asked of a run.
+
+The trainer emits events and asks for commands; it does not know who listens.
+Pictures travel as PNG bytes, so that words stay free of any image library.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Phase(StrEnum):
+    """What a run is doing now."""
+
+    LOADING = "loading the model"
+    SAMPLING = "drawing groups"
+    SCORING = "scoring"
+    UPDATING = "updating the policy"
+    EXAMINING = "examining on held-out prompts"
+    COMPARING = "comparing with the base"
+    SAVING = "saving a checkpoint"
+    PAUSED = "paused"
+
+
+class EndReason(StrEnum):
+    """Why a run ended."""
+
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredSample:
+    """One picture of a group. seed remakes its starting noise; a reward of None is no opinion."""
+
+    member: int
+    seed: int
+    png: bytes
+    reward: float | None
+    terms: tuple[tuple[str, float], ...]
+    advantage: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredGroup:
+    """All pictures of one prompt in one step. gate is sigmoid of the group's preference, mean over updates.
+
+    A group without preference (all rewards equal) has advantages of zero and is not trained on.
+    """
+
+    index: int
+    prompt: str
+    samples: tuple[ScoredSample, ...]
+    reward_mean: float
+    reward_std: float
+    gate: float
+    has_preference: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepMetrics:
+    """Numbers of one step; docs/metrics.md says what each means and what good looks like."""
+
+    reward_mean: float
+    reward_std: float
+    preference_fraction: float
+    gate: float
+    clipped_fraction: float
+    kl: float
+    velocity_error: float
+    grad_norm: float
+    sampling_seconds: float
+    decoding_seconds: float
+    scoring_seconds: float
+    updating_seconds: float
+    other_seconds: float
+    step_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted:
+    """The trainer holds the model and begins at first_step (above zero after a resume)."""
+
+    first_step: int
+    num_steps: int
+    num_trainable: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseChanged:
+    """What the run does now, with done of total within it."""
+
+    step: int
+    phase: Phase
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepDone:
+    """One whole step: its groups and its numbers."""
+
+    step: int
+    groups: tuple[ScoredGroup, ...]
+    metrics: StepMetrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examined:
+    """One picture of an examination; details names what the reward found or missed."""
+
+    prompt: str
+    category: str
+    seed: int
+    score: float | None
+    details: str
+    png: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationDone:
+    """An examination on held-out prompts: mean score, and quality numbers never trained on."""
+
+    step: int
+    policy: str
+    score: float
+    quality: tuple[tuple[str, float], ...]
+    samples: tuple[Examined, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonDone:
+    """The same prompts and seeds drawn before (base) and after (a checkpoint or the policy at a step)."""
+
+    request_id: int
+    step: int
+    before: tuple[Examined, ...]
+    after: tuple[Examined, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointSaved:
+    """A checkpoint that can be resumed from and loaded; folder is relative to the lab's folder."""
+
+    step: int
+    folder: str
+    num_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointDropped:
+    """An older checkpoint was removed to keep to the number asked for."""
+
+    step: int
+    folder: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """Pictures drawn on request, with the policy as it was."""
+
+    step: int
+    samples: tuple[Examined, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warned:
+    """Something a person should know that did not stop the run."""
+
+    step: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunEnded:
+    """The run is over, saved up to step."""
+
+    step: int
+    reason: EndReason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFailed:
+    """The run died of an exception; message is for the page, details for whoever looks closer."""
+
+    step: int
+    message: str
+    details: str
+
+
+Event = (
+    RunStarted
+    | PhaseChanged
+    | StepDone
+    | EvaluationDone
+    | ComparisonDone
+    | CheckpointSaved
+    | CheckpointDropped
+    | Preview
+    | Warned
+    | RunEnded
+    | RunFailed
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Finish the step, keep the model loaded, wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Go on after a pause."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Leave at the next denoising step or micro-batch, save the last whole step."""
+
+
+@dataclass(frozen=True, slots=True)
+class SaveNow:
+    """Save a checkpoint after this step."""
+
+
+@dataclass(frozen=True, slots=True)
+class SampleNow:
+    """Draw these prompts with the policy as it is."""
+
+    prompts: tuple[str, ...]
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """Draw num_prompts held-out prompts with the base and with the checkpoint of step (None: the policy now)."""
+
+    request_id: int
+    step: int | None
+    num_prompts: int
+    seed: int
+
+
+Command = Pause | Resume | Stop | SaveNow | SampleNow | Compare
