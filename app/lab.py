@@ -1,0 +1,48 @@
+"""What the page is handed: settings, a reader of the store, and the things it may ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from app.settings import Settings
+from app.store.reader import Reader
+from dgpo_core.config import RunConfig
+from dgpo_core.events import Command
+
+
+class Actions(Protocol):
+    """Everything a person may ask of the lab; each raises LabError with a sentence for the page."""
+
+    def start(self, config: RunConfig) -> int:
+        """Begin a run and return its id; refused while another run is live."""
+        ...
+
+    def resume(self, run_id: int) -> int:
+        """Go on with a run that ended or lost its process, and return its id."""
+        ...
+
+    def send(self, run_id: int, command: Command) -> None:
+        """Hand a command to a live run."""
+        ...
+
+    def request_comparison(self, run_id: int, step: int | None, num_prompts: int, seed: int) -> int:
+        """Ask for a before/after comparison and return its id."""
+        ...
+
+    def set_notes(self, run_id: int, text: str) -> None: ...
+
+    def rename(self, run_id: int, name: str) -> None: ...
+
+    def delete(self, run_id: int) -> None:
+        """Remove a run and all it owns; refused while it is live."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Lab:
+    """The page's only handle."""
+
+    settings: Settings
+    reader: Reader
+    actions: Actions

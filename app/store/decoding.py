@@ -1,0 +1,106 @@
+"""Rows as read models. A number that SQLite holds as NULL was not a number when it was written."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from math import nan
+from typing import Any
+
+from app.store.rows import (
+    CheckpointRow,
+    ComparisonRow,
+    EvaluationRow,
+    EventRow,
+    ExaminedRow,
+    GroupRow,
+    RunRow,
+    RunState,
+    SampleRow,
+    StepRow,
+)
+from dgpo_core.events import StepMetrics
+
+Row = dict[str, Any]
+Pairs = tuple[tuple[str, float], ...]
+
+
+def run_row(row: Row) -> RunRow:
+    """One row of the query in reader.py that adds a run's newest numbers."""
+    return RunRow(**row | {"state": RunState(row["state"]), "config": json.loads(row["config"])})
+
+
+def step_row(row: Row) -> StepRow:
+    """One row of steps."""
+    metrics = {one.name: _number(row[one.name]) for one in fields(StepMetrics)}
+    return StepRow(step=row["step"], metrics=StepMetrics(**metrics))
+
+
+def group_row(row: Row, step: int, samples: list[SampleRow]) -> GroupRow:
+    """One row of groups with its samples, which come out best first, no opinion last."""
+    ranked = sorted(samples, key=lambda one: (one.reward is None, -(one.reward or 0.0), one.member))
+    return GroupRow(
+        id=row["id"],
+        step=step,
+        index=row["group_index"],
+        prompt=row["prompt"],
+        reward_mean=_number(row["reward_mean"]),
+        reward_std=_number(row["reward_std"]),
+        gate=_number(row["gate"]),
+        has_preference=bool(row["has_preference"]),
+        samples=tuple(ranked),
+    )
+
+
+def sample_row(row: Row) -> SampleRow:
+    """One row of samples."""
+    return SampleRow(
+        id=row["id"],
+        member=row["member"],
+        seed=int(row["seed"]),
+        sha=row["sha"],
+        reward=row["reward"],
+        terms=_pairs(row["terms"]),
+        advantage=_number(row["advantage"]),
+    )
+
+
+def examined_row(row: Row) -> ExaminedRow:
+    """One row of examined."""
+    names = [one.name for one in fields(ExaminedRow)]
+    return ExaminedRow(**{name: row[name] for name in names} | {"seed": int(row["seed"])})
+
+
+def evaluation_row(row: Row, by_category: list[tuple[str, float, int]]) -> EvaluationRow:
+    """One row of evaluations with the means of its pictures."""
+    return EvaluationRow(
+        id=row["id"],
+        step=row["step"],
+        policy=row["policy"],
+        score=_number(row["score"]),
+        quality=_pairs(row["quality"]),
+        by_category=tuple(by_category),
+    )
+
+
+def comparison_row(row: Row) -> ComparisonRow:
+    """One row of comparisons."""
+    return ComparisonRow(**row | {"seed": int(row["seed"]), "is_done": bool(row["is_done"])})
+
+
+def checkpoint_row(row: Row) -> CheckpointRow:
+    """One row of checkpoints."""
+    return CheckpointRow(**row)
+
+
+def event_row(row: Row) -> EventRow:
+    """One row of events."""
+    return EventRow(**row)
+
+
+def _number(value: float | None) -> float:
+    return nan if value is None else value
+
+
+def _pairs(text: str) -> Pairs:
+    return tuple((name, value) for name, value in json.loads(text))

@@ -1,0 +1,223 @@
+"""What is in the store, for the page and for anyone else who looks."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from sqlite_utils import Database
+
+from app.store import decoding
+from app.store.commands import command_from_row
+from app.store.database import FileIdentity, file_identity, open_for_reading, translated
+from app.store.recording import LIVE_STATES
+from app.store.rows import (
+    CheckpointRow,
+    ComparisonRow,
+    EvaluationRow,
+    EventRow,
+    ExaminedRow,
+    GroupRow,
+    RunRow,
+    SampleRow,
+    StepRow,
+)
+from dgpo_core.events import Command
+
+IDLE_CONNECTIONS = 8
+STEPS_OF_PACE = 20
+
+# The mean of the newest steps is the pace: it follows a change of speed, and a replay cannot disturb it.
+_RUNS = f"""
+SELECT id, name, state, created, ended, config, notes, num_steps, phase, phase_done, phase_total, message, details,
+  coalesce((SELECT max(step) FROM steps WHERE run_id = runs.id), -1) AS step,
+  (SELECT avg(step_seconds) FROM
+    (SELECT step_seconds FROM steps WHERE run_id = runs.id ORDER BY step DESC LIMIT {STEPS_OF_PACE})
+  ) AS seconds_per_step,
+  (SELECT score FROM evaluations WHERE run_id = runs.id ORDER BY step, id LIMIT 1) AS first_score,
+  (SELECT score FROM evaluations WHERE run_id = runs.id ORDER BY step DESC, id DESC LIMIT 1) AS last_score
+FROM runs
+"""
+
+
+class Reader:
+    """Read models of everything stored. Any thread may ask; nothing asked can write.
+
+    Every method raises StoreError where the file is missing, damaged, or held for too long.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._idle: list[Database] = []
+        self._lock = Lock()
+        self._file = file_identity(path)
+
+    def change_token(self) -> str:
+        """Text that differs after every change by any process, and costs one small read."""
+        row = self._rows("SELECT uuid, changes FROM lab")[0]
+        return f"{row['uuid']}-{row['changes']}"
+
+    def runs(self) -> list[RunRow]:
+        """All runs, newest first."""
+        return [decoding.run_row(row) for row in self._rows(f"{_RUNS} ORDER BY id DESC")]
+
+    def run(self, run_id: int) -> RunRow | None:
+        """One run; None where it never was or was deleted."""
+        return next((decoding.run_row(row) for row in self._rows(f"{_RUNS} WHERE id = ?", run_id)), None)
+
+    def live_run(self) -> RunRow | None:
+        """The newest run that is starting, running or paused."""
+        rows = self._rows(f"{_RUNS} WHERE state IN {LIVE_STATES} ORDER BY id DESC LIMIT 1")
+        return next(map(decoding.run_row, rows), None)
+
+    def steps(self, run_id: int, after: int = -1, limit: int = 2000) -> list[StepRow]:
+        """Steps beyond `after` in order; of more than `limit`, evenly spaced ones with the first and the last."""
+        with self._reading() as db:
+            count = _fetch(db, "SELECT count(*) AS n FROM steps WHERE run_id = ? AND step > ?", run_id, after)[0]["n"]
+            rows = _fetch(
+                db,
+                "WITH ranked AS (SELECT id, row_number() OVER (ORDER BY step) - 1 AS rank FROM steps"
+                " WHERE run_id = ? AND step > ?)"
+                " SELECT steps.* FROM ranked JOIN steps USING (id)"
+                " WHERE rank IN (SELECT value FROM json_each(?)) ORDER BY step",
+                run_id,
+                after,
+                json.dumps(_evenly_spaced(count, limit)),
+            )
+        return [decoding.step_row(row) for row in rows]
+
+    def latest_step(self, run_id: int) -> int | None:
+        """The last whole step of a run; None before the first."""
+        return self._rows("SELECT max(step) AS step FROM steps WHERE run_id = ?", run_id)[0]["step"]
+
+    def groups(self, run_id: int, step: int) -> list[GroupRow]:
+        """The groups of a step in order, each with its samples, best first."""
+        of_step = "JOIN steps ON steps.id = groups.step_id WHERE steps.run_id = ? AND steps.step = ?"
+        with self._reading() as db:
+            groups = _fetch(db, f"SELECT groups.* FROM groups {of_step} ORDER BY group_index", run_id, step)
+            samples = _fetch(
+                db, f"SELECT samples.* FROM samples JOIN groups ON groups.id = group_id {of_step}", run_id, step
+            )
+        by_group: defaultdict[int, list[SampleRow]] = defaultdict(list)
+        for row in samples:
+            by_group[row["group_id"]].append(decoding.sample_row(row))
+        return [decoding.group_row(row, step, by_group[row["id"]]) for row in groups]
+
+    def evaluations(self, run_id: int, after: int = -1) -> list[EvaluationRow]:
+        """Examinations beyond step `after` in order, with the mean of each category that has a scored picture."""
+        wanted = "evaluations.run_id = ? AND step > ?"
+        with self._reading() as db:
+            evaluations = _fetch(db, f"SELECT * FROM evaluations WHERE {wanted} ORDER BY step, id", run_id, after)
+            means = _fetch(
+                db,
+                "SELECT owner_id, category, avg(examined.score) AS mean, count(examined.score) AS n FROM evaluations"
+                " JOIN examined ON kind = 'evaluation' AND owner_id = evaluations.id"
+                f" WHERE {wanted} AND examined.score IS NOT NULL"
+                " GROUP BY owner_id, category ORDER BY min(examined.id)",
+                run_id,
+                after,
+            )
+        by_owner: defaultdict[int, list[tuple[str, float, int]]] = defaultdict(list)
+        for row in means:
+            by_owner[row["owner_id"]].append((row["category"], row["mean"], row["n"]))
+        return [decoding.evaluation_row(row, by_owner[row["id"]]) for row in evaluations]
+
+    def examined(self, kind: str, owner_id: int) -> list[ExaminedRow]:
+        """The pictures of one 'evaluation', 'comparison' or 'preview', in the order they were drawn.
+
+        Of a comparison: all of side 'before', then all of side 'after', prompts and seeds in the same order.
+        """
+        rows = self._rows("SELECT * FROM examined WHERE kind = ? AND owner_id = ? ORDER BY id", kind, owner_id)
+        return [decoding.examined_row(row) for row in rows]
+
+    def previews(self, run_id: int, limit: int = 200) -> list[ExaminedRow]:
+        """Pictures drawn on request: the newest request first, its pictures in the order they were drawn."""
+        sql = "SELECT * FROM examined WHERE kind = 'preview' AND run_id = ? ORDER BY owner_id DESC, id LIMIT ?"
+        return [decoding.examined_row(row) for row in self._rows(sql, run_id, limit)]
+
+    def comparisons(self, run_id: int | None = None) -> list[ComparisonRow]:
+        """Comparisons of one run or of all, newest first, awaited ones too."""
+        sql = "SELECT * FROM comparisons WHERE ?1 IS NULL OR run_id = ?1 ORDER BY id DESC"
+        return [decoding.comparison_row(row) for row in self._rows(sql, run_id)]
+
+    def comparison(self, comparison_id: int) -> ComparisonRow | None:
+        """One comparison; None where it never was or went with its run."""
+        rows = self._rows("SELECT * FROM comparisons WHERE id = ?", comparison_id)
+        return next(map(decoding.comparison_row, rows), None)
+
+    def checkpoints(self, run_id: int) -> list[CheckpointRow]:
+        """The checkpoints of a run that are on disk, oldest first."""
+        sql = "SELECT step, folder, num_bytes, created FROM checkpoints WHERE run_id = ? ORDER BY step"
+        return [decoding.checkpoint_row(row) for row in self._rows(sql, run_id)]
+
+    def diary(self, run_id: int, after: int = 0, limit: int = 500) -> list[EventRow]:
+        """The first `limit` lines of a run's diary whose id is beyond `after`, oldest first."""
+        sql = "SELECT id, created, step, kind, message FROM events WHERE run_id = ? AND id > ? ORDER BY id LIMIT ?"
+        return [decoding.event_row(row) for row in self._rows(sql, run_id, after, limit)]
+
+    def commands_after(self, run_id: int, last_id: int) -> list[tuple[int, Command]]:
+        """Ids and commands beyond last_id that have not been carried out, oldest first."""
+        sql = "SELECT id, kind, body FROM commands WHERE run_id = ? AND id > ? AND finished IS NULL ORDER BY id"
+        rows = self._rows(sql, run_id, last_id)
+        return [(row["id"], command_from_row(row["kind"], row["body"])) for row in rows]
+
+    def picture(self, sha: str) -> bytes | None:
+        """The PNG whose SHA-256 in hexadecimal is sha."""
+        return next((row["png"] for row in self._rows("SELECT png FROM pictures WHERE sha = ?", sha)), None)
+
+    def close(self) -> None:
+        """Lets go of the file until the next question."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for db in idle:
+            db.close()
+
+    def _rows(self, sql: str, *values: Any) -> list[decoding.Row]:
+        with self._reading() as db:
+            return _fetch(db, sql, *values)
+
+    @contextmanager
+    def _reading(self) -> Iterator[Database]:
+        """A connection of its own for the time being; all that is read through it is of one moment."""
+        with translated(self._path):
+            file = file_identity(self._path)
+            db = self._borrowed(file)
+            try:
+                db.execute("BEGIN")
+                yield db
+            finally:
+                db.rollback()
+                self._give_back(db, file)
+
+    def _borrowed(self, file: FileIdentity) -> Database:
+        if file != self._file:  # set aside and begun anew, or moved
+            self.close()
+            self._file = file
+        with self._lock:
+            idle = self._idle.pop() if self._idle else None
+        return idle or open_for_reading(self._path)
+
+    def _give_back(self, db: Database, file: FileIdentity) -> None:
+        with self._lock:
+            if file == self._file and len(self._idle) < IDLE_CONNECTIONS:
+                self._idle.append(db)
+                return
+        db.close()
+
+
+def _fetch(db: Database, sql: str, *values: Any) -> list[decoding.Row]:
+    return list(db.query(sql, values))
+
+
+def _evenly_spaced(count: int, limit: int) -> list[int]:
+    """At most `limit` ranks below count, the first and the last among them."""
+    if count <= limit:
+        return list(range(count))
+    if limit == 1:
+        return [count - 1]
+    return [i * (count - 1) // (limit - 1) for i in range(limit)]

@@ -1,0 +1,258 @@
+"""Events as rows. Every function here runs inside the transaction of the writer, and a replay changes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from hashlib import sha256
+from typing import Any
+
+from sqlite_utils import Database
+
+from app.store.database import now
+from app.store.rows import RunState
+from dgpo_core.events import (
+    CheckpointDropped,
+    CheckpointSaved,
+    ComparisonDone,
+    EndReason,
+    EvaluationDone,
+    Event,
+    Examined,
+    Phase,
+    PhaseChanged,
+    Preview,
+    RunEnded,
+    RunFailed,
+    RunStarted,
+    ScoredGroup,
+    StepDone,
+    Warned,
+)
+
+LIVE_STATES = tuple(state.value for state in RunState if state.is_live)
+
+
+def record_event(db: Database, run_id: int, event: Event) -> None:
+    """Writes one event of a run as its rows."""
+    RECORDERS[type(event)](db, run_id, event)
+
+
+def note(db: Database, run_id: int, step: int, kind: str, message: str) -> None:
+    """Writes a line in the run's diary."""
+    insert(db, "events", {"run_id": run_id, "created": now(), "step": step, "kind": kind, "message": message})
+
+
+def insert(db: Database, table: str, row: dict[str, Any], *, key: Iterable[str] = ()) -> int:
+    """The id of the row, which is new, or overwritten where one with the same key was there."""
+    conflict = ""
+    if key := tuple(key):
+        changes = ", ".join(f"{name} = excluded.{name}" for name in row)
+        conflict = f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changes}"
+    names, places = ", ".join(row), ", ".join(f":{name}" for name in row)
+    cursor = db.execute(f"INSERT INTO {table} ({names}) VALUES ({places}) {conflict} RETURNING id", row)
+    return int(cursor.fetchall()[0][0])
+
+
+def drop_orphaned_pictures(db: Database) -> None:
+    """Deletes the pictures that no row shows any more."""
+    db.execute(
+        "DELETE FROM pictures WHERE NOT EXISTS (SELECT 1 FROM samples WHERE samples.sha = pictures.sha)"
+        " AND NOT EXISTS (SELECT 1 FROM examined WHERE examined.sha = pictures.sha)"
+    )
+
+
+def _record_start(db: Database, run_id: int, event: RunStarted) -> None:
+    _supersede(db, run_id, event.first_step)
+    db.execute(
+        "UPDATE runs SET state = ?, num_steps = ?, ended = NULL WHERE id = ?",
+        [RunState.RUNNING.value, event.num_steps, run_id],
+    )
+    message = f"Began at step {event.first_step} of {event.num_steps} with {event.num_trainable} trainable numbers."
+    note(db, run_id, event.first_step, "started", message)
+
+
+def _supersede(db: Database, run_id: int, first_step: int) -> None:
+    """Deletes what weights drew that are gone, and says so in the diary."""
+    since = [run_id, first_step]
+    db.execute(
+        "DELETE FROM examined WHERE kind = 'evaluation'"
+        " AND owner_id IN (SELECT id FROM evaluations WHERE run_id = ? AND step >= ?)",
+        since,
+    )
+    num_evaluations = db.execute("DELETE FROM evaluations WHERE run_id = ? AND step >= ?", since).rowcount
+    num_steps = db.execute("DELETE FROM steps WHERE run_id = ? AND step >= ?", since).rowcount
+    if num_steps or num_evaluations:
+        drop_orphaned_pictures(db)
+        message = (
+            f"Took up again at step {first_step}: {num_steps} later steps and {num_evaluations} examinations "
+            "were removed, since the weights that made them were not saved."
+        )
+        note(db, run_id, first_step, "superseded", message)
+
+
+def _record_phase(db: Database, run_id: int, event: PhaseChanged) -> None:
+    state = {Phase.PAUSED: RunState.PAUSED.value, Phase.LOADING: None}.get(event.phase, RunState.RUNNING.value)
+    db.execute(
+        "UPDATE runs SET state = coalesce(?, state), phase = ?, phase_done = ?, phase_total = ?"
+        f" WHERE id = ? AND state IN {LIVE_STATES}",
+        [state, event.phase.value, event.done, event.total, run_id],
+    )
+
+
+def _record_step(db: Database, run_id: int, event: StepDone) -> None:
+    metrics = {name: float(value) for name, value in asdict(event.metrics).items()}
+    step_id = insert(db, "steps", {"run_id": run_id, "step": event.step} | metrics, key=("run_id", "step"))
+    _keep_pictures(db, (sample.png for group in event.groups for sample in group.samples))
+    for group in event.groups:
+        _record_group(db, step_id, group)
+
+
+def _record_group(db: Database, step_id: int, group: ScoredGroup) -> None:
+    row = {
+        "step_id": step_id,
+        "group_index": group.index,
+        "prompt": group.prompt,
+        "reward_mean": float(group.reward_mean),
+        "reward_std": float(group.reward_std),
+        "gate": float(group.gate),
+        "has_preference": int(group.has_preference),
+    }
+    group_id = insert(db, "groups", row, key=("step_id", "group_index"))
+    for sample in group.samples:
+        drawn = {
+            "group_id": group_id,
+            "member": sample.member,
+            "seed": str(sample.seed),
+            "sha": sha256(sample.png).hexdigest(),
+            "reward": _optional(sample.reward),
+            "terms": _pairs(sample.terms),
+            "advantage": float(sample.advantage),
+        }
+        insert(db, "samples", drawn, key=("group_id", "member"))
+
+
+def _record_evaluation(db: Database, run_id: int, event: EvaluationDone) -> None:
+    row = {
+        "run_id": run_id,
+        "created": now(),
+        "step": event.step,
+        "policy": event.policy,
+        "score": float(event.score),
+        "quality": _pairs(event.quality),
+    }
+    owner_id = insert(db, "evaluations", row, key=("run_id", "step", "policy"))
+    _record_examined(db, run_id, "evaluation", owner_id, {"": event.samples})
+    note(db, run_id, event.step, "examined", f"Held-out score of the {event.policy}: {event.score:.3f}.")
+
+
+def _record_comparison(db: Database, run_id: int, event: ComparisonDone) -> None:
+    found = db.execute(
+        "UPDATE comparisons SET is_done = 1, message = '', step = ? WHERE id = ? AND run_id = ?",
+        [event.step, event.request_id, run_id],
+    )
+    if found.rowcount == 0:
+        return  # its run was deleted while it was being drawn
+    _record_examined(db, run_id, "comparison", event.request_id, {"before": event.before, "after": event.after})
+    note(db, run_id, event.step, "compared", f"Compared {len(event.after)} prompts with the base.")
+
+
+def _record_preview(db: Database, run_id: int, event: Preview) -> None:
+    owner_id = insert(db, "previews", {"run_id": run_id, "created": now(), "step": event.step})
+    _record_examined(db, run_id, "preview", owner_id, {"": event.samples})
+
+
+def _record_examined(
+    db: Database, run_id: int, kind: str, owner_id: int, sides: dict[str, tuple[Examined, ...]]
+) -> None:
+    db.execute("DELETE FROM examined WHERE kind = ? AND owner_id = ?", [kind, owner_id])
+    _keep_pictures(db, (sample.png for samples in sides.values() for sample in samples))
+    for side, samples in sides.items():
+        for sample in samples:
+            row = {
+                "run_id": run_id,
+                "kind": kind,
+                "owner_id": owner_id,
+                "side": side,
+                "prompt": sample.prompt,
+                "category": sample.category,
+                "seed": str(sample.seed),
+                "score": _optional(sample.score),
+                "details": sample.details,
+                "sha": sha256(sample.png).hexdigest(),
+            }
+            insert(db, "examined", row)
+
+
+def _record_checkpoint(db: Database, run_id: int, event: CheckpointSaved) -> None:
+    row = {
+        "run_id": run_id,
+        "step": event.step,
+        "folder": event.folder,
+        "num_bytes": event.num_bytes,
+        "created": now(),
+    }
+    insert(db, "checkpoints", row, key=("run_id", "step"))
+    note(db, run_id, event.step, "saved", f"Saved {event.folder} ({event.num_bytes / 1e6:.1f} MB).")
+
+
+def _record_dropped(db: Database, run_id: int, event: CheckpointDropped) -> None:
+    db.execute("DELETE FROM checkpoints WHERE run_id = ? AND step = ?", [run_id, event.step])
+    note(db, run_id, event.step, "dropped", f"Removed the older checkpoint {event.folder}.")
+
+
+def _record_warning(db: Database, run_id: int, event: Warned) -> None:
+    note(db, run_id, event.step, "warned", event.message)
+
+
+def _record_end(db: Database, run_id: int, event: RunEnded) -> None:
+    state = {
+        EndReason.FINISHED: RunState.FINISHED,
+        EndReason.STOPPED: RunState.STOPPED,
+        EndReason.FAILED: RunState.FAILED,
+    }[event.reason]
+    end_run(db, run_id, state)
+    note(db, run_id, event.step, "ended", f"The run {event.reason.value} at step {event.step}.")
+
+
+def _record_failure(db: Database, run_id: int, event: RunFailed) -> None:
+    end_run(db, run_id, RunState.FAILED)
+    db.execute("UPDATE runs SET message = ?, details = ? WHERE id = ?", [event.message, event.details, run_id])
+    note(db, run_id, event.step, "failed", event.message)
+
+
+def end_run(db: Database, run_id: int, state: RunState) -> None:
+    """Puts a run into a state in which nothing trains it."""
+    db.execute(
+        "UPDATE runs SET state = ?, ended = ?, phase = '', phase_done = 0, phase_total = 0 WHERE id = ?",
+        [state.value, now(), run_id],
+    )
+
+
+def _keep_pictures(db: Database, pngs: Iterable[bytes]) -> None:
+    rows = [(sha256(png).hexdigest(), png) for png in pngs]
+    db.conn.executemany("INSERT INTO pictures (sha, png) VALUES (?, ?) ON CONFLICT (sha) DO NOTHING", rows)
+
+
+def _pairs(pairs: Iterable[tuple[str, float]]) -> str:
+    return json.dumps([[name, float(value)] for name, value in pairs])
+
+
+def _optional(value: float | None) -> float | None:
+    return None if value is None else float(value)
+
+
+RECORDERS: dict[type, Callable[[Database, int, Any], None]] = {
+    RunStarted: _record_start,
+    PhaseChanged: _record_phase,
+    StepDone: _record_step,
+    EvaluationDone: _record_evaluation,
+    ComparisonDone: _record_comparison,
+    CheckpointSaved: _record_checkpoint,
+    CheckpointDropped: _record_dropped,
+    Preview: _record_preview,
+    Warned: _record_warning,
+    RunEnded: _record_end,
+    RunFailed: _record_failure,
+}

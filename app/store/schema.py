@@ -1,0 +1,170 @@
+"""The tables of the lab's database, as numbered migrations that are never edited once released.
+
+Ids are AUTOINCREMENT, so an id that a page or a person remembers never comes to mean something else.
+Seeds are text, since SQLite's own whole numbers stop at 63 bits.
+"""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+from sqlite_utils import Database, Migrations
+
+APPLICATION_ID = 0x4447504F  # "DGPO", in the header of the file; tells our databases from others
+
+MIGRATIONS = Migrations("dgpo_lab")
+
+_RUNS = """
+CREATE TABLE lab (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    uuid TEXT NOT NULL,
+    changes INTEGER NOT NULL
+) STRICT;
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL,
+    state TEXT NOT NULL,
+    created TEXT NOT NULL,
+    ended TEXT,
+    config TEXT NOT NULL,
+    notes TEXT NOT NULL DEFAULT '',
+    num_steps INTEGER NOT NULL,
+    phase TEXT NOT NULL DEFAULT '',
+    phase_done INTEGER NOT NULL DEFAULT 0,
+    phase_total INTEGER NOT NULL DEFAULT 0,
+    message TEXT NOT NULL DEFAULT '',
+    details TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    run_id INTEGER NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
+    created TEXT NOT NULL,
+    step INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    message TEXT NOT NULL
+) STRICT;
+CREATE INDEX events_by_run ON events(run_id, id);
+CREATE TABLE commands (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    run_id INTEGER NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
+    created TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    body TEXT NOT NULL,
+    finished TEXT
+) STRICT;
+CREATE INDEX commands_by_run ON commands(run_id, id);
+CREATE TABLE checkpoints (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    run_id INTEGER NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
+    step INTEGER NOT NULL,
+    folder TEXT NOT NULL,
+    num_bytes INTEGER NOT NULL,
+    created TEXT NOT NULL,
+    UNIQUE (run_id, step)
+) STRICT;
+"""
+
+_STEPS = """
+CREATE TABLE pictures (
+    sha TEXT PRIMARY KEY,
+    png BLOB NOT NULL
+) STRICT;
+CREATE TABLE steps (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    run_id INTEGER NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
+    step INTEGER NOT NULL,
+    reward_mean REAL,
+    reward_std REAL,
+    preference_fraction REAL,
+    gate REAL,
+    clipped_fraction REAL,
+    kl REAL,
+    velocity_error REAL,
+    grad_norm REAL,
+    sampling_seconds REAL,
+    decoding_seconds REAL,
+    scoring_seconds REAL,
+    updating_seconds REAL,
+    other_seconds REAL,
+    step_seconds REAL,
+    UNIQUE (run_id, step)
+) STRICT;
+CREATE TABLE groups (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    step_id INTEGER NOT NULL REFERENCES steps(id) ON DELETE CASCADE,
+    group_index INTEGER NOT NULL,
+    prompt TEXT NOT NULL,
+    reward_mean REAL,
+    reward_std REAL,
+    gate REAL,
+    has_preference INTEGER NOT NULL,
+    UNIQUE (step_id, group_index)
+) STRICT;
+CREATE TABLE samples (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    group_id INTEGER NOT NULL REFERENCES groups(id) ON DELETE CASCADE,
+    member INTEGER NOT NULL,
+    seed TEXT NOT NULL,
+    sha TEXT NOT NULL REFERENCES pictures(sha),
+    reward REAL,
+    terms TEXT NOT NULL,
+    advantage REAL,
+    UNIQUE (group_id, member)
+) STRICT;
+CREATE INDEX samples_by_picture ON samples(sha);
+"""
+
+_EXAMINED = """
+CREATE TABLE evaluations (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    run_id INTEGER NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
+    created TEXT NOT NULL,
+    step INTEGER NOT NULL,
+    policy TEXT NOT NULL,
+    score REAL,
+    quality TEXT NOT NULL,
+    UNIQUE (run_id, step, policy)
+) STRICT;
+CREATE TABLE comparisons (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    run_id INTEGER NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
+    created TEXT NOT NULL,
+    step INTEGER,
+    num_prompts INTEGER NOT NULL,
+    seed TEXT NOT NULL,
+    is_done INTEGER NOT NULL DEFAULT 0,
+    message TEXT NOT NULL DEFAULT ''
+) STRICT;
+CREATE INDEX comparisons_by_run ON comparisons(run_id);
+CREATE TABLE previews (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    run_id INTEGER NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
+    created TEXT NOT NULL,
+    step INTEGER NOT NULL
+) STRICT;
+CREATE INDEX previews_by_run ON previews(run_id);
+CREATE TABLE examined (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    run_id INTEGER NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
+    kind TEXT NOT NULL CHECK (kind IN ('evaluation', 'comparison', 'preview')),
+    owner_id INTEGER NOT NULL,
+    side TEXT NOT NULL CHECK (side IN ('', 'before', 'after')),
+    prompt TEXT NOT NULL,
+    category TEXT NOT NULL,
+    seed TEXT NOT NULL,
+    score REAL,
+    details TEXT NOT NULL,
+    sha TEXT NOT NULL REFERENCES pictures(sha)
+) STRICT;
+CREATE INDEX examined_by_owner ON examined(kind, owner_id);
+CREATE INDEX examined_by_run ON examined(run_id);
+CREATE INDEX examined_by_picture ON examined(sha);
+"""
+
+
+@MIGRATIONS()
+def m001_first_tables(db: Database) -> None:
+    """Runs with their steps, pictures, examinations, commands and diary."""
+    db.executescript(_RUNS + _STEPS + _EXAMINED)
+    db.execute("INSERT INTO lab (id, uuid, changes) VALUES (1, ?, 0)", [uuid4().hex])
+    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")

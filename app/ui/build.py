@@ -1,0 +1,75 @@
+"""The page's table of contents, and the one place that says how it is launched."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read while gradio is imported
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from app.lab import Lab
+from app.ui import serving
+from app.ui.live import Live
+from app.ui.tabs.compare import compare_tab
+from app.ui.tabs.runs import runs_tab
+from app.ui.tabs.train import train_tab
+from app.ui.theme import stylesheet, theme
+from dgpo_core.errors import ConfigError
+
+TITLE = "DGPO Lab"
+
+
+def build_page(lab: Lab) -> gr.Blocks:
+    """The whole page. It holds no state of a run; everything comes from the store."""
+    live = Live(lab.reader)
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, elem_id="lab") as page:
+        gr.HTML(f'<header class="lab-header"><h1>{TITLE}</h1><p>{SUBTITLE}</p></header>', js_on_load=None)
+        live.heartbeat()
+        with gr.Tabs(elem_id="tabs"):
+            with gr.Tab("Train", id="train"):
+                form = train_tab(lab, live)
+            with gr.Tab("Compare", id="compare"):
+                compare_tab(lab, live)
+            with gr.Tab("Runs", id="runs"):
+                runs_tab(lab, live, form)
+    return page
+
+
+SUBTITLE = "Teach a text-to-image model by comparing groups of its own pictures."
+
+
+def launch_options(lab: Lab) -> dict[str, Any]:
+    """Keyword arguments of launch().
+
+    Raises:
+        ConfigError: Gradio's vibe mode is on; it runs code that a browser sends.
+    """
+    if os.environ.get("GRADIO_VIBE_MODE"):
+        raise ConfigError("GRADIO_VIBE_MODE is set: it lets a browser run code on this machine. Unset it first.")
+    return {
+        "server_name": lab.settings.host,
+        "server_port": lab.settings.port,
+        "share": False,
+        "ssr_mode": False,
+        "enable_monitoring": False,
+        "mcp_server": False,
+        "run_history": False,
+        "pwa": False,
+        "show_error": False,
+        "quiet": True,
+        "footer_links": [],
+        "allowed_paths": [],
+        "blocked_paths": [str(lab.settings.folder.resolve())],
+        "max_file_size": "16mb",
+        "theme": theme(),
+        "css": stylesheet(),
+        "favicon_path": Path(__file__).parent / "components" / "favicon.svg",
+        "app_kwargs": {
+            "routes": serving.routes(lab.reader),
+            "middleware": serving.middleware(lab.settings.host),
+        },
+    }

@@ -1,0 +1,115 @@
+// Live curves on plotly.js. The Python side and its payload are described in app/ui/charts.py.
+
+import { h, isShown, say } from "./dom.js";
+import { subscribe, refresh } from "./live.js";
+import { mergeRun, seenOf } from "./series.js";
+import { figure, expand } from "./figures.js";
+
+let plotly = null;
+
+function loadPlotly() {
+  plotly ??= new Promise((resolve, reject) => {
+    const script = h("script", { src: "/lab/plotly.min.js" });
+    script.addEventListener("load", () => resolve(window.Plotly));
+    script.addEventListener("error", () => reject(new Error("plotly.min.js did not load")));
+    document.head.append(script);
+  });
+  return plotly;
+}
+
+const CONFIG = {
+  displaylogo: false,
+  responsive: true,
+  displayModeBar: "hover",
+  modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+};
+
+export function mount({ element, props, watch }) {
+  const view = new Curves(element, props.charts);
+  const takeValue = () => view.choose(Array.isArray(props.value) ? props.value : null);
+  takeValue();
+  watch("value", takeValue);
+  subscribe(props.topic, { cursor: () => view.cursor(), show: (update) => view.take(update) });
+}
+
+class Curves {
+  constructor(element, charts) {
+    this.charts = charts;
+    this.runs = new Map(); // id -> series of one run
+    this.chosen = null;
+    this.axis = "step";
+    this.cells = new Map(); // chart key -> {box, plot}
+    this.empty = h("p", { class: "lab-empty" }, "Curves appear with the first step.");
+    this.grid = h("div", { class: "lab-charts" });
+    element.classList.add("lab-curves");
+    element.append(this.axisChoice(), this.empty, this.grid);
+    this.watchSurroundings(element);
+  }
+
+  axisChoice() {
+    const name = `axis-${crypto.randomUUID()}`;
+    const option = (axis, label) =>
+      h("label", {}, h("input", {
+        type: "radio", name, value: axis, checked: axis === this.axis, onchange: () => this.setAxis(axis),
+      }), label);
+    return h("div", { class: "lab-axis", role: "radiogroup", "aria-label": "Horizontal axis" },
+      option("step", "steps"), option("minutes", "minutes of training"));
+  }
+
+  // Redraws when the panel comes into view (nothing is drawn while hidden) and when light turns dark.
+  watchSurroundings(element) {
+    new IntersectionObserver(() => this.draw()).observe(element);
+    new MutationObserver(() => this.draw()).observe(document.body, { attributeFilter: ["class"] });
+  }
+
+  setAxis(axis) {
+    this.axis = axis;
+    this.draw();
+  }
+
+  choose(ids) {
+    this.chosen = ids;
+    refresh();
+  }
+
+  cursor() {
+    const seen = Object.fromEntries([...this.runs].map(([id, run]) => [id, seenOf(run)]));
+    return { runs: this.chosen, seen };
+  }
+
+  take(update) {
+    const before = this.runs;
+    this.runs = new Map(update.runs.map((news) => [news.id, mergeRun(before.get(news.id), news)]));
+    this.draw();
+  }
+
+  async draw() {
+    const runs = [...this.runs.values()];
+    const hasRows = runs.some((run) => run.steps.step?.length || run.evaluations.length);
+    this.empty.hidden = hasRows;
+    this.grid.hidden = !hasRows;
+    if (!hasRows || !isShown(this.grid)) return;
+    const Plotly = await loadPlotly();
+    const wanted = this.charts.flatMap((chart) => expand(chart, runs));
+    for (const chart of wanted) this.drawOne(Plotly, chart, runs);
+    for (const [key, cell] of this.cells) cell.box.hidden = !wanted.some((chart) => chart.key === key);
+  }
+
+  drawOne(Plotly, chart, runs) {
+    const { box, plot } = this.cell(chart);
+    const { traces, layout } = figure(chart, runs, this.axis, getComputedStyle(this.grid));
+    box.hidden = traces.length === 0;
+    if (traces.length) Plotly.react(plot, traces, layout, CONFIG);
+  }
+
+  cell(chart) {
+    if (!this.cells.has(chart.key)) {
+      const plot = h("div", { class: "lab-plot", role: "img", "aria-label": `${chart.title}. ${chart.help}` });
+      const box = h("figure", { class: "lab-chart", "data-chart": chart.key },
+        h("figcaption", {}, h("strong", {}, chart.title), h("small", {}, chart.help)), plot);
+      this.cells.set(chart.key, { box, plot });
+      this.grid.append(box);
+    }
+    return this.cells.get(chart.key);
+  }
+}

@@ -1,0 +1,91 @@
+// The page's one polling loop. Panels subscribe to topics; see app/ui/live.py.
+
+const LIVE_MS = 1000;
+const IDLE_MS = 2500;
+const TROUBLE_MS = 4000;
+
+const panels = new Map(); // topic -> {cursor, show}
+const page = { run: null, live: null };
+let chosen = chosenInAddress();
+let token = null;
+let numRefreshes = 0;
+let poll = null;
+let inFlight = false;
+let askAgain = false;
+let timer = null;
+let onTrouble = () => {};
+
+function chosenInAddress() {
+  const run = Number.parseInt(new URLSearchParams(location.search).get("run") ?? "", 10);
+  return Number.isNaN(run) ? null : run;
+}
+
+// A panel of a topic: cursor() says what it has, show(update, page) gets what is new.
+export function subscribe(topic, panel) {
+  panels.set(topic, panel);
+  refresh();
+}
+
+// Asks at once and for everything new since the cursors, also when the store did not change.
+export function refresh() {
+  token = null;
+  numRefreshes += 1;
+  ask();
+}
+
+// Shows one run, or (null) follows the live one; the address remembers it.
+export function show(run) {
+  chosen = run;
+  const address = new URL(location.href);
+  if (run === null) address.searchParams.delete("run");
+  else address.searchParams.set("run", run);
+  history.replaceState(null, "", address);
+  refresh();
+}
+
+export const chosenRun = () => chosen;
+
+export function start(serverPoll, trouble) {
+  poll = serverPoll;
+  onTrouble = trouble;
+  document.addEventListener("visibilitychange", ask);
+  window.addEventListener("lab:follow", () => show(null));
+  window.addEventListener("lab:show", (event) => show(event.detail));
+  window.addEventListener("lab:refresh", refresh);
+  ask();
+}
+
+async function ask() {
+  clearTimeout(timer);
+  if (!poll || document.visibilityState === "hidden") return;
+  if (inFlight) {
+    askAgain = true;
+    return;
+  }
+  inFlight = true;
+  askAgain = false;
+  const pause = await once().catch(() => {
+    token = null;
+    onTrouble("The lab does not answer. It may have been closed; this page keeps trying.");
+    return TROUBLE_MS;
+  });
+  inFlight = false;
+  timer = setTimeout(ask, askAgain ? 0 : pause);
+}
+
+async function once() {
+  const refreshesBefore = numRefreshes;
+  const topics = Object.fromEntries([...panels].map(([topic, panel]) => [topic, panel.cursor()]));
+  const answer = await poll({ token, run: chosen, topics });
+  if (!answer) throw new Error("no answer");
+  onTrouble(answer.error ?? "");
+  if (answer.error) return TROUBLE_MS;
+  // A refresh() that came while this call was under way wants everything asked again.
+  if (numRefreshes === refreshesBefore) token = answer.token;
+  if (answer.topics) {
+    page.run = answer.run;
+    page.live = answer.live;
+    for (const [topic, update] of Object.entries(answer.topics)) panels.get(topic)?.show(update, page);
+  }
+  return page.live === null ? IDLE_MS : LIVE_MS;
+}

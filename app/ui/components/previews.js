@@ -1,0 +1,66 @@
+// Pictures drawn on request with the policy as it is, newest first, and the box that asks for them.
+
+import { h, say } from "./dom.js";
+import { fixed } from "./format.js";
+import { enlarge } from "./large.js";
+import { refresh, subscribe } from "./live.js";
+
+export function mount({ element, server }) {
+  const previews = new Previews(element, server);
+  subscribe("previews", { cursor: () => previews.newest, show: (update) => previews.take(update) });
+}
+
+class Previews {
+  constructor(element, server) {
+    this.server = server;
+    this.newest = null;
+    this.run = null;
+    this.prompts = h("textarea", { rows: 2, dir: "auto", "aria-label": "Prompts to draw, one per line", placeholder: "a red circle above a blue square" });
+    this.seed = h("input", { type: "number", min: 0, step: 1, value: 0, "aria-label": "Seed" });
+    this.button = h("button", { type: "button", class: "lab-button", disabled: true, "data-action": "sample", onclick: () => this.ask() }, "Sample now");
+    this.answer = h("p", { class: "lab-answer", role: "status" });
+    this.strip = h("div", { class: "lab-previews" });
+    element.classList.add("lab-card", "lab-sample-now");
+    element.append(
+      h("div", { class: "lab-title" }, h("h2", {}, "Try a prompt")),
+      h("div", { class: "lab-ask" }, this.prompts, h("label", {}, "seed ", this.seed), this.button), this.answer, this.strip,
+    );
+  }
+
+  async ask() {
+    this.button.disabled = true;
+    const wish = { action: "sample", run: this.run, prompts: this.prompts.value, seed: this.seed.valueAsNumber };
+    const answer = await this.server.act(wish).catch(() => null);
+    say(this.answer, answer ? (answer.error ?? answer.done) : "The lab did not answer. Try again.");
+    this.button.disabled = false;
+    refresh();
+  }
+
+  take(update) {
+    this.run = update.run;
+    this.button.disabled = !update.can_sample;
+    this.button.title = update.can_sample ? "" : "Only a running or paused run has its model loaded.";
+    if (!update.previews) return;
+    this.newest = update.newest;
+    this.strip.replaceChildren(...update.previews.map(drawn));
+    say(this.answer, "");
+  }
+}
+
+function drawn(preview) {
+  const pages = preview.samples.map((sample) => ({
+    url: sample.url,
+    alt: sample.prompt,
+    prompt: sample.prompt,
+    facts: [
+      ["Score", sample.score === null ? "" : fixed(sample.score)],
+      ["Verdict", sample.details],
+      ["Seed", sample.seed],
+      ["Step", String(preview.step)],
+    ].filter(([, value]) => value),
+  }));
+  return h("div", { class: "lab-preview" }, h("span", { class: "lab-step" }, `step ${preview.step}`),
+    pages.map((page, i) => h("button", { type: "button", class: "lab-tile", onclick: () => enlarge(pages, i) },
+      h("img", { src: page.url, alt: page.alt, loading: "lazy" }),
+      h("span", { class: "lab-caption", dir: "auto" }, page.prompt))));
+}

@@ -1,0 +1,146 @@
+// The status card: what the shown run does now, and the buttons that act on it.
+
+import { h, say } from "./dom.js";
+import { clock, duration, fixed, signed } from "./format.js";
+import { refresh, show, subscribe } from "./live.js";
+
+const ACTIONS = [
+  ["pause", "Pause", "Pausing after this step"],
+  ["go_on", "Go on", "Going on"],
+  ["resume", "Resume", "Resuming"],
+  ["stop", "Stop", "Stopping"],
+  ["save", "Save now", "Saving after this step"],
+];
+const NO_RUN = "No run yet. Choose a recipe and press Start: the first pictures appear within seconds, and the first gain within minutes.";
+
+export function mount({ element, server, trigger, events }) {
+  const card = new StatusCard(element, (action) => server.act({ action, run: card.shown }));
+  let liveness = null;
+  subscribe("status", {
+    cursor: () => null,
+    show: (update, page) => {
+      card.show(update.run, page);
+      const isLive = page.live !== null;
+      if (isLive !== liveness) trigger(events[0], { live: isLive });
+      liveness = isLive;
+    },
+  });
+}
+
+class StatusCard {
+  constructor(element, act) {
+    this.act = act;
+    this.shown = null;
+    this.state = null;
+    this.waiting = null; // the action that was pressed and has not shown in the run yet
+    this.title = h("h2", {}, "No run yet");
+    this.badge = h("span", { class: "lab-badge", role: "status" });
+    this.follow = h("button", { type: "button", class: "lab-link", hidden: true, onclick: () => show(null) });
+    this.words = h("p", { class: "lab-headline" }, NO_RUN);
+    this.steps = bar("Steps done");
+    this.phase = bar("Progress of the present phase");
+    this.facts = h("dl", { class: "lab-facts", hidden: true });
+    this.answer = h("p", { class: "lab-answer", role: "alert" });
+    this.failure = failureBox();
+    this.buttons = new Map(ACTIONS.map(([action, label]) => [action, this.button(action, label)]));
+    this.row = h("div", { class: "lab-buttons", hidden: true }, ...this.buttons.values());
+    element.classList.add("lab-card", "lab-status");
+    element.append(
+      h("div", { class: "lab-title" }, this.title, this.badge, this.follow),
+      this.words, this.steps.box, this.phase.box, this.facts, this.failure.box, this.row, this.answer,
+    );
+  }
+
+  button(action, label) {
+    return h("button", { type: "button", class: "lab-button", "data-action": action, onclick: () => this.press(action) }, label);
+  }
+
+  async press(action) {
+    this.waiting = action;
+    this.label();
+    say(this.answer, "");
+    const answer = await this.act(action).catch(() => null);
+    if (!answer || answer.error) this.waiting = null;
+    say(this.answer, answer ? (answer.error ?? answer.done ?? "") : "The lab did not answer. Try again.");
+    this.label();
+    refresh();
+  }
+
+  show(run, page) {
+    if (!run) return;
+    if (run.state !== this.state || run.id !== this.shown || this.waiting === "save") this.waiting = null;
+    if (run.id !== this.shown) say(this.answer, "");
+    this.shown = run.id;
+    this.state = run.state;
+    this.can = run.can;
+    say(this.title, run.name);
+    say(this.badge, run.state);
+    this.badge.dataset.state = run.state;
+    this.follow.hidden = page.live === null || page.live === run.id;
+    say(this.follow, "Another run is live: show it");
+    say(this.words, run.headline + (run.state === "failed" && run.message ? ` ${run.message}` : ""));
+    this.showProgress(run);
+    this.showFacts(run);
+    this.failure.show(run.details);
+    this.label();
+  }
+
+  showProgress(run) {
+    const left = run.seconds_left === null ? "" : `, about ${duration(run.seconds_left)} left`;
+    this.steps.show(run.steps_done, run.num_steps, `${run.steps_done} of ${run.num_steps} steps done${left}`);
+    const part = run.phase_total > 1 ? ` ${run.phase_done} of ${run.phase_total}` : "";
+    this.phase.box.hidden = !run.phase || run.state === "paused";
+    this.phase.show(run.phase_done, run.phase_total, `${run.phase}${part}`);
+  }
+
+  showFacts(run) {
+    const change = run.first_score === null || run.last_score === null ? "" : ` (${signed(run.last_score - run.first_score)})`;
+    const score = run.first_score === null ? null : `${fixed(run.first_score)} → ${fixed(run.last_score)}${change}`;
+    const pace = run.seconds_per_step === null ? null : `${run.seconds_per_step.toFixed(run.seconds_per_step < 10 ? 1 : 0)} s`;
+    const facts = [["Held-out score", score], ["Per step", pace], ["Began", clock(run.created)]];
+    const rows = facts.filter(([, value]) => value !== null);
+    this.facts.hidden = rows.length === 0;
+    this.facts.replaceChildren(...rows.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
+  }
+
+  label() {
+    this.row.hidden = this.shown === null;
+    for (const [action, label, busy] of ACTIONS) {
+      const button = this.buttons.get(action);
+      const isPossible = this.can?.includes(action) ?? false;
+      button.disabled = !isPossible || this.waiting !== null;
+      // Pause and Go on share a place, and Resume appears only where there is something to resume.
+      button.hidden = !isPossible && (action === "go_on" || action === "resume" || (action === "pause" && this.can?.includes("go_on")));
+      say(button, this.waiting === action ? `${busy} …` : label);
+    }
+  }
+}
+
+function bar(label) {
+  const meter = h("progress", { "aria-label": label });
+  const words = h("span", {});
+  const box = h("div", { class: "lab-bar", hidden: true }, meter, words);
+  return {
+    box,
+    show(done, total, text) {
+      if (total > 0) {
+        meter.max = total;
+        meter.value = Math.min(done, total);
+      } else meter.removeAttribute("value");
+      if (label === "Steps done") box.hidden = false;
+      say(words, text);
+    },
+  };
+}
+
+function failureBox() {
+  const text = h("pre", { tabindex: "0" });
+  const box = h("details", { hidden: true }, h("summary", {}, "Details of the failure"), text);
+  return {
+    box,
+    show(details) {
+      box.hidden = !details;
+      say(text, details);
+    },
+  };
+}

@@ -1,0 +1,98 @@
+"""The Compare tab: ask for the same prompts and seeds before and after, and look at what was stored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from app.lab import Lab
+from app.store.reader import Reader
+from app.ui import comparison_request as asking
+from app.ui import comparison_views as views
+from app.ui.changes import QUICK, changes_panel
+from app.ui.live import Live
+from dgpo_core.errors import LabError
+from dgpo_core.events import Phase
+
+
+def compare_tab(lab: Lab, live: Live) -> None:
+    """Draws the tab. All it shows comes from the store; the tab itself remembers only what is chosen."""
+    reader = lab.reader
+    changes = changes_panel(live, topic="compare", fingerprint=lambda _: _fingerprint(reader))
+    shown = gr.State(None)  # the comparison whose pictures are drawn
+    with gr.Row(equal_height=False):
+        run = gr.Dropdown([], label="Run", elem_id="compare-run", scale=3, min_width=220)
+        after = gr.Dropdown([], label="Compare the base with", elem_id="compare-after", scale=2, min_width=180)
+        prompts = gr.Number(60, label="Held-out prompts (1 to 10000)", elem_id="compare-prompts", min_width=140)
+        seed = gr.Number(0, label="Seed (0 to 2147483647)", elem_id="compare-seed", min_width=140)
+    ask = gr.Button("Compare", variant="primary", elem_id="compare-ask", interactive=False)
+    trouble = live.panel("words.js", elem_id="compare-trouble", elem_classes="trouble")
+    stored = gr.Dropdown([], label="Stored comparisons", elem_id="compare-stored")
+    status = live.panel("words.js", elem_id="compare-status")
+    gallery = live.panel("before_after.js", elem_id="compare-gallery")
+    scores = live.panel("table.js", elem_id="compare-scores")
+
+    def refresh(run_id: int | None, choice: str | None, comparison: int | None, seen: int | None) -> list[Any]:
+        return [*_form(reader, run_id, choice), *_opened(reader, comparison, seen)]
+
+    def request(run_id: int | None, choice: str | None, num_prompts: Any, first_seed: Any) -> list[Any]:
+        try:
+            wish = asking.wish(run_id, choice, num_prompts, first_seed)
+            comparison = lab.actions.request_comparison(*wish)
+        except LabError as error:
+            return [str(error), *[gr.skip()] * 5]
+        return ["", *_opened(reader, comparison, None)]
+
+    form, opened = [run, after, ask], [stored, status, gallery, scores, shown]
+    changes.stale(
+        refresh,
+        [run, after, stored, shown],
+        form + opened,
+        trigger_mode="always_last",
+        api_name="compare_refresh",
+        **QUICK,
+    )
+    run.input(lambda run_id: _form(reader, run_id, None), run, form, api_name="compare_run", **QUICK)
+    ask.click(request, [run, after, prompts, seed], [trouble, *opened], api_name="compare", **QUICK)
+    stored.input(lambda one: _opened(reader, one, None), stored, opened, api_name="compare_open", **QUICK)
+
+
+def _fingerprint(reader: Reader) -> Any:
+    """Differs when a list of this tab or the progress of a comparison does, not with every step of a run."""
+    live = reader.live_run()
+    progress = (live.phase, live.phase_done) if live and live.phase == Phase.COMPARING else None
+    saved = [one.step for one in reader.checkpoints(live.id)] if live else []
+    return [(run.id, run.name, run.state) for run in reader.runs()], reader.comparisons(), saved, progress
+
+
+def _form(reader: Reader, run_id: int | None, choice: str | None) -> list[Any]:
+    """The chosen run (else the live one, else the newest) with what of it can be compared, and the button."""
+    runs = reader.runs()
+    run = asking.chosen_run(runs, run_id)
+    options = asking.checkpoint_choices(run, reader.checkpoints(run.id)) if run else []
+    known = [value for _, value in options]
+    choice = choice if choice in known else next(iter(known), None)
+    return [
+        gr.update(choices=asking.run_choices(runs), value=run.id if run else None),
+        gr.update(choices=options, value=choice),
+        gr.update(interactive=choice is not None),
+    ]
+
+
+def _opened(reader: Reader, comparison_id: int | None, seen: int | None) -> list[Any]:
+    """The chosen comparison (else the newest): its entry, its words, its pictures, its scores, its number if drawn."""
+    comparisons, runs = reader.comparisons(), reader.runs()
+    entries = asking.comparison_choices(comparisons, runs)
+    known = {one.id: one for one in comparisons}
+    chosen = known.get(comparison_id or 0) or known.get(max(known, default=0))
+    if chosen is None:
+        return [gr.update(choices=[], value=None), asking.advice(runs), None, None, None]
+    entry = gr.update(choices=entries, value=chosen.id)
+    if not chosen.is_done:
+        run = next((run for run in runs if run.id == chosen.run_id), None)
+        return [entry, asking.progress(run, chosen), None, None, None]
+    if chosen.id == seen:
+        return [entry, *[gr.skip()] * 4]
+    pairing = views.paired(reader.examined("comparison", chosen.id))
+    return [entry, views.summary(pairing), views.gallery(chosen, pairing), views.score_table(pairing.pairs), chosen.id]

@@ -1,0 +1,190 @@
+"""The Runs tab: all runs, and everything that is known of the one that is open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import gradio as gr
+
+from app.lab import Lab
+from app.store.reader import Reader
+from app.store.rows import RunRow
+from app.ui import runs_views as views
+from app.ui.changes import QUICK, changes_panel
+from app.ui.charts import curves_panel
+from app.ui.comparison_request import chosen_run
+from app.ui.fields import Fields, values_of
+from app.ui.live import Live
+from dgpo_core.config import RunConfig, from_dict
+from dgpo_core.errors import LabError, StoreError
+
+TABLES = ("examinations", "checkpoints", "diary")
+OPEN_TRAIN = "document.querySelector('#tabs [role=tab]').click()"
+SHOW_IN_TRAIN = f"(id) => {{ window.dispatchEvent(new CustomEvent('lab:show', {{ detail: id }})); {OPEN_TRAIN}; }}"
+HIDDEN, SHOWN = gr.update(visible="hidden"), gr.update(visible=True)
+
+
+def runs_tab(lab: Lab, live: Live, form: Fields) -> None:
+    """Draws the tab. form is the Train tab's form; a run's settings can be put into it."""
+    reader = lab.reader
+    changes = changes_panel(live, topic="runs", fingerprint=lambda _: _fingerprint(reader))
+    chosen = gr.State(None)  # the open run
+    runs = live.panel("table.js", can_choose=True, events=("choose",), elem_id="runs-list")
+    said = live.panel("words.js", elem_id="runs-said", elem_classes="trouble")
+    with gr.Column(visible="hidden", elem_id="run-details") as details:
+        facts = live.panel("words.js", elem_id="run-facts")
+        failure = gr.Textbox(label="What went wrong, in detail", max_lines=15, interactive=False, visible="hidden")
+        buttons = _draw_buttons(live)
+        labels = _draw_labels(live)
+        other = gr.Dropdown([], label="Set beside another run", elem_id="run-other")
+        difference = live.panel("table.js", elem_id="run-difference")
+        curves = curves_panel(live, topic="run curves", value=[], elem_id="run-curves")
+        tables = [live.panel("table.js", elem_id=f"run-{name}") for name in TABLES]
+    following = [chosen, runs, details, facts, failure, buttons["resume"], other, difference, curves, *tables]
+    opening = [*following, labels["name"], labels["notes"], buttons["recipe"], buttons["question"]]
+
+    def follow(run_id: int | None, other_id: int | None) -> list[Any]:
+        """What the store says now; what a person may be typing is left alone unless another run opens."""
+        run = chosen_run(reader.runs(), run_id)
+        is_same = run is not None and run.id == run_id
+        return [*_following(reader, run, other_id), *([gr.skip()] * 4 if is_same else _opening(run))]
+
+    def open_run(event: gr.EventData) -> list[Any]:
+        run = reader.run(int(event.id))
+        return ["", HIDDEN, *_following(reader, run, None), *_opening(run)]
+
+    changes.stale(follow, [chosen, other], opening, trigger_mode="always_last", api_name="runs_refresh", **QUICK)
+    runs.choose(open_run, None, [said, buttons["confirmation"], *opening], api_name="runs_open", **QUICK)
+    other.input(
+        lambda run_id, other_id: _beside(reader, reader.run(run_id), other_id),
+        [chosen, other],
+        [difference, curves],
+        api_name="runs_beside",
+        **QUICK,
+    )
+    _listen_labels(lab, chosen, said, labels)
+    _listen_buttons(lab, chosen, said, buttons, form)
+
+
+def _draw_buttons(live: Live) -> dict[str, Any]:
+    """What can be done with the open run, and the question that comes before deleting it."""
+    with gr.Row(elem_classes="run-buttons"):
+        buttons: dict[str, Any] = {
+            "resume": gr.Button("Resume", elem_id="run-resume", min_width=120),
+            "show": gr.Button("Show in Train", elem_id="run-show", min_width=120),
+            "reuse": gr.Button("Use these settings", elem_id="run-reuse", min_width=120),
+            "recipe": live.panel("download.js", label="Download recipe", elem_id="run-recipe", min_width=120),
+            "delete": gr.Button("Delete", elem_id="run-delete", min_width=120),
+        }
+    with gr.Row(visible="hidden", elem_id="run-confirmation") as confirmation:
+        question = live.panel("words.js", elem_id="run-question", scale=3, min_width=240)
+        really = gr.Button("Delete for good", variant="stop", elem_id="run-really-delete", min_width=120)
+        keep = gr.Button("Keep it", elem_id="run-keep", min_width=120)
+    return buttons | {"confirmation": confirmation, "question": question, "really": really, "keep": keep}
+
+
+def _draw_labels(live: Live) -> dict[str, Any]:
+    """Name and notes, saved together."""
+    with gr.Row(equal_height=False):
+        name = gr.Textbox(label="Name", max_lines=1, elem_id="run-name", scale=1, min_width=200)
+        notes = gr.Textbox(label="Notes", lines=2, max_lines=10, elem_id="run-notes", scale=2, min_width=240)
+    with gr.Row():
+        save = gr.Button("Save name and notes", elem_id="run-save", scale=0, min_width=200)
+        saved = live.panel("words.js", elem_id="run-saved", elem_classes="small", scale=1)
+    return {"name": name, "notes": notes, "save": save, "saved": saved}
+
+
+def _listen_labels(lab: Lab, chosen: gr.State, said: gr.HTML, labels: dict[str, Any]) -> None:
+    def save(run_id: int, name: str, notes: str) -> list[str]:
+        try:
+            lab.actions.rename(run_id, name)
+            lab.actions.set_notes(run_id, notes)
+        except LabError as error:
+            return [str(error), ""]
+        return ["", f"Saved {datetime.now(UTC):%H:%M:%S} UTC."]
+
+    inputs = [chosen, labels["name"], labels["notes"]]
+    labels["save"].click(save, inputs, [said, labels["saved"]], api_name="runs_save", **QUICK)
+
+
+def _listen_buttons(lab: Lab, chosen: gr.State, said: gr.HTML, buttons: dict[str, Any], form: Fields) -> None:
+    def resume(run_id: int) -> str:
+        return _said(lambda: lab.actions.resume(run_id), "Resumed. The Train tab shows it live.")
+
+    def delete(run_id: int) -> list[Any]:
+        return [_said(lambda: lab.actions.delete(run_id), f"Run {run_id} is deleted."), HIDDEN]
+
+    def reuse(run_id: int) -> list[Any]:
+        try:
+            config = from_dict(views.settings_of(_existing(lab.reader, run_id)), RunConfig)
+        except LabError as error:
+            return [str(error), *[gr.skip()] * len(form.controls)]
+        return ["These settings now stand in the form of the Train tab.", *values_of(config)]
+
+    confirmation = buttons["confirmation"]
+    buttons["resume"].click(resume, chosen, said, api_name="runs_resume", **QUICK)
+    buttons["show"].click(None, chosen, None, js=SHOW_IN_TRAIN)
+    buttons["reuse"].click(reuse, chosen, [said, *form.controls], api_name="runs_reuse", **QUICK)
+    buttons["delete"].click(lambda: SHOWN, None, confirmation, api_visibility="private", **QUICK)
+    buttons["keep"].click(lambda: HIDDEN, None, confirmation, api_visibility="private", **QUICK)
+    buttons["really"].click(delete, chosen, [said, confirmation], api_name="runs_delete", **QUICK)
+
+
+def _said(action: Callable[[], object], done: str) -> str:
+    """The words for the person: done, or why it could not be."""
+    try:
+        action()
+    except LabError as error:
+        return str(error)
+    return done
+
+
+def _existing(reader: Reader, run_id: int) -> RunRow:
+    if (run := reader.run(run_id)) is None:
+        raise StoreError(f"Run {run_id} is not there any more; it may have been deleted on another page. Open another.")
+    return run
+
+
+def _fingerprint(reader: Reader) -> Any:
+    """Differs when the list does; every step, examination and end of a run moves one of these."""
+    return [(run.id, run.name, run.state, run.step, run.first_score, run.last_score) for run in reader.runs()]
+
+
+def _following(reader: Reader, run: RunRow | None, other_id: int | None) -> list[Any]:
+    """Everything on the tab that follows the store."""
+    now = datetime.now(UTC)
+    runs = reader.runs()
+    listed = views.run_table(runs, run.id if run else None, now)
+    if run is None:
+        return [None, listed, HIDDEN, "", HIDDEN, gr.skip(), gr.skip(), None, [], None, None, None]
+    checkpoints = reader.checkpoints(run.id)
+    others = views.other_choices(runs, run.id)
+    other_id = other_id if other_id in [value for _, value in others] else None
+    return [
+        run.id,
+        listed,
+        SHOWN,
+        views.facts(run, now, has_checkpoint=bool(checkpoints)),
+        gr.update(value=run.details, visible=True) if run.details else HIDDEN,
+        gr.update(interactive=views.can_resume(run, runs, has_checkpoint=bool(checkpoints))),
+        gr.update(choices=others, value=other_id),
+        *_beside(reader, run, other_id),
+        views.evaluation_table(reader.evaluations(run.id)),
+        views.checkpoint_table(checkpoints),
+        views.diary_table(reader.diary(run.id, limit=views.DIARY_READ)),
+    ]
+
+
+def _beside(reader: Reader, run: RunRow | None, other_id: int | None) -> list[Any]:
+    """The settings in which the open run and another differ, and the runs whose curves are drawn."""
+    other = reader.run(other_id) if other_id is not None else None
+    if run is None or other is None:
+        return [None, [run.id] if run else []]
+    return [views.difference_table(run, other), [run.id, other.id]]
+
+
+def _opening(run: RunRow | None) -> list[Any]:
+    """What is filled in only when a run opens: name, notes, its recipe, the question before deleting."""
+    return ["", "", None, ""] if run is None else [run.name, run.notes, views.recipe(run), views.deletion_question(run)]

@@ -1,0 +1,131 @@
+"""The Train tab: what to run, what happens now, the groups, the curves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from app.lab import Lab
+from app.prompts import describe_prompts
+from app.recipes import Recipe, list_recipes, load_recipe
+from app.ui import train_requests as requests
+from app.ui.charts import RUN_CHARTS, curves_panel
+from app.ui.fields import Fields, values_of
+from app.ui.live import Live
+from app.ui.train_feed import TrainFeed
+from dgpo_core.config import RunConfig
+from dgpo_core.data.prompts import shipped_names
+from dgpo_core.errors import LabError
+
+# Handlers that only read a little or hand over a command: no queue, no spinner, no limit.
+QUICK: dict[str, Any] = {"queue": False, "show_progress": "hidden", "concurrency_limit": None}
+DEFAULTS = "(the defaults)"
+
+
+def train_tab(lab: Lab, live: Live) -> Fields:
+    """Draw the tab; the fields it returns show a config with `values_of(config)` as outputs to `fields.controls`."""
+    TrainFeed(lab.reader).answer_all(live)
+    recipes = list_recipes()
+    fields = Fields(_first_config(recipes))
+    with gr.Row(elem_id="start-strip", equal_height=False):
+        recipe = _recipe_choice(recipes)
+        fields.draw("name", max_length=200, scale=2, min_width=200)
+        start = gr.Button("Start", variant="primary", elem_id="start", scale=1, min_width=140)
+    notice = live.panel("words.js", elem_id="start-notice", elem_classes="trouble")
+    with gr.Row(elem_id="train-columns", equal_height=False):
+        with gr.Column(scale=1, min_width=300, elem_id="train-settings"):
+            own_prompts = _draw_settings(fields)
+        with gr.Column(scale=3, min_width=320, elem_id="train-live"):
+            act = requests.acting(lab)
+            status = live.panel("status.js", server_functions=[act], events=("liveness",), elem_id="status")
+            live.panel("wall.js", elem_id="wall")
+            live.panel("previews.js", server_functions=[act], elem_id="previews")
+            curves_panel(live, topic="curves", charts=RUN_CHARTS, elem_id="curves")
+            live.panel("diary.js", elem_id="diary")
+    _listen(lab, fields, recipe=recipe, start=start, notice=notice, own_prompts=own_prompts, status=status)
+    return fields
+
+
+def _first_config(recipes: list[Recipe]) -> RunConfig:
+    """The first recipe's settings. A broken one gives the defaults here, and its error when it is chosen."""
+    try:
+        return load_recipe(recipes[0].name) if recipes else RunConfig()
+    except LabError:
+        return RunConfig()
+
+
+def _recipe_choice(recipes: list[Recipe]) -> gr.Dropdown:
+    choices = [one.name for one in recipes] or [DEFAULTS]
+    about = "A recipe fills in all settings; change what you like."
+    return gr.Dropdown(choices, value=choices[0], label="Recipe", info=about, elem_id="recipe", scale=2, min_width=200)
+
+
+def _draw_settings(fields: Fields) -> gr.Textbox:
+    """All settings: the important ones open, the rest folded away. Returns the box for own prompts."""
+    gr.HTML('<h2 class="lab-section">Settings of the next run</h2>', js_on_load=None)
+    sets = shipped_names()
+    with gr.Group():
+        fields.draw("reward.train")
+        train = fields.draw("prompts.train", choices=[*sets, requests.OWN_PROMPTS])
+        own_prompts = gr.Textbox(
+            label="My own prompts",
+            info="One per line, up to 100,000.",
+            lines=4,
+            max_lines=12,
+            visible=False,
+            elem_id="own-prompts",
+        )
+        found = gr.Textbox(label="Found", interactive=False, visible=False, max_lines=3, elem_id="own-prompts-found")
+        fields.draw_important()
+    with gr.Accordion("More settings", open=False, elem_id="more-settings"):
+        fields.draw("prompts.heldout", choices=sets)
+        fields.draw_rest()
+    train.change(_show_own, train, [own_prompts, found], api_visibility="private", **QUICK)
+    own_prompts.blur(_describe_prompts, own_prompts, found, api_visibility="private", **QUICK)
+    return own_prompts
+
+
+def _show_own(choice: str) -> list[Any]:
+    is_own = choice == requests.OWN_PROMPTS
+    return [gr.update(visible=is_own), gr.update(visible=is_own)]
+
+
+def _describe_prompts(text: str) -> str:
+    try:
+        return describe_prompts(text)
+    except LabError as error:
+        return str(error)
+
+
+def _listen(
+    lab: Lab,
+    fields: Fields,
+    *,
+    recipe: gr.Dropdown,
+    start: gr.Button,
+    notice: gr.HTML,
+    own_prompts: gr.Textbox,
+    status: gr.HTML,
+) -> None:
+    def choose(name: str) -> list[Any]:
+        try:
+            config = RunConfig() if name == DEFAULTS else load_recipe(name)
+        except LabError as error:
+            return [str(error), *[gr.skip()] * len(fields.controls)]
+        return ["", *values_of(config)]
+
+    def begin(own: str, *values: Any) -> list[Any]:
+        try:
+            requests.start(lab, own, values)
+        except LabError as error:
+            return [str(error), gr.skip()]
+        return ["", gr.update(interactive=False)]
+
+    def allow_start() -> Any:
+        return gr.update(interactive=lab.reader.live_run() is None)
+
+    recipe.change(choose, recipe, [notice, *fields.controls], api_name="choose_recipe", **QUICK)
+    started = start.click(begin, [own_prompts, *fields.controls], [notice, start], api_name="start", **QUICK)
+    started.then(None, js="() => window.dispatchEvent(new Event('lab:follow'))")
+    status.liveness(allow_start, None, start, api_visibility="private", **QUICK)

@@ -1,0 +1,82 @@
+"""What the Train tab asks of the lab: start, pause, go on, resume, stop, save, sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from app.lab import Lab
+from app.prompts import keep_prompts
+from app.ui.fields import config_of
+from app.ui.live import whole_number
+from dgpo_core.data.prompts import parse_prompts
+from dgpo_core.errors import LabError, PromptError
+from dgpo_core.events import Command, Pause, Resume, SampleNow, SaveNow, Stop
+
+OWN_PROMPTS = "my own prompts (below)"
+MAX_SAMPLED = 16
+COMMANDS: dict[str, tuple[Command, str]] = {
+    "pause": (Pause(), ""),
+    "go_on": (Resume(), ""),
+    "stop": (Stop(), ""),
+    "save": (SaveNow(), "A checkpoint will be saved after this step."),
+}
+
+
+def start(lab: Lab, own_prompts: str, values: Sequence[Any]) -> int:
+    """Start a run with the form's values and return its id.
+
+    Raises:
+        LabError: a setting or prompt is wrong, or a run is live; the message is for the form.
+    """
+    config = config_of(values)
+    if config.prompts.train == OWN_PROMPTS:
+        path = keep_prompts(own_prompts, lab.settings.own_prompts)
+        config = replace(config, prompts=replace(config.prompts, train=str(path)))
+    return lab.actions.start(config)
+
+
+def acting(lab: Lab) -> Callable[[dict[str, Any]], dict[str, str]]:
+    """The server function of the buttons: {"action", "run", ...} to {"done"} or {"error"}, each one sentence."""
+
+    def act(request: dict[str, Any]) -> dict[str, str]:
+        run_id = whole_number(request.get("run"))
+        if run_id is None:
+            return {"error": "There is no run yet. Press Start first."}
+        try:
+            return {"done": _act(lab, run_id, request)}
+        except LabError as error:
+            return {"error": str(error)}
+
+    return act
+
+
+def _act(lab: Lab, run_id: int, request: dict[str, Any]) -> str:
+    action = request.get("action")
+    if action == "resume":
+        lab.actions.resume(run_id)
+        return ""
+    if action == "sample":
+        lab.actions.send(run_id, sample_command(request.get("prompts"), request.get("seed")))
+        return "The pictures are drawn after this step."
+    if action not in COMMANDS:
+        raise LabError(f"action must be one of {', '.join([*COMMANDS, 'resume', 'sample'])}, got {str(action)[:40]!r}.")
+    command, answer = COMMANDS[str(action)]
+    lab.actions.send(run_id, command)
+    return answer
+
+
+def sample_command(prompts: Any, seed: Any) -> SampleNow:
+    """The command to draw the prompts of a text, one per line.
+
+    Raises:
+        PromptError: no prompt, too many, or one that cannot be read; or the seed is no whole number.
+    """
+    asked = tuple(parse_prompts(str(prompts or ""), "The box"))
+    if len(asked) > MAX_SAMPLED:
+        raise PromptError(f"At most {MAX_SAMPLED} prompts can be drawn at once, got {len(asked)}. Remove some.")
+    number = whole_number(seed)
+    if number is None or number >= 2**31:
+        raise PromptError(f"The seed must be a whole number from 0 to {2**31 - 1}. Type one, such as 0.")
+    return SampleNow(prompts=asked, seed=number)

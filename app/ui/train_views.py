@@ -1,0 +1,135 @@
+"""What the Train tab shows, as plain values: read models in, JSON out. No Gradio, no store, no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from app.store.rows import EventRow, ExaminedRow, GroupRow, PreviewRow, RunRow, RunState, SampleRow
+from app.ui.charts import short
+from app.ui.serving import picture_url
+
+RESUMABLE = (RunState.STOPPED, RunState.FAILED, RunState.INTERRUPTED)
+
+
+def status_view(run: RunRow | None, *, other_is_live: bool, has_checkpoint: bool) -> dict[str, Any] | None:
+    """The status card of a run; None when there is no run at all."""
+    if run is None:
+        return None
+    return {
+        "id": run.id,
+        "name": run.name,
+        "state": run.state.value,
+        "headline": headline(run, has_checkpoint=has_checkpoint),
+        "phase": run.phase if run.state.is_live else "",
+        "phase_done": run.phase_done,
+        "phase_total": run.phase_total,
+        "steps_done": run.step + 1,
+        "num_steps": run.num_steps,
+        "seconds_left": seconds_left(run),
+        "seconds_per_step": run.seconds_per_step,
+        "first_score": short(run.first_score),
+        "last_score": short(run.last_score),
+        "message": run.message,
+        "details": run.details,
+        "created": run.created,
+        "can": possible_actions(run, other_is_live=other_is_live, has_checkpoint=has_checkpoint),
+    }
+
+
+def headline(run: RunRow, *, has_checkpoint: bool) -> str:
+    """The state of a run in one sentence."""
+    if run.state in RESUMABLE and not has_checkpoint:
+        return {
+            RunState.STOPPED: "Stopped before anything was saved.",
+            RunState.FAILED: "Failed before anything was saved.",
+        }.get(run.state, "Interrupted before anything was saved: the lab ended while this run was training.")
+    return {
+        RunState.STARTING: "Starting.",
+        RunState.RUNNING: "Running.",
+        RunState.PAUSED: "Paused. The model stays loaded: draw with it below, or go on.",
+        RunState.FINISHED: "Finished.",
+        RunState.STOPPED: "Stopped and saved. It can go on where it stopped.",
+        RunState.FAILED: "Failed. It can go on from its last checkpoint.",
+        RunState.INTERRUPTED: "Interrupted: the lab ended while this run was training. It can go on from its last "
+        "checkpoint.",
+    }[run.state]
+
+
+def seconds_left(run: RunRow) -> float | None:
+    """Seconds until the last step at the present pace; None when that cannot be known."""
+    if run.state is not RunState.RUNNING or run.seconds_per_step is None:
+        return None
+    return (run.num_steps - run.step - 1) * run.seconds_per_step
+
+
+def possible_actions(run: RunRow, *, other_is_live: bool, has_checkpoint: bool) -> list[str]:
+    """Names of the actions that can work now."""
+    if run.state is RunState.STARTING:
+        return ["stop"]
+    if run.state is RunState.RUNNING:
+        return ["pause", "stop", "save", "sample"]
+    if run.state is RunState.PAUSED:
+        return ["go_on", "stop", "save", "sample"]
+    if run.state in RESUMABLE and has_checkpoint and not other_is_live:
+        return ["resume"]
+    return []
+
+
+def wall_view(run: RunRow, groups: Sequence[GroupRow], *, step: int, latest: int) -> dict[str, Any]:
+    """The group wall of one step. Rewards of the step share one axis from low to high."""
+    rewards = [sample.reward for group in groups for sample in group.samples if sample.reward is not None]
+    return {
+        "run": run.id,
+        "step": step,
+        "latest": latest,
+        "low": short(min(rewards, default=0.0)),
+        "high": short(max(rewards, default=1.0)),
+        "groups": [_group_view(group) for group in groups],
+    }
+
+
+def _group_view(group: GroupRow) -> dict[str, Any]:
+    return {
+        "index": group.index,
+        "prompt": group.prompt,
+        "mean": short(group.reward_mean),
+        "std": short(group.reward_std),
+        "gate": short(group.gate),
+        "has_preference": group.has_preference,
+        "samples": [_sample_view(sample) for sample in group.samples],
+    }
+
+
+def _sample_view(sample: SampleRow) -> dict[str, Any]:
+    return {
+        "member": sample.member,
+        "seed": str(sample.seed),  # a seed may be larger than a browser's whole numbers
+        "url": picture_url(sample.sha),
+        "reward": short(sample.reward),
+        "advantage": short(sample.advantage),
+        "terms": [[name, short(value)] for name, value in sample.terms],
+    }
+
+
+def preview_view(preview: PreviewRow) -> dict[str, Any]:
+    """Pictures drawn on request at one step."""
+    return {"step": preview.step, "samples": [_examined_view(sample) for sample in preview.samples]}
+
+
+def _examined_view(sample: ExaminedRow) -> dict[str, Any]:
+    return {
+        "prompt": sample.prompt,
+        "seed": str(sample.seed),
+        "score": short(sample.score),
+        "details": sample.details,
+        "url": picture_url(sample.sha),
+    }
+
+
+def diary_view(rows: Sequence[EventRow]) -> list[dict[str, Any]]:
+    """Lines of a run's diary."""
+    return [
+        {"id": row.id, "created": row.created, "step": row.step, "kind": row.kind, "message": row.message}
+        for row in rows
+    ]

@@ -1,0 +1,95 @@
+"""Examinations: the same held-out prompts and seeds every time, so that scores and pictures can be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from dgpo_core.config import RolloutConfig
+from dgpo_core.data.pictures import png_bytes
+from dgpo_core.ema import WeightCopy
+from dgpo_core.events import EvaluationDone, Examined
+from dgpo_core.models.protocol import Model
+from dgpo_core.rewards.contract import Picture, Reward, judge
+from dgpo_core.rollout import draw_latents, starting_noise
+from dgpo_core.samplers import OnStep
+from dgpo_core.seeds import seed_of
+
+
+class Quality(Protocol):
+    """Numbers about pictures that are never trained on."""
+
+    def __call__(self, pictures: Sequence[Picture], prompts: Sequence[str], features: Tensor) -> dict[str, float]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examiner:
+    """Draws prompts with given weights and has the pictures judged."""
+
+    model: Model
+    reward: Reward
+    quality: Quality | None
+    category_of: Callable[[str], str]
+    rollout: RolloutConfig
+    batch: int
+
+    def examine(
+        self, prompts: Sequence[str], *, seed: int, step: int, weights: WeightCopy | None, on_step: OnStep | None = None
+    ) -> EvaluationDone:
+        """Scores and quality of one picture per prompt; weights None is the base."""
+        examined, pictures = self._draw(prompts, seed=seed, weights=weights, on_step=on_step)
+        quality = self.quality(pictures, prompts, self.model.features(pictures)) if self.quality else {}
+        scores = [one.score for one in examined if one.score is not None]
+        return EvaluationDone(
+            step=step,
+            policy="base" if weights is None else "averaged",
+            score=sum(scores) / len(scores) if scores else 0.0,
+            quality=tuple(quality.items()),
+            samples=examined,
+        )
+
+    def draw(
+        self, prompts: Sequence[str], *, seed: int, weights: WeightCopy | None, on_step: OnStep | None = None
+    ) -> tuple[Examined, ...]:
+        """One judged picture per prompt. The same prompts and seed start from the same noise, whatever the weights."""
+        return self._draw(prompts, seed=seed, weights=weights, on_step=on_step)[0]
+
+    def _draw(
+        self, prompts: Sequence[str], *, seed: int, weights: WeightCopy | None, on_step: OnStep | None
+    ) -> tuple[tuple[Examined, ...], list[Picture]]:
+        seeds = [seed_of(seed, "examination", index) for index in range(len(prompts))]
+        parameters = self.model.policy_parameters()
+        with weights.swapped_in(parameters) if weights else nullcontext():
+            with self.model.drawing() if weights else self.model.reference():
+                latents = draw_latents(
+                    self.model,
+                    self.model.encode(prompts),
+                    starting_noise(seeds, self.model.latent_shape, self.model.device),
+                    self.rollout,
+                    batch=self.batch,
+                    on_step=on_step,
+                )
+        pictures = self.model.decode(latents)
+        judgements = judge(self.reward, pictures, prompts)
+        examined = tuple(
+            Examined(
+                prompt=prompt,
+                category=self.category_of(prompt),
+                seed=one_seed,
+                score=judgement.reward,
+                details=judgement.details,
+                png=png_bytes(picture),
+            )
+            for prompt, one_seed, judgement, picture in zip(prompts, seeds, judgements, pictures, strict=True)
+        )
+        return examined, pictures
+
+
+def spread_over(prompts: Sequence[str], count: int) -> list[str]:
+    """count prompts evenly spaced through the list (all, when there are no more), so that all kinds are in."""
+    count = min(count, len(prompts))
+    return [prompts[index * len(prompts) // count] for index in range(count)]

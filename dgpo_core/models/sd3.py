@@ -1,0 +1,181 @@
+"""Stable Diffusion 3 and 3.5, and the Shapes model, which is a small one: diffusers weights, peft LoRA."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from diffusers import StableDiffusion3Pipeline
+from peft import LoraConfig
+from peft.tuners.lora import LoraLayer
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from torch.nn import functional
+
+from dgpo_core.errors import ModelError
+from dgpo_core.models.protocol import Conditioning
+from dgpo_core.rewards.contract import Picture
+from dgpo_core.seeds import seed_of
+
+ATTENTION = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
+FEED_FORWARD = ("ff.net.0.proj", "ff.net.2", "ff_context.net.0.proj", "ff_context.net.2")
+DECODE_BATCH = 32
+T5_LENGTH = 256
+
+
+class SD3Model:
+    """The policy: a frozen Stable Diffusion 3 transformer with a trainable LoRA. Implements Model."""
+
+    def __init__(self, pipeline: StableDiffusion3Pipeline, *, folder: Path, lora_rank: int, lora_alpha: int, seed: int) -> None:
+        self._pipeline = pipeline
+        self._transformer = pipeline.transformer
+        self._folder = folder
+        self._lora = (lora_rank, lora_alpha)
+        self._known: dict[str, tuple[Tensor, Tensor]] = {}
+        for part in (pipeline.transformer, pipeline.vae, pipeline.text_encoder, pipeline.text_encoder_2):
+            part.requires_grad_(False).eval()
+        self.device = next(pipeline.transformer.parameters()).device
+        config = pipeline.transformer.config
+        self.latent_shape = (config.in_channels, config.sample_size, config.sample_size)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_of(seed, "lora"))
+            self._transformer.add_adapter(
+                LoraConfig(
+                    r=lora_rank,
+                    lora_alpha=lora_alpha,
+                    init_lora_weights="gaussian",
+                    target_modules=list(ATTENTION + FEED_FORWARD),
+                )
+            )
+        self._layers = [module for module in self._transformer.modules() if isinstance(module, LoraLayer)]
+
+    @classmethod
+    def load(cls, folder: Path, *, lora_rank: int, lora_alpha: int, seed: int, device: str = "cpu") -> SD3Model:
+        """The model of a diffusers folder, with a fresh LoRA.
+
+        Raises:
+            ModelError: the folder is missing, incomplete, damaged, or of another architecture.
+        """
+        _check_folder(folder)
+        dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
+        without_t5 = {} if (folder / "text_encoder_3").exists() else {"text_encoder_3": None, "tokenizer_3": None}
+        try:
+            pipeline = StableDiffusion3Pipeline.from_pretrained(
+                folder, torch_dtype=dtype, local_files_only=True, use_safetensors=True, **without_t5
+            )
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            reason = str(error).strip().splitlines()[0][:300]
+            raise ModelError(f"The model in {folder} cannot be loaded: {reason}. Restore the folder or choose another.") from error
+        return cls(pipeline.to(device), folder=folder, lora_rank=lora_rank, lora_alpha=lora_alpha, seed=seed)
+
+    @property
+    def pipeline(self) -> StableDiffusion3Pipeline:
+        """The stock pipeline around this model, LoRA included."""
+        return self._pipeline
+
+    def policy_parameters(self) -> dict[str, nn.Parameter]:
+        return {name: value for name, value in self._transformer.named_parameters() if "lora_" in name}
+
+    @torch.no_grad()
+    def encode(self, prompts: Sequence[str]) -> Conditioning:
+        for prompt in dict.fromkeys(prompts):
+            if prompt not in self._known:
+                embeddings, _, pooled, _ = self._pipeline.encode_prompt(
+                    prompt,
+                    None,
+                    None,
+                    do_classifier_free_guidance=False,
+                    max_sequence_length=T5_LENGTH if self._pipeline.text_encoder_3 is not None else 0,
+                )
+                self._known[prompt] = (embeddings[0], pooled[0])
+        rows = [self._known[prompt] for prompt in prompts]
+        return Conditioning(torch.stack([row[0] for row in rows]), torch.stack([row[1] for row in rows]))
+
+    def velocity(self, x: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
+        dtype = conditioning.embeddings.dtype
+        return self._transformer(
+            hidden_states=x.to(dtype),
+            encoder_hidden_states=conditioning.embeddings,
+            pooled_projections=conditioning.pooled,
+            timestep=(1000 * sigma.float()).expand(len(x)),
+            return_dict=False,
+        )[0].float()
+
+    @contextmanager
+    def reference(self) -> Iterator[None]:
+        self._enable_lora(False)
+        try:
+            yield
+        finally:
+            self._enable_lora(True)
+
+    @contextmanager
+    def drawing(self) -> Iterator[None]:
+        """LoRA merged into the weights: half the kernels. The originals are put back by reference, never by subtraction."""
+        originals = [layer.get_base_layer().weight.data for layer in self._layers]
+        try:
+            for layer, original in zip(self._layers, originals, strict=True):
+                layer.get_base_layer().weight.data = original + layer.get_delta_weight("default").to(original.dtype)
+            self._enable_lora(False)
+            with torch.no_grad():
+                yield
+        finally:
+            for layer, original in zip(self._layers, originals, strict=True):
+                layer.get_base_layer().weight.data = original
+            self._enable_lora(True)
+
+    def _enable_lora(self, is_on: bool) -> None:
+        for layer in self._layers:
+            layer.enable_adapters(is_on)
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> list[Picture]:
+        vae = self._pipeline.vae
+        pictures: list[Picture] = []
+        for part in latents.split(DECODE_BATCH):
+            scaled = part.to(vae.dtype) / vae.config.scaling_factor + vae.config.shift_factor
+            decoded = vae.decode(scaled, return_dict=False)[0].float()
+            pixels = ((decoded / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
+            pictures += list(pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy())
+        return pictures
+
+    @torch.no_grad()
+    def features(self, pictures: Sequence[Picture]) -> Tensor:
+        """Latents averaged over each quarter of the picture."""
+        vae = self._pipeline.vae
+        parts = []
+        for start in range(0, len(pictures), DECODE_BATCH):
+            pixels = torch.stack([torch.from_numpy(picture) for picture in pictures[start : start + DECODE_BATCH]])
+            pixels = pixels.permute(0, 3, 1, 2).to(self.device, vae.dtype) / 127.5 - 1
+            latent = vae.encode(pixels).latent_dist.mode().float()
+            parts.append(functional.adaptive_avg_pool2d(latent, 2).flatten(1).cpu())
+        return torch.cat(parts)
+
+    def identity(self) -> Mapping[str, str | int]:
+        config = json.dumps(dict(self._transformer.config), sort_keys=True, default=str)
+        return {
+            "architecture": "sd3",
+            "transformer": hashlib.sha256(config.encode()).hexdigest()[:16],
+            "lora_rank": self._lora[0],
+            "lora_alpha": self._lora[1],
+        }
+
+
+def _check_folder(folder: Path) -> None:
+    """Raises ModelError unless the folder looks like a saved Stable Diffusion 3 pipeline."""
+    index = folder / "model_index.json"
+    if not index.is_file():
+        raise ModelError(
+            f"There is no model in {folder}: it has no model_index.json. Name a folder that holds a "
+            "diffusers pipeline, such as assets/shapes-sd3."
+        )
+    try:
+        name = json.loads(index.read_text(encoding="utf-8")).get("_class_name")
+    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
+        raise ModelError(f"{index} is damaged: it is not a JSON object. Restore the folder or choose another.") from error
+    if name != "StableDiffusion3Pipeline":
+        raise ModelError(f"The model in {folder} is a {name}; only StableDiffusion3Pipeline can be trained so far. Choose another.")

@@ -1,0 +1,1 @@
+"""Who judges pictures: one contract, and the rewards that keep it."""

@@ -1,0 +1,93 @@
+"""The verifier of the Shapes world: checks every object, count, colour and relation of a request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import permutations
+
+from dgpo_core.data.requests import Request, Wanted, parse_request
+from dgpo_core.data.scenes import relation_between
+from dgpo_core.rewards.contract import Judgement, Picture
+from dgpo_core.rewards.shapes_detector import Found, Scan, scan
+
+MAX_THINGS = 6
+"""More things than this are counted, but only the largest ones are matched with what was wanted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Every check by name, passed or not. The picture is right when all are."""
+
+    checks: tuple[tuple[str, bool], ...]
+    scan: Scan
+
+    @property
+    def is_right(self) -> bool:
+        return all(passed for _, passed in self.checks)
+
+    @property
+    def passed_fraction(self) -> float:
+        return sum(passed for _, passed in self.checks) / len(self.checks)
+
+    def __str__(self) -> str:
+        found = ", ".join(str(thing) for thing in self.scan.things) or "nothing"
+        failed = [name for name, passed in self.checks if not passed]
+        return f"found {found}" + (f"; wrong: {', '.join(failed)}" if failed else "")
+
+
+def verify(request: Request, seen: Scan) -> Verdict:
+    """Checks a scanned picture against a request, matching things to wants as kindly as possible.
+
+    There is a check for the number of things (nothing may be there that was not asked for), one
+    per wanted shape, one per wanted colour, and one for the relation.
+    """
+    count = ("number of things", len(seen.things) == len(request.wanted))
+    largest = sorted(seen.things, key=lambda thing: -thing.area)[:MAX_THINGS]
+    slots: list[Found | None] = [*largest, *[None] * len(request.wanted)]
+    matches = (_match(request, chosen) for chosen in permutations(slots, len(request.wanted)))
+    best = max(matches, key=lambda checks: sum(passed for _, passed in checks))
+    return Verdict((count, *best), seen)
+
+
+def _match(request: Request, chosen: Sequence[Found | None]) -> tuple[tuple[str, bool], ...]:
+    checks: list[tuple[str, bool]] = []
+    for wanted, found in zip(request.wanted, chosen, strict=True):
+        checks += _checks_of(wanted, found)
+    if request.relation is not None:
+        first, second = chosen[0], chosen[1]
+        holds = (
+            first is not None
+            and second is not None
+            and relation_between((first.x, first.y), (second.x, second.y)) == request.relation
+        )
+        checks.append((request.relation, holds))
+    return tuple(checks)
+
+
+def _checks_of(wanted: Wanted, found: Found | None) -> list[tuple[str, bool]]:
+    right_shape = found is not None and found.shape == wanted.shape and found.color is not None
+    if wanted.color is None:
+        return [(wanted.shape, right_shape)]
+    right_color = found is not None and found.color == wanted.color
+    return [(wanted.shape, right_shape), (f"{wanted.color} {wanted.shape}", right_shape and right_color)]
+
+
+class ShapesVerifier:
+    """The verifier as a reward: 1 or 0 when strict, else the fraction of checks passed."""
+
+    def __init__(self, *, is_strict: bool) -> None:
+        self._is_strict = is_strict
+
+    def check_prompts(self, prompts: Sequence[str]) -> None:
+        for prompt in prompts:
+            parse_request(prompt)
+
+    def __call__(self, pictures: Sequence[Picture], prompts: Sequence[str]) -> list[Judgement]:
+        return [self._judge(picture, prompt) for picture, prompt in zip(pictures, prompts, strict=True)]
+
+    def _judge(self, picture: Picture, prompt: str) -> Judgement:
+        verdict = verify(parse_request(prompt), scan(picture))
+        reward = float(verdict.is_right) if self._is_strict else verdict.passed_fraction
+        terms = tuple((name, float(passed)) for name, passed in verdict.checks)
+        return Judgement(reward, terms, str(verdict))

@@ -1,0 +1,124 @@
+"""Prompts to groups of pictures: the rollout of one step, by an ODE sampler."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from dgpo_core.config import RolloutConfig
+from dgpo_core.guidance import guided
+from dgpo_core.models.protocol import Conditioning, Model
+from dgpo_core.rewards.contract import Picture
+from dgpo_core.samplers import SAMPLERS, OnStep
+from dgpo_core.schedules import linear_sigmas
+from dgpo_core.seeds import generator_for, seed_of
+
+UNCONDITIONAL = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """K groups of G pictures, group-major: clean latents, the pictures, and what they were drawn from."""
+
+    prompts: tuple[str, ...]
+    conditioning: Conditioning
+    clean: Float[Tensor, "B C H W"]
+    group: Int[Tensor, " B"]
+    pictures: list[Picture]
+    seeds: tuple[int, ...]
+    sampling_seconds: float
+    decoding_seconds: float
+
+    @property
+    def prompt_per_picture(self) -> list[str]:
+        return [self.prompts[index] for index in self.group.tolist()]
+
+
+def prompts_of_step(prompts: Sequence[str], *, step: int, count: int, run_seed: int) -> tuple[str, ...]:
+    """The prompts of a step: the set in a new random order each time round, a pure function of its arguments."""
+    first = step * count
+    chosen = []
+    for position in range(first, first + count):
+        lap, place = divmod(position, len(prompts))
+        order = torch.randperm(len(prompts), generator=generator_for(run_seed, "prompts", lap))
+        chosen.append(prompts[int(order[place])])
+    return tuple(chosen)
+
+
+def starting_noise(seeds: Sequence[int], shape: tuple[int, int, int], device: torch.device) -> Float[Tensor, "B C H W"]:
+    """One noise picture per seed, drawn on the CPU so that it is the same on every device."""
+    draws = [torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+    return torch.stack(draws).to(device)
+
+
+def draw_latents(
+    model: Model,
+    conditioning: Conditioning,
+    noise: Float[Tensor, "B C H W"],
+    config: RolloutConfig,
+    *,
+    batch: int,
+    on_step: OnStep | None = None,
+) -> Float[Tensor, "B C H W"]:
+    """Clean latents at the end of the ODE. Draws with whatever weights the model holds, batch pictures at a time."""
+    sigmas = linear_sigmas(config.num_sampling_steps, config.sigma_shift)
+    parts = []
+    for start in range(0, len(noise), batch):
+        rows = slice(start, start + batch)
+        velocity = _Velocity(model, conditioning.select(rows), config.guidance_scale)
+        parts.append(SAMPLERS[config.sampler](velocity, noise[rows], sigmas, on_step=on_step))
+    return torch.cat(parts)
+
+
+class _Velocity:
+    """The model's velocity for one batch of prompts, guided where guidance is asked for."""
+
+    def __init__(self, model: Model, conditioning: Conditioning, scale: float) -> None:
+        self._model, self._conditioning, self._scale = model, conditioning, scale
+        self._unconditional = model.encode([UNCONDITIONAL] * len(conditioning.pooled)) if scale > 1 else None
+
+    def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
+        conditional = self._model.velocity(x, sigma, self._conditioning)
+        if self._unconditional is None:
+            return conditional
+        return guided(conditional, self._model.velocity(x, sigma, self._unconditional), self._scale)
+
+
+def draw_groups(
+    model: Model,
+    prompts: tuple[str, ...],
+    config: RolloutConfig,
+    *,
+    run_seed: int,
+    step: int,
+    batch: int,
+    on_step: OnStep | None = None,
+) -> Rollout:
+    """The groups of a step, drawn with the weights the model holds now."""
+    size = config.group_size
+    seeds = tuple(
+        seed_of(run_seed, "picture", step, index, member) for index in range(len(prompts)) for member in range(size)
+    )
+    group = torch.arange(len(prompts)).repeat_interleave(size)
+    conditioning = model.encode(prompts)
+    started = time.monotonic()
+    with model.drawing():
+        noise = starting_noise(seeds, model.latent_shape, model.device)
+        clean = draw_latents(model, conditioning.select(group), noise, config, batch=batch, on_step=on_step)
+    drawn = time.monotonic()
+    pictures = model.decode(clean)
+    return Rollout(
+        prompts=prompts,
+        conditioning=conditioning,
+        clean=clean,
+        group=group,
+        pictures=pictures,
+        seeds=seeds,
+        sampling_seconds=drawn - started,
+        decoding_seconds=time.monotonic() - drawn,
+    )

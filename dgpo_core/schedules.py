@@ -1,0 +1,67 @@
+"""Noise levels: the grids that samplers walk down, and the ones that are trained."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Generator, Tensor
+
+from dgpo_core.errors import ConfigError
+from dgpo_core.flow import shift_sigma
+
+
+def linear_sigmas(num_steps: int, shift: float = 1.0) -> Float[Tensor, " {num_steps}+1"]:
+    """Sampling sigmas from 1 down to 0, even steps before the shift.
+
+    Shifted once. A plain diffusers set_timesteps(num_steps) on FlowMatchEulerDiscreteScheduler
+    shifts its lowest sigma twice and walks another grid; pass it sigmas=linspace(1, 1/n, n) to get this one.
+    """
+    even = torch.linspace(1, 1 / num_steps, num_steps, dtype=torch.float64)
+    return _ending_in_zero(shift_sigma(even, shift))
+
+
+def dpm_solver_sigmas(num_steps: int, shift: float) -> Float[Tensor, " {num_steps}+1"]:
+    """Sampling sigmas of the official DGPO code: as linear_sigmas, but begun at 0.999 instead of 1."""
+    even = torch.linspace(1, 1 / num_steps, num_steps, dtype=torch.float64)
+    return _ending_in_zero(shift_sigma(0.999 * even, shift))
+
+
+def training_sigmas(
+    num_sigmas: int, *, sigma_min: float, source: str, grid: Float[Tensor, " levels"], generator: Generator
+) -> Float[Tensor, " {num_sigmas}"]:
+    """The sigmas one step trains, in random order, none below sigma_min; on the generator's device.
+
+    source "continuous" draws one uniformly from each of num_sigmas equal slices of [sigma_min, 1]
+    (grid is not read); "grid" draws from the sigmas of grid in [sigma_min, 1] but 0, none twice.
+
+    Raises:
+        ConfigError: the grid has fewer than num_sigmas sigmas from sigma_min up, or source is unknown.
+    """
+    if source == "continuous":
+        return _one_per_slice(num_sigmas, sigma_min, generator)
+    if source == "grid":
+        return _without_replacement(num_sigmas, sigma_min, grid, generator)
+    raise ConfigError(f"loss.sigma_source must be one of continuous, grid, got {source!r}.")
+
+
+def _ending_in_zero(sigmas: Tensor) -> Tensor:
+    return torch.cat([sigmas, sigmas.new_zeros(1)]).float()
+
+
+def _one_per_slice(num_sigmas: int, sigma_min: float, generator: Generator) -> Tensor:
+    device = generator.device
+    within = torch.rand(num_sigmas, generator=generator, dtype=torch.float64, device=device)
+    slices = torch.randperm(num_sigmas, generator=generator, device=device)
+    return (sigma_min + (1 - sigma_min) * (slices + within) / num_sigmas).float()
+
+
+def _without_replacement(num_sigmas: int, sigma_min: float, grid: Tensor, generator: Generator) -> Tensor:
+    walked = grid[grid > 0].to(generator.device)
+    allowed = walked[(walked >= sigma_min) & (walked <= 1)]
+    if len(allowed) < num_sigmas:
+        raise ConfigError(
+            f"loss.num_sigmas is {num_sigmas}, but only {len(allowed)} of the {len(walked)} sampling sigmas are at "
+            f"least loss.sigma_min = {sigma_min:g}. Lower one of the two, or set loss.sigma_source to continuous."
+        )
+    chosen = torch.randperm(len(allowed), generator=generator, device=generator.device)[:num_sigmas]
+    return allowed[chosen]

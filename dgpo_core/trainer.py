@@ -1,0 +1,307 @@
+"""The loop: draw groups, judge them, turn rewards into advantages, move the policy; tell and obey."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from dgpo_core import events
+from dgpo_core.checkpoint import (
+    Checkpoint,
+    drop_old_checkpoints,
+    library_versions,
+    load_checkpoint,
+    save_checkpoint,
+    size_of,
+)
+from dgpo_core.config import RunConfig, to_dict
+from dgpo_core.control import Control, Errand, NextCommand, StopRequested
+from dgpo_core.data.pictures import png_bytes
+from dgpo_core.ema import WeightCopy, old_policy_decay
+from dgpo_core.errors import CheckpointError
+from dgpo_core.events import EndReason, Event, Phase, ScoredGroup, ScoredSample, StepMetrics
+from dgpo_core.examination import Examiner, spread_over
+from dgpo_core.groups import Advantages, group_advantages
+from dgpo_core.lesson import Lesson, SharedNoise, Tally
+from dgpo_core.models.protocol import Model
+from dgpo_core.rewards.contract import Judgement, Reward, judge
+from dgpo_core.rollout import Rollout, draw_groups, prompts_of_step
+from dgpo_core.samplers import OnStep
+from dgpo_core.schedules import linear_sigmas, training_sigmas
+from dgpo_core.seeds import generator_for
+from dgpo_core.training_state import TrainingState
+from dgpo_core.update import PolicyUpdate
+
+Emit = Callable[[Event], None]
+KL_WATCHED_PICTURES = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a run is made of; checkpoints is the folder that holds this run's."""
+
+    model: Model
+    reward: Reward
+    examiner: Examiner
+    train_prompts: list[str]
+    heldout_prompts: list[str]
+    checkpoints: Path
+
+
+def train(
+    config: RunConfig, parts: Parts, *, emit: Emit, next_command: NextCommand, resume_from: Path | None = None
+) -> EndReason:
+    """One DGPO run, from its start or from a checkpoint. Returns why it ended; exceptions pass through.
+
+    Differs from the paper: several updates per rollout, one per noise level, against the policy
+    that drew the groups (loss.reference); docs/method.md has all differences.
+    """
+    return _Run(config, parts, emit, Control(next_command)).run(resume_from)
+
+
+class _Run:
+    """One run in progress."""
+
+    def __init__(self, config: RunConfig, parts: Parts, emit: Emit, control: Control) -> None:
+        self.config, self.parts, self.emit, self.control = config, parts, emit, control
+        self.state = TrainingState(parts.model.policy_parameters(), config.update)
+        self.update = PolicyUpdate(
+            parts.model, config.loss, micro_batch=config.update.micro_batch, before_part=control.look
+        )
+        self.examined = spread_over(parts.heldout_prompts, config.schedule.evaluation_prompts)
+
+    def run(self, resume_from: Path | None) -> EndReason:
+        num_steps = self.config.schedule.num_steps
+        if resume_from is not None:
+            saved = load_checkpoint(resume_from, self.parts.model.identity())
+            self.state.load(saved.tensors, saved.step)
+            self._warn_of_other_versions(saved.versions)
+        num_trainable = sum(parameter.numel() for parameter in self.state.parameters.values())
+        self.emit(
+            events.RunStarted(first_step=self.state.step, num_steps=num_steps, num_trainable=num_trainable)
+        )
+        reason = EndReason.FINISHED
+        try:
+            if self.state.step == 0:
+                self._evaluate(weights=None)
+            while self.state.step < num_steps:
+                self.control.run_errands(self._run_errand, self._tell_paused)
+                self._step()
+                self._after_step()
+        except StopRequested:
+            reason = EndReason.STOPPED
+        self._save()
+        self.emit(events.RunEnded(step=self.state.step, reason=reason))
+        return reason
+
+    def _step(self) -> None:
+        """One whole step, or none of it: a stop inside leaves the state of the step before."""
+        before = self.state.snapshot()
+        try:
+            self._draw_and_learn()
+        except StopRequested:
+            self.state.load(before, self.state.step)
+            raise
+        self.state.step += 1
+
+    def _draw_and_learn(self) -> None:
+        started = time.monotonic()
+        step = self.state.step
+        self._follow_old_policy()
+        rollout = self._rollout()
+        scored_from = time.monotonic()
+        self._tell(Phase.SCORING, 0, 1)
+        judgements = judge(self.parts.reward, rollout.pictures, rollout.prompt_per_picture)
+        advantages = advantages_of(judgements, rollout, self.config)
+        updated_from = time.monotonic()
+        lesson = Lesson.of(rollout, advantages)
+        tally = Tally()
+        if lesson.num_groups:
+            self._learn(lesson, tally)
+        updated = time.monotonic()
+        groups = scored_groups(rollout, judgements, advantages, lesson, tally)
+        rewards = [one.reward for one in judgements if one.reward is not None]
+        spreads = advantages.std[~advantages.std.isnan()]
+        elapsed = time.monotonic() - started
+        known = rollout.sampling_seconds + rollout.decoding_seconds + updated - scored_from
+        metrics = StepMetrics(
+            reward_mean=sum(rewards) / len(rewards) if rewards else 0.0,
+            reward_std=float(spreads.mean()) if len(spreads) else 0.0,
+            preference_fraction=lesson.num_groups / len(rollout.prompts),
+            gate=tally.mean(tally.gates) if tally.gates else 0.5,
+            clipped_fraction=tally.mean(tally.clipped),
+            kl=tally.mean(tally.kls),
+            velocity_error=tally.mean(tally.errors),
+            grad_norm=sum(tally.grad_norms) / len(tally.grad_norms) if tally.grad_norms else 0.0,
+            sampling_seconds=rollout.sampling_seconds,
+            decoding_seconds=rollout.decoding_seconds,
+            scoring_seconds=updated_from - scored_from,
+            updating_seconds=updated - updated_from,
+            other_seconds=elapsed - known,
+            step_seconds=elapsed,
+        )
+        self.emit(events.StepDone(step=step, groups=groups, metrics=metrics))
+
+    def _follow_old_policy(self) -> None:
+        decay = old_policy_decay(self.state.step, max_decay=self.config.update.old_policy_decay)
+        self.state.old_policy.follow(self.state.parameters, decay)
+
+    def _rollout(self) -> Rollout:
+        config, step = self.config, self.state.step
+        prompts = prompts_of_step(
+            self.parts.train_prompts, step=step, count=config.rollout.groups_per_step, run_seed=config.seed
+        )
+
+        def draw() -> Rollout:
+            return draw_groups(
+                self.parts.model,
+                prompts,
+                config.rollout,
+                run_seed=config.seed,
+                step=step,
+                batch=2 * config.update.micro_batch,
+                on_step=self._on_step(Phase.SAMPLING),
+            )
+
+        if step < config.rollout.old_policy_from_step or config.update.old_policy_decay == 0:
+            return draw()
+        with self.state.old_policy.swapped_in(self.state.parameters):
+            return draw()
+
+    def _learn(self, lesson: Lesson, tally: Tally) -> None:
+        """The updates of a step: one per noise level, or one over all of them."""
+        config, state = self.config, self.state
+        noises = self._training_noises(lesson)
+        is_old_now = config.update.old_policy_decay == 0
+        old_errors = [
+            self.update.old_errors(lesson, shared, state.old_policy)
+            if self.update.needs_old_policy and not (is_old_now and (index == 0 or not config.update.per_sigma))
+            else None
+            for index, shared in enumerate(noises)
+        ]
+        for index, shared in enumerate(noises):
+            self._tell(Phase.UPDATING, index, len(noises))
+            self.update.accumulate(lesson, shared, tally, old_errors[index])
+            if config.update.per_sigma:
+                self._optimizer_step(tally, 1)
+        if not config.update.per_sigma:
+            self._optimizer_step(tally, len(noises))
+        if not tally.kls:
+            tally.kls.append(self.update.measured_kl(lesson, noises[0], KL_WATCHED_PICTURES))
+        state.averaged.follow(state.parameters, config.update.averaged_decay)
+
+    def _training_noises(self, lesson: Lesson) -> list[SharedNoise]:
+        config, step = self.config, self.state.step
+        sigmas = training_sigmas(
+            config.loss.num_sigmas,
+            sigma_min=config.loss.sigma_min,
+            source=config.loss.sigma_source,
+            grid=linear_sigmas(config.rollout.num_sampling_steps, config.rollout.sigma_shift),
+            generator=generator_for(config.seed, "training sigmas", step),
+        )
+        return [
+            SharedNoise.draw(lesson, sigma, run_seed=config.seed, step=step, index=index)
+            for index, sigma in enumerate(sigmas)
+        ]
+
+    def _optimizer_step(self, tally: Tally, num_noises: int) -> None:
+        """One AdamW step; an update that is not finite is left out and said."""
+        parameters = list(self.state.parameters.values())
+        for parameter in parameters:
+            if parameter.grad is not None:
+                parameter.grad /= num_noises
+        norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.update.max_grad_norm)
+        if norm.isfinite():
+            self.state.optimizer.step()
+            tally.grad_norms.append(float(norm))
+        else:
+            self._warn("An update was left out because its gradient was not finite. Weights are as before it.")
+        self.state.optimizer.zero_grad(set_to_none=True)
+
+    def _after_step(self) -> None:
+        step, schedule = self.state.step, self.config.schedule
+        is_last = step == schedule.num_steps
+        if is_last or (schedule.evaluate_every and step % schedule.evaluate_every == 0):
+            self._evaluate(self.state.averaged)
+        if step % schedule.checkpoint_every == 0 and not is_last:
+            self._save()
+
+    def _evaluate(self, weights: WeightCopy | None) -> None:
+        self.emit(
+            self.parts.examiner.examine(
+                self.examined,
+                seed=self.config.seed,
+                step=self.state.step,
+                weights=weights,
+                on_step=self._on_step(Phase.EXAMINING),
+            )
+        )
+
+    def _save(self) -> None:
+        self._tell(Phase.SAVING, 0, 1)
+        checkpoint = Checkpoint(
+            step=self.state.step,
+            tensors=self.state.tensors(),
+            identity=self.parts.model.identity(),
+            config=to_dict(self.config),
+            versions=library_versions(),
+        )
+        folder = save_checkpoint(self.parts.checkpoints, checkpoint)
+        self.emit(events.CheckpointSaved(step=checkpoint.step, folder=folder.name, num_bytes=size_of(folder)))
+        for dropped in drop_old_checkpoints(self.parts.checkpoints, self.config.schedule.checkpoints_kept):
+            self.emit(events.CheckpointDropped(step=int(dropped.name.removeprefix("step-")), folder=dropped.name))
+
+    def _run_errand(self, errand: Errand) -> None:
+        if isinstance(errand, events.SaveNow):
+            self._save()
+        elif isinstance(errand, events.SampleNow):
+            samples = self.parts.examiner.draw(
+                errand.prompts,
+                seed=errand.seed,
+                weights=self.state.averaged,
+                on_step=self._on_step(Phase.SAMPLING),
+            )
+            self.emit(events.Preview(step=self.state.step, samples=samples))
+        else:
+            self._compare(errand)
+
+    def _compare(self, errand: events.Compare) -> None:
+        weights = self.state.averaged
+        step = self.state.step
+        if errand.step is not None and errand.step != step:
+            try:
+                weights = averaged_weights(self.parts, errand.step, self.state.averaged)
+            except CheckpointError as error:
+                self._warn(f"The comparison was not made. {error}")
+                self.emit(events.ComparisonFailed(request_id=errand.request_id, message=str(error)))
+                return
+            step = errand.step
+        self.emit(
+            compare(self.parts, errand, weights, step, on_step=self._on_step(Phase.COMPARING))
+        )
+
+    def _on_step(self, phase: Phase) -> OnStep:
+        def tell_and_look(index: int, total: int) -> None:
+            self.control.look()
+            self._tell(phase, index, total)
+
+        return tell_and_look
+
+    def _tell(self, phase: Phase, done: int, total: int) -> None:
+        self.emit(events.PhaseChanged(step=self.state.step, phase=phase, done=done, total=total))
+
+    def _tell_paused(self) -> None:
+        self._tell(Phase.PAUSED, 0, 1)
+
+    def _warn(self, message: str) -> None:
+        self.emit(events.Warned(step=self.state.step, message=message))
+
+    def _warn_of_other_versions(self, saved: dict[str, str]) -> None:
+        now = library_versions()
+        changed = [f"{name} {saved.get(name)} then, {now[name]} now" for name in now if now[name] != saved.get(name)]
+        if changed:
+            self._warn(f"Resumed with other library versions, so not bit for bit: {'; '.join(changed)}.")

@@ -1,0 +1,178 @@
+"""Lessons to gradients: the DGPO update of the policy, exact for any micro-batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from dgpo_core.config import LossConfig
+from dgpo_core.ema import WeightCopy
+from dgpo_core.guidance import guided
+from dgpo_core.lesson import Lesson, SharedNoise, Tally
+from dgpo_core.loss import gated_error, group_preference, is_clipped, kl_to_reference, velocity_error
+from dgpo_core.models.protocol import Conditioning, Model
+from dgpo_core.rollout import UNCONDITIONAL
+
+BeforePart = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    """A micro-batch as measured; error and kl carry gradient. Its groups are numbered from 0."""
+
+    error: Float[Tensor, " B"]
+    reference_error: Float[Tensor, " B"]
+    kl: Float[Tensor, " B"] | None
+    advantage: Float[Tensor, " B"]
+    group: Int[Tensor, " B"]
+    clipped: Bool[Tensor, " B"]
+
+    def count(self, tally: Tally) -> None:
+        tally.errors.append(self.error.detach().cpu())
+        tally.clipped.append(self.clipped.cpu())
+        if self.kl is not None:
+            tally.kls.append(self.kl.detach().cpu())
+
+
+class PolicyUpdate:
+    """Adds the DGPO gradient of a lesson to the policy's parameters; docs/method.md eq. 5 to 9.
+
+    before_part is called before every micro-batch and may raise to stop.
+    """
+
+    def __init__(self, model: Model, config: LossConfig, *, micro_batch: int, before_part: BeforePart) -> None:
+        self._model = model
+        self._config = config
+        self._micro_batch = micro_batch
+        self._before_part = before_part
+        self._parameters: dict[str, nn.Parameter] = model.policy_parameters()
+
+    @property
+    def needs_old_policy(self) -> bool:
+        """Whether errors under the old policy are part of the loss."""
+        return self._config.reference == "old_policy" or self._config.clip_range > 0
+
+    @property
+    def _needs_reference(self) -> bool:
+        return self._config.reference == "frozen" or self._config.kl_weight > 0
+
+    def old_errors(self, lesson: Lesson, shared: SharedNoise, old_policy: WeightCopy) -> Float[Tensor, " B"]:
+        """Velocity errors of the whole lesson under the old policy, no gradient."""
+        errors = []
+        with old_policy.swapped_in(self._parameters), self._model.drawing():
+            for rows in self._slices(0, len(lesson.clean)):
+                self._before_part()
+                x, target, conditioning = shared.apply(lesson, rows)
+                errors.append(velocity_error(self._model.velocity(x, shared.sigma, conditioning), target))
+        return torch.cat(errors)
+
+    @torch.no_grad()
+    def measured_kl(self, lesson: Lesson, shared: SharedNoise, count: int) -> Float[Tensor, " B"]:
+        """KL to the reference of the first count pictures, for watching only."""
+        x, _, conditioning = shared.apply(lesson, slice(0, count))
+        velocity = self._model.velocity(x, shared.sigma, conditioning)
+        with self._model.reference():
+            return kl_to_reference(velocity, self._model.velocity(x, shared.sigma, conditioning)).cpu()
+
+    def accumulate(
+        self, lesson: Lesson, shared: SharedNoise, tally: Tally, old_error: Float[Tensor, " B"] | None
+    ) -> None:
+        """Adds the gradient at one noise level to .grad. old_error None says that the policy still is the old policy."""
+        gates = []
+        for rows in self._whole_groups(lesson):
+            fits = rows.stop - rows.start <= self._micro_batch
+            accumulate_groups = self._together if fits else self._in_pieces
+            gates.append(accumulate_groups(lesson, shared, rows, tally, old_error))
+        tally.gates.append(torch.cat(gates))
+
+    def _together(
+        self, lesson: Lesson, shared: SharedNoise, rows: slice, tally: Tally, old_error: Tensor | None
+    ) -> Float[Tensor, " K"]:
+        """Whole groups in one forward and backward; returns their gates."""
+        part = self._measure(lesson, shared, rows, old_error)
+        gate = self._preference(part, lesson.group_size).sigmoid()
+        loss = gated_error(part.error, part.advantage, gate, part.group, part.clipped).sum()
+        if part.kl is not None:
+            loss = loss + self._config.kl_weight * part.kl.sum()
+        (loss / lesson.num_pictures).backward()
+        part.count(tally)
+        return gate.cpu()
+
+    def _in_pieces(
+        self, lesson: Lesson, shared: SharedNoise, rows: slice, tally: Tally, old_error: Tensor | None
+    ) -> Float[Tensor, " K"]:
+        """One group larger than the micro-batch: its gradient summed piece by piece, then scaled by its gate."""
+        parameters = list(self._parameters.values())
+        gated, plain = ([torch.zeros_like(one) for one in parameters] for _ in range(2))
+        preference = torch.zeros(1, device=lesson.clean.device)
+        for piece in self._slices(rows.start, rows.stop):
+            part = self._measure(lesson, shared, piece, old_error)
+            preference += self._preference(part, lesson.group_size)
+            if part.kl is not None and self._config.kl_weight > 0:
+                _add_gradient(self._config.kl_weight * part.kl.sum(), parameters, plain)
+            ungated = gated_error(part.error, part.advantage, torch.ones_like(preference), part.group, part.clipped)
+            _add_gradient(ungated.sum(), parameters, gated)
+            part.count(tally)
+        gate = preference.sigmoid()
+        for parameter, one, other in zip(parameters, gated, plain, strict=True):
+            gradient = (gate * one + other) / lesson.num_pictures
+            parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+        return gate.cpu()
+
+    def _preference(self, part: _Part, group_size: int) -> Float[Tensor, " K"]:
+        return group_preference(
+            part.advantage,
+            part.error,
+            part.reference_error,
+            part.group,
+            num_groups=int(part.group[-1]) + 1,
+            group_size=group_size,
+            preference_beta=self._config.preference_beta,
+        )
+
+    def _measure(self, lesson: Lesson, shared: SharedNoise, rows: slice, old_error: Tensor | None) -> _Part:
+        self._before_part()
+        x, target, conditioning = shared.apply(lesson, rows)
+        reference = self._reference_velocity(x, shared.sigma, conditioning) if self._needs_reference else None
+        velocity = self._model.velocity(x, shared.sigma, conditioning)
+        error = velocity_error(velocity, target)
+        old = error.detach() if old_error is None else old_error[rows]
+        reference_error = old
+        if reference is not None and self._config.reference == "frozen":
+            reference_error = velocity_error(reference, target)
+        return _Part(
+            error=error,
+            reference_error=reference_error,
+            kl=kl_to_reference(velocity, reference) if reference is not None else None,
+            advantage=lesson.advantage[rows],
+            group=lesson.group[rows] - lesson.group[rows.start],
+            clipped=is_clipped(error, old, lesson.advantage[rows], self._config.clip_range),
+        )
+
+    @torch.no_grad()
+    def _reference_velocity(self, x: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
+        with self._model.reference():
+            velocity = self._model.velocity(x, sigma, conditioning)
+            if self._config.reference_guidance == 1:
+                return velocity
+            unconditional = self._model.encode([UNCONDITIONAL] * len(x))
+            return guided(velocity, self._model.velocity(x, sigma, unconditional), self._config.reference_guidance)
+
+    def _whole_groups(self, lesson: Lesson) -> Iterator[slice]:
+        """Rows of as many whole groups as fit the micro-batch, at least one group."""
+        stride = max(1, self._micro_batch // lesson.group_size) * lesson.group_size
+        for start in range(0, len(lesson.clean), stride):
+            yield slice(start, min(start + stride, len(lesson.clean)))
+
+    def _slices(self, start: int, stop: int) -> Sequence[slice]:
+        return [slice(at, min(at + self._micro_batch, stop)) for at in range(start, stop, self._micro_batch)]
+
+
+def _add_gradient(loss: Tensor, parameters: Sequence[nn.Parameter], total: Sequence[Tensor]) -> None:
+    """Adds the gradient of the loss to total, keeping the graph for a second one."""
+    for kept, gradient in zip(total, torch.autograd.grad(loss, parameters, retain_graph=True), strict=True):
+        kept += gradient
