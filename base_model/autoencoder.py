@@ -1,6 +1,6 @@
 """Trains the Shapes autoencoder: 64 x 64 pictures to 8 x 8 latents of 8 channels and back.
 
-    python -m base_model.autoencoder WORK_FOLDER
+python -m base_model.autoencoder WORK_FOLDER
 """
 
 from __future__ import annotations
@@ -95,7 +95,10 @@ def train_autoencoder(folder: Path) -> AutoencoderKL:
         optimizer.step()
         schedule.step()
         if step % 200 == 0 or step == NUM_STEPS - 1:
-            print(f"step {step} loss {loss:.5f} squared {squared:.5f} seconds {time.monotonic() - started:.0f}", flush=True)
+            print(
+                f"step {step} loss {loss:.5f} squared {squared:.5f} seconds {time.monotonic() - started:.0f}",
+                flush=True,
+            )
         if step % 1000 == 999:
             autoencoder.save_pretrained(folder / "vae-partial")
     autoencoder.eval()

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL, StableDiffusion3Pipeline
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn import functional
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from base_model.autoencoder import NUM_PICTURES, to_model_range
 from base_model.corpus import Corpus, cached_corpus, wording

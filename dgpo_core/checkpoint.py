@@ -96,7 +96,8 @@ def load_checkpoint(folder: Path, identity: Mapping[str, str | int] | None = Non
     state = json.loads((folder / _STATE).read_text(encoding="utf-8"))
     if state["format"] > FORMAT:
         raise CheckpointError(
-            f"The checkpoint {folder.name} has format {state['format']}; this lab reads up to {FORMAT}. Upgrade the lab."
+            f"The checkpoint {folder.name} has format {state['format']}; this lab reads up to {FORMAT}. "
+            "Upgrade the lab."
         )
     if identity is not None and dict(identity) != state["identity"]:
         differing = [key for key in identity if identity[key] != state["identity"].get(key)]

@@ -46,9 +46,7 @@ def knob(default: Any, help: str, **limits: Any) -> Any:
 class ModelConfig:
     """What is fine-tuned, and how much of it may move."""
 
-    folder: str = knob(
-        "assets/shapes-sd3", "Diffusers folder of a Stable Diffusion 3 pipeline.", is_important=True
-    )
+    folder: str = knob("assets/shapes-sd3", "Diffusers folder of a Stable Diffusion 3 pipeline.", is_important=True)
     lora_rank: int = knob(32, "Rank of the LoRA matrices that are trained.", low=1, high=512)
     lora_alpha: int = knob(64, "LoRA scale times its rank; twice the rank is usual.", low=1, high=1024)
 
@@ -112,9 +110,7 @@ class LossConfig:
     )
     sigma_min: float = knob(0.6, "Only noise levels from here up are trained.", low=0, high=0.99)
     num_sigmas: int = knob(4, "Noise levels trained per step.", low=1, high=64)
-    sigma_source: str = knob(
-        "continuous", "Where trained noise levels come from.", choices=("continuous", "grid")
-    )
+    sigma_source: str = knob("continuous", "Where trained noise levels come from.", choices=("continuous", "grid"))
     advantage_std: str = knob(
         "group", "Spread that scales advantages: of the own group or of the whole batch.", choices=("group", "batch")
     )
@@ -223,7 +219,9 @@ def from_dict(values: dict[str, Any], config_type: type[Section] = RunConfig, pr
             continue
         path, value, kind = prefix + one.name, values[one.name], hints[one.name]
         given[one.name] = (
-            from_dict(value, kind, f"{path}.") if is_dataclass(kind) else _checked(path, value, kind, one.metadata["knob"])
+            from_dict(value, kind, f"{path}.")
+            if is_dataclass(kind)
+            else _checked(path, value, kind, one.metadata["knob"])
         )
     return config_type(**given)
 

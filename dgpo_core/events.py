@@ -141,8 +141,16 @@ class ComparisonDone:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonFailed:
+    """A comparison that was asked for could not be made; message says why."""
+
+    request_id: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointSaved:
-    """A checkpoint that can be resumed from and loaded; folder is relative to the lab's folder."""
+    """A checkpoint that can be resumed from and loaded; folder is its name among the run's checkpoints."""
 
     step: int
     folder: str
@@ -196,6 +204,7 @@ Event = (
     | StepDone
     | EvaluationDone
     | ComparisonDone
+    | ComparisonFailed
     | CheckpointSaved
     | CheckpointDropped
     | Preview

@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from dgpo_core.config import RolloutConfig
@@ -63,16 +64,14 @@ class Examiner:
     ) -> tuple[tuple[Examined, ...], list[Picture]]:
         seeds = [seed_of(seed, "examination", index) for index in range(len(prompts))]
         parameters = self.model.policy_parameters()
-        with weights.swapped_in(parameters) if weights else nullcontext():
-            with self.model.drawing() if weights else self.model.reference():
-                latents = draw_latents(
-                    self.model,
-                    self.model.encode(prompts),
-                    starting_noise(seeds, self.model.latent_shape, self.model.device),
-                    self.rollout,
-                    batch=self.batch,
-                    on_step=on_step,
-                )
+        noise = starting_noise(seeds, self.model.latent_shape, self.model.device)
+        conditioning = self.model.encode(prompts)
+        with (
+            torch.no_grad(),
+            weights.swapped_in(parameters) if weights else nullcontext(),
+            self.model.drawing() if weights else self.model.reference(),
+        ):
+            latents = draw_latents(self.model, conditioning, noise, self.rollout, batch=self.batch, on_step=on_step)
         pictures = self.model.decode(latents)
         judgements = judge(self.reward, pictures, prompts)
         examined = tuple(

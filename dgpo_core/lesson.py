@@ -44,7 +44,7 @@ class Lesson:
         return cls(
             clean=rollout.clean[is_kept.to(rollout.clean.device)],
             conditioning=rollout.conditioning.select(kept),
-            group=torch.arange(len(kept)).repeat_interleave(size),
+            group=torch.arange(len(kept)).repeat_interleave(size).to(rollout.clean.device),
             advantage=advantages.advantage[is_kept].to(rollout.clean.device),
             kept_groups=tuple(kept.tolist()),
             group_size=size,

@@ -18,20 +18,20 @@ from dgpo_core.checkpoint import (
     save_checkpoint,
     size_of,
 )
+from dgpo_core.comparison import averaged_weights, compare
 from dgpo_core.config import RunConfig, to_dict
 from dgpo_core.control import Control, Errand, NextCommand, StopRequested
-from dgpo_core.data.pictures import png_bytes
 from dgpo_core.ema import WeightCopy, old_policy_decay
 from dgpo_core.errors import CheckpointError
-from dgpo_core.events import EndReason, Event, Phase, ScoredGroup, ScoredSample, StepMetrics
+from dgpo_core.events import EndReason, Event, Phase
 from dgpo_core.examination import Examiner, spread_over
-from dgpo_core.groups import Advantages, group_advantages
 from dgpo_core.lesson import Lesson, SharedNoise, Tally
 from dgpo_core.models.protocol import Model
-from dgpo_core.rewards.contract import Judgement, Reward, judge
+from dgpo_core.rewards.contract import Reward, judge
 from dgpo_core.rollout import Rollout, draw_groups, prompts_of_step
 from dgpo_core.samplers import OnStep
 from dgpo_core.schedules import linear_sigmas, training_sigmas
+from dgpo_core.scoring import StepSeconds, advantages_of, scored_groups, step_metrics
 from dgpo_core.seeds import generator_for
 from dgpo_core.training_state import TrainingState
 from dgpo_core.update import PolicyUpdate
@@ -81,9 +81,7 @@ class _Run:
             self.state.load(saved.tensors, saved.step)
             self._warn_of_other_versions(saved.versions)
         num_trainable = sum(parameter.numel() for parameter in self.state.parameters.values())
-        self.emit(
-            events.RunStarted(first_step=self.state.step, num_steps=num_steps, num_trainable=num_trainable)
-        )
+        self.emit(events.RunStarted(first_step=self.state.step, num_steps=num_steps, num_trainable=num_trainable))
         reason = EndReason.FINISHED
         try:
             if self.state.step == 0:
@@ -110,41 +108,28 @@ class _Run:
 
     def _draw_and_learn(self) -> None:
         started = time.monotonic()
-        step = self.state.step
         self._follow_old_policy()
         rollout = self._rollout()
-        scored_from = time.monotonic()
         self._tell(Phase.SCORING, 0, 1)
+        scoring_from = time.monotonic()
         judgements = judge(self.parts.reward, rollout.pictures, rollout.prompt_per_picture)
-        advantages = advantages_of(judgements, rollout, self.config)
-        updated_from = time.monotonic()
-        lesson = Lesson.of(rollout, advantages)
-        tally = Tally()
+        scored = time.monotonic()
+        advantages = advantages_of(judgements, rollout, self.config.loss)
+        lesson, tally = Lesson.of(rollout, advantages), Tally()
+        updating_from = time.monotonic()
         if lesson.num_groups:
             self._learn(lesson, tally)
         updated = time.monotonic()
         groups = scored_groups(rollout, judgements, advantages, lesson, tally)
-        rewards = [one.reward for one in judgements if one.reward is not None]
-        spreads = advantages.std[~advantages.std.isnan()]
-        elapsed = time.monotonic() - started
-        known = rollout.sampling_seconds + rollout.decoding_seconds + updated - scored_from
-        metrics = StepMetrics(
-            reward_mean=sum(rewards) / len(rewards) if rewards else 0.0,
-            reward_std=float(spreads.mean()) if len(spreads) else 0.0,
-            preference_fraction=lesson.num_groups / len(rollout.prompts),
-            gate=tally.mean(tally.gates) if tally.gates else 0.5,
-            clipped_fraction=tally.mean(tally.clipped),
-            kl=tally.mean(tally.kls),
-            velocity_error=tally.mean(tally.errors),
-            grad_norm=sum(tally.grad_norms) / len(tally.grad_norms) if tally.grad_norms else 0.0,
-            sampling_seconds=rollout.sampling_seconds,
-            decoding_seconds=rollout.decoding_seconds,
-            scoring_seconds=updated_from - scored_from,
-            updating_seconds=updated - updated_from,
-            other_seconds=elapsed - known,
-            step_seconds=elapsed,
+        seconds = StepSeconds(
+            sampling=rollout.sampling_seconds,
+            decoding=rollout.decoding_seconds,
+            scoring=scored - scoring_from,
+            updating=updated - updating_from,
+            step=time.monotonic() - started,
         )
-        self.emit(events.StepDone(step=step, groups=groups, metrics=metrics))
+        metrics = step_metrics(judgements, advantages, tally, seconds)
+        self.emit(events.StepDone(step=self.state.step, groups=groups, metrics=metrics))
 
     def _follow_old_policy(self) -> None:
         decay = old_policy_decay(self.state.step, max_decay=self.config.update.old_policy_decay)
@@ -270,19 +255,16 @@ class _Run:
             self._compare(errand)
 
     def _compare(self, errand: events.Compare) -> None:
-        weights = self.state.averaged
-        step = self.state.step
-        if errand.step is not None and errand.step != step:
-            try:
-                weights = averaged_weights(self.parts, errand.step, self.state.averaged)
-            except CheckpointError as error:
-                self._warn(f"The comparison was not made. {error}")
-                self.emit(events.ComparisonFailed(request_id=errand.request_id, message=str(error)))
-                return
-            step = errand.step
-        self.emit(
-            compare(self.parts, errand, weights, step, on_step=self._on_step(Phase.COMPARING))
-        )
+        step = self.state.step if errand.step is None else errand.step
+        try:
+            is_now = step == self.state.step
+            model, folder = self.parts.model, self.parts.checkpoints
+            weights = self.state.averaged if is_now else averaged_weights(folder, step, model)
+        except CheckpointError as error:
+            self.emit(events.ComparisonFailed(request_id=errand.request_id, message=str(error)))
+            return
+        prompts, on_step = self.parts.heldout_prompts, self._on_step(Phase.COMPARING)
+        self.emit(compare(self.parts.examiner, prompts, errand, weights=weights, step=step, on_step=on_step))
 
     def _on_step(self, phase: Phase) -> OnStep:
         def tell_and_look(index: int, total: int) -> None:

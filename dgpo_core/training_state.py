@@ -45,15 +45,17 @@ class TrainingState:
         Raises:
             CheckpointError: the tensors are not those of this model; then nothing is changed.
         """
-        policy = _part(tensors, "policy")
-        if {name: one.shape for name, one in policy.items()} != {name: one.shape for name, one in self.parameters.items()}:
+        policy = part_of(tensors, "policy")
+        if {name: one.shape for name, one in policy.items()} != {
+            name: one.shape for name, one in self.parameters.items()
+        }:
             raise CheckpointError(
                 "The saved weights do not fit this model's LoRA. Resume with the model and settings of the checkpoint."
             )
         if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
             raise CheckpointError("The saved weights hold numbers that are not finite. Choose an older checkpoint.")
-        self.averaged.load(_part(tensors, "averaged"))
-        self.old_policy.load(_part(tensors, "old_policy"))
+        self.averaged.load(part_of(tensors, "averaged"))
+        self.old_policy.load(part_of(tensors, "old_policy"))
         self.optimizer.state.clear()
         for name, parameter in self.parameters.items():
             parameter.copy_(policy[name])
@@ -65,5 +67,6 @@ class TrainingState:
         self.step = step
 
 
-def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def part_of(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors below a prefix such as policy, by their names below it."""
     return {name.removeprefix(f"{prefix}/"): one for name, one in tensors.items() if name.startswith(f"{prefix}/")}

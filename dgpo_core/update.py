@@ -81,7 +81,7 @@ class PolicyUpdate:
     def accumulate(
         self, lesson: Lesson, shared: SharedNoise, tally: Tally, old_error: Float[Tensor, " B"] | None
     ) -> None:
-        """Adds the gradient at one noise level to .grad. old_error None says that the policy still is the old policy."""
+        """Adds the gradient at one noise level to .grad. old_error None: the policy still is the old policy."""
         gates = []
         for rows in self._whole_groups(lesson):
             fits = rows.stop - rows.start <= self._micro_batch

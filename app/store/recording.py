@@ -16,6 +16,7 @@ from dgpo_core.events import (
     CheckpointDropped,
     CheckpointSaved,
     ComparisonDone,
+    ComparisonFailed,
     EndReason,
     EvaluationDone,
     Event,
@@ -74,20 +75,23 @@ def _record_start(db: Database, run_id: int, event: RunStarted) -> None:
 
 
 def _supersede(db: Database, run_id: int, first_step: int) -> None:
-    """Deletes what weights drew that are gone, and says so in the diary."""
+    """Deletes what weights made that are gone, and says so in the diary.
+
+    Step n made the weights n + 1 out of n, and examination n is of the weights n, which are those taken up again.
+    """
     since = [run_id, first_step]
     db.execute(
         "DELETE FROM examined WHERE kind = 'evaluation'"
-        " AND owner_id IN (SELECT id FROM evaluations WHERE run_id = ? AND step >= ?)",
+        " AND owner_id IN (SELECT id FROM evaluations WHERE run_id = ? AND step > ?)",
         since,
     )
-    num_evaluations = db.execute("DELETE FROM evaluations WHERE run_id = ? AND step >= ?", since).rowcount
+    num_evaluations = db.execute("DELETE FROM evaluations WHERE run_id = ? AND step > ?", since).rowcount
     num_steps = db.execute("DELETE FROM steps WHERE run_id = ? AND step >= ?", since).rowcount
     if num_steps or num_evaluations:
         drop_orphaned_pictures(db)
         message = (
-            f"Took up again at step {first_step}: {num_steps} later steps and {num_evaluations} examinations "
-            "were removed, since the weights that made them were not saved."
+            f"Took up again at step {first_step}. Removed, since the weights that made them were not saved: "
+            f"steps: {num_steps}, examinations: {num_evaluations}."
         )
         note(db, run_id, first_step, "superseded", message)
 
@@ -156,6 +160,15 @@ def _record_comparison(db: Database, run_id: int, event: ComparisonDone) -> None
         return  # its run was deleted while it was being drawn
     _record_examined(db, run_id, "comparison", event.request_id, {"before": event.before, "after": event.after})
     note(db, run_id, event.step, "compared", f"Compared {len(event.after)} prompts with the base.")
+
+
+def _record_lost_comparison(db: Database, run_id: int, event: ComparisonFailed) -> None:
+    fail_comparison(db, event.request_id, event.message)
+
+
+def fail_comparison(db: Database, comparison_id: int, message: str) -> None:
+    """Says why a comparison will not come; one that is done stays done."""
+    db.execute("UPDATE comparisons SET message = ? WHERE id = ? AND NOT is_done", [message, comparison_id])
 
 
 def _record_preview(db: Database, run_id: int, event: Preview) -> None:
@@ -249,6 +262,7 @@ RECORDERS: dict[type, Callable[[Database, int, Any], None]] = {
     StepDone: _record_step,
     EvaluationDone: _record_evaluation,
     ComparisonDone: _record_comparison,
+    ComparisonFailed: _record_lost_comparison,
     CheckpointSaved: _record_checkpoint,
     CheckpointDropped: _record_dropped,
     Preview: _record_preview,

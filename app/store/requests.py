@@ -63,11 +63,6 @@ def request_comparison(db: Database, run_id: int, step: int | None, num_prompts:
     return insert(db, "comparisons", row)
 
 
-def fail_comparison(db: Database, comparison_id: int, message: str) -> None:
-    """Says why a comparison will not come; one that is done stays done."""
-    db.execute("UPDATE comparisons SET message = ? WHERE id = ? AND NOT is_done", [message, comparison_id])
-
-
 def set_notes(db: Database, run_id: int, text: str) -> None:
     """Replaces a run's notes."""
     _run(db, run_id)

@@ -126,7 +126,7 @@ class ComparisonRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointRow:
-    """A checkpoint on disk, folder relative to the lab's folder."""
+    """A checkpoint on disk; folder is its name among the run's checkpoints."""
 
     step: int
     folder: str

@@ -9,6 +9,7 @@ from typing import Any
 
 from app.store import requests
 from app.store.database import open_for_writing
+from app.store.recording import fail_comparison
 from app.store.writing_thread import Opener, WritingThread
 from dgpo_core.events import Command, Event
 
@@ -68,7 +69,7 @@ class Writer:
 
     def fail_comparison(self, comparison_id: int, message: str) -> None:
         """Says why an awaited comparison will not come."""
-        self._thread.call(lambda db: requests.fail_comparison(db, comparison_id, message))
+        self._thread.call(lambda db: fail_comparison(db, comparison_id, message))
 
     def set_notes(self, run_id: int, text: str) -> None:
         """Replaces a run's notes."""

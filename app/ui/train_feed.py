@@ -9,7 +9,7 @@ from app.store.rows import RunRow
 from app.ui import train_views as views
 from app.ui.live import Live, whole_number
 
-PREVIEWS_SHOWN = 6
+PREVIEWS_SHOWN = 24
 DIARY_LINES = 200
 
 
@@ -49,11 +49,11 @@ class TrainFeed:
         """The newest previews, and whether more can be asked for."""
         if run is None:
             return None
-        previews = self._reader.previews(run.id, limit=PREVIEWS_SHOWN)
-        newest = f"{run.id} {previews[0].id}" if previews else f"{run.id}"
+        samples = self._reader.previews(run.id, limit=PREVIEWS_SHOWN)
+        newest = f"{run.id} {samples[0].id}" if samples else f"{run.id}"
         can = views.possible_actions(run, other_is_live=False, has_checkpoint=False)
         update: dict[str, Any] = {"run": run.id, "can_sample": "sample" in can, "newest": newest}
-        return update if cursor == newest else update | {"previews": [views.preview_view(one) for one in previews]}
+        return update if cursor == newest else update | {"samples": views.preview_view(samples)}
 
     def diary(self, run: RunRow | None, cursor: Any) -> dict[str, Any] | None:
         """The diary's lines after the cursor's."""

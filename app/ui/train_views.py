@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from app.store.rows import EventRow, ExaminedRow, GroupRow, PreviewRow, RunRow, RunState, SampleRow
+from app.store.rows import EventRow, ExaminedRow, GroupRow, RunRow, RunState, SampleRow
 from app.ui.charts import short
 from app.ui.serving import picture_url
 
@@ -112,19 +112,18 @@ def _sample_view(sample: SampleRow) -> dict[str, Any]:
     }
 
 
-def preview_view(preview: PreviewRow) -> dict[str, Any]:
-    """Pictures drawn on request at one step."""
-    return {"step": preview.step, "samples": [_examined_view(sample) for sample in preview.samples]}
-
-
-def _examined_view(sample: ExaminedRow) -> dict[str, Any]:
-    return {
-        "prompt": sample.prompt,
-        "seed": str(sample.seed),
-        "score": short(sample.score),
-        "details": sample.details,
-        "url": picture_url(sample.sha),
-    }
+def preview_view(samples: Sequence[ExaminedRow]) -> list[dict[str, Any]]:
+    """Pictures drawn on request."""
+    return [
+        {
+            "prompt": sample.prompt,
+            "seed": str(sample.seed),
+            "score": short(sample.score),
+            "details": sample.details,
+            "url": picture_url(sample.sha),
+        }
+        for sample in samples
+    ]
 
 
 def diary_view(rows: Sequence[EventRow]) -> list[dict[str, Any]]:

@@ -60,7 +60,8 @@ def check_disjoint(train: Sequence[str], heldout: Sequence[str]) -> None:
     shared = sorted(set(train) & set(heldout))
     if shared:
         raise PromptError(
-            f"{len(shared)} held-out prompts are also trained on, first {shared[0]!r}. Take them out of one of the sets."
+            f"{len(shared)} held-out prompts are also trained on, first {shared[0]!r}. "
+            "Take them out of one of the sets."
         )
 
 

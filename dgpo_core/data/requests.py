@@ -80,9 +80,7 @@ def all_requests(category: str) -> list[Request]:
     if category == "colors":
         return [Request(category, (Wanted(shape, color),)) for shape, color in product(SHAPES, COLORS)]
     if category == "position":
-        return [
-            Request(category, (Wanted(a), Wanted(b)), relation) for (a, b), relation in product(pairs, RELATIONS)
-        ]
+        return [Request(category, (Wanted(a), Wanted(b)), relation) for (a, b), relation in product(pairs, RELATIONS)]
     if category == "attribution":
         return [
             Request(category, (Wanted(a, p), Wanted(b, q)))

@@ -126,16 +126,11 @@ def _find_place(shape: str, color: str, others: list[Thing], rng: np.random.Gene
         radius = rng.uniform(MIN_RADIUS, MAX_RADIUS)
         margin = radius * REACH[shape] + 1.0
         x, y = rng.uniform(margin, PICTURE_SIZE - margin, size=2)
-        if all(
-            np.hypot(x - o.x, y - o.y) > radius * REACH[shape] + o.radius * REACH[o.shape] + GAP
-            for o in others
-        ):
+        if all(np.hypot(x - o.x, y - o.y) > radius * REACH[shape] + o.radius * REACH[o.shape] + GAP for o in others):
             return Thing(shape, color, float(x), float(y), float(radius))
     return None
 
 
 def _clearly(relation: str, first: Thing, second: Thing) -> bool:
     dx, dy = abs(first.x - second.x), abs(first.y - second.y)
-    return max(dx, dy) > 1.4 * min(dx, dy) and relation == relation_between(
-        (first.x, first.y), (second.x, second.y)
-    )
+    return max(dx, dy) > 1.4 * min(dx, dy) and relation == relation_between((first.x, first.y), (second.x, second.y))

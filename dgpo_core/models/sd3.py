@@ -30,7 +30,9 @@ T5_LENGTH = 256
 class SD3Model:
     """The policy: a frozen Stable Diffusion 3 transformer with a trainable LoRA. Implements Model."""
 
-    def __init__(self, pipeline: StableDiffusion3Pipeline, *, folder: Path, lora_rank: int, lora_alpha: int, seed: int) -> None:
+    def __init__(
+        self, pipeline: StableDiffusion3Pipeline, *, folder: Path, lora_rank: int, lora_alpha: int, seed: int
+    ) -> None:
         self._pipeline = pipeline
         self._transformer = pipeline.transformer
         self._folder = folder
@@ -69,7 +71,9 @@ class SD3Model:
             )
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             reason = str(error).strip().splitlines()[0][:300]
-            raise ModelError(f"The model in {folder} cannot be loaded: {reason}. Restore the folder or choose another.") from error
+            raise ModelError(
+                f"The model in {folder} cannot be loaded: {reason}. Restore the folder or choose another."
+            ) from error
         return cls(pipeline.to(device), folder=folder, lora_rank=lora_rank, lora_alpha=lora_alpha, seed=seed)
 
     @property
@@ -115,7 +119,7 @@ class SD3Model:
 
     @contextmanager
     def drawing(self) -> Iterator[None]:
-        """LoRA merged into the weights: half the kernels. The originals are put back by reference, never by subtraction."""
+        """LoRA merged into the weights: half the kernels. The originals come back as they were, never by subtraction."""
         originals = [layer.get_base_layer().weight.data for layer in self._layers]
         try:
             for layer, original in zip(self._layers, originals, strict=True):
@@ -176,6 +180,10 @@ def _check_folder(folder: Path) -> None:
     try:
         name = json.loads(index.read_text(encoding="utf-8")).get("_class_name")
     except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
-        raise ModelError(f"{index} is damaged: it is not a JSON object. Restore the folder or choose another.") from error
+        raise ModelError(
+            f"{index} is damaged: it is not a JSON object. Restore the folder or choose another."
+        ) from error
     if name != "StableDiffusion3Pipeline":
-        raise ModelError(f"The model in {folder} is a {name}; only StableDiffusion3Pipeline can be trained so far. Choose another.")
+        raise ModelError(
+            f"The model in {folder} is a {name}; only StableDiffusion3Pipeline can be trained so far. Choose another."
+        )

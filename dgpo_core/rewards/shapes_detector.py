@@ -135,4 +135,3 @@ def _best_shape(alpha: Floats, dx: Floats, dy: Floats, radius: float) -> tuple[s
 def _edge_width(alpha: Floats) -> float:
     """Area of half-covered pixels: about the length of the outline for a sharp edge, more for a blurred one."""
     return float((4 * alpha * (1 - alpha)).sum()) + 1.0
-

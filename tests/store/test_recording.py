@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recorded_runs import CONFIG, examined, metrics, picture, step_done
 
+from app.store.database import open_for_reading
 from app.store.reader import Reader
 from app.store.recording import RECORDERS
 from app.store.rows import CheckpointRow, EvaluationRow, ExaminedRow, GroupRow, RunState, SampleRow, StepRow
@@ -16,6 +17,7 @@ from dgpo_core.events import (
     CheckpointDropped,
     CheckpointSaved,
     ComparisonDone,
+    ComparisonFailed,
     EndReason,
     EvaluationDone,
     Event,
@@ -205,6 +207,16 @@ def test_a_comparison_comes_back_whole(lab, before, after):
     ]
 
 
+def test_a_comparison_that_failed_says_why_and_stays_undone(lab):
+    writer, reader = lab
+    run_id = writer.create_run(CONFIG, num_steps=10)
+    request_id = writer.request_comparison(run_id, 3, 3, 0)
+    writer.record(run_id, ComparisonFailed(request_id=request_id, message="Checkpoint 3 is torn."))
+    writer.flush()
+    row = reader.comparison(request_id)
+    assert (row.is_done, row.message) == (False, "Checkpoint 3 is torn.")
+
+
 def test_a_comparison_whose_run_was_deleted_is_dropped(lab):
     writer, reader = lab
     run_id = writer.create_run(CONFIG, num_steps=10)
@@ -297,7 +309,7 @@ def test_a_run_carries_its_newest_numbers(lab):
     assert (row.first_score, row.last_score, row.step, row.seconds_per_step) == (0.3, 0.9, 2, 3.0)
 
 
-def test_a_number_that_is_none_stays_none_for_the_reader(lab):
+def test_a_metric_that_is_not_a_number_comes_back_as_such(lab):
     writer, reader = lab
     event = replace(step_done(0), metrics=replace(metrics(), kl=nan))
     (row,) = reader.steps(recorded(writer, event))
@@ -322,18 +334,20 @@ def test_a_resumed_run_loses_what_unsaved_weights_made(lab):
     ]
     kept = CheckpointSaved(step=2, folder="runs/1/2", num_bytes=1)
     run_id = recorded(writer, *(step_done(step) for step in range(4)), *evaluations, kept)
+    lost = reader.evaluations(run_id)[-1]
     gone = [sample.sha for group in reader.groups(run_id, 3) for sample in group.samples]
     writer.record(run_id, RunStarted(first_step=2, num_steps=10, num_trainable=1))
     writer.flush()
     assert [row.step for row in reader.steps(run_id)] == [0, 1]
     assert reader.groups(run_id, 3) == []
+    assert reader.examined("evaluation", lost.id) == []
     assert [reader.picture(sha) for sha in gone] == [None] * 6
-    assert [row.step for row in reader.evaluations(run_id)] == [0]
-    assert reader.run(run_id).last_score == 0.0
+    assert [row.step for row in reader.evaluations(run_id)] == [0, 2]
+    assert reader.run(run_id).last_score == 0.2
     assert [row.step for row in reader.checkpoints(run_id)] == [2]
-    lines = [row.message for row in reader.diary(run_id) if row.kind == "superseded"]
-    assert len(lines) == 1
-    assert lines[0].startswith("Took up again at step 2: 2 later steps and 2 examinations were removed")
+    assert [row.message for row in reader.diary(run_id) if row.kind == "superseded"] == [
+        "Took up again at step 2. Removed, since the weights that made them were not saved: steps: 2, examinations: 1."
+    ]
 
 
 def test_a_first_start_removes_nothing_and_says_nothing_of_it(lab):
@@ -347,5 +361,5 @@ def test_equal_pictures_are_stored_once(writer, reader, run_id, path):
     writer.record(run_id, Preview(step=0, samples=same))
     writer.flush()
     assert {row.sha for row in reader.previews(run_id)} == {sha256(picture("same")).hexdigest()}
-    with reader._reading() as db:
+    with open_for_reading(path) as db:
         assert db["pictures"].count == 1

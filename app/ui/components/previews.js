@@ -40,27 +40,26 @@ class Previews {
     this.run = update.run;
     this.button.disabled = !update.can_sample;
     this.button.title = update.can_sample ? "" : "Only a running or paused run has its model loaded.";
-    if (!update.previews) return;
+    if (!update.samples) return;
     this.newest = update.newest;
-    this.strip.replaceChildren(...update.previews.map(drawn));
-    say(this.answer, "");
+    const pages = update.samples.map(page);
+    this.strip.replaceChildren(...pages.map((one, i) => tile(one, () => enlarge(pages, i))));
+    if (pages.length) say(this.answer, "");
   }
 }
 
-function drawn(preview) {
-  const pages = preview.samples.map((sample) => ({
-    url: sample.url,
-    alt: sample.prompt,
-    prompt: sample.prompt,
-    facts: [
-      ["Score", sample.score === null ? "" : fixed(sample.score)],
-      ["Verdict", sample.details],
-      ["Seed", sample.seed],
-      ["Step", String(preview.step)],
-    ].filter(([, value]) => value),
-  }));
-  return h("div", { class: "lab-preview" }, h("span", { class: "lab-step" }, `step ${preview.step}`),
-    pages.map((page, i) => h("button", { type: "button", class: "lab-tile", onclick: () => enlarge(pages, i) },
-      h("img", { src: page.url, alt: page.alt, loading: "lazy" }),
-      h("span", { class: "lab-caption", dir: "auto" }, page.prompt))));
-}
+const page = (sample) => ({
+  url: sample.url,
+  alt: sample.prompt,
+  prompt: sample.prompt,
+  facts: [
+    ["Score", sample.score === null ? "" : fixed(sample.score)],
+    ["Verdict", sample.details],
+    ["Seed", sample.seed],
+  ].filter(([, value]) => value),
+});
+
+const tile = (page, onclick) =>
+  h("button", { type: "button", class: "lab-tile", onclick },
+    h("img", { src: page.url, alt: page.alt, loading: "lazy" }),
+    h("span", { class: "lab-caption", dir: "auto" }, page.prompt));

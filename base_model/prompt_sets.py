@@ -1,0 +1,58 @@
+"""Writes assets/prompts/shapes-train.txt and shapes-heldout.txt, which have no prompt in common.
+
+    python -m base_model.prompt_sets
+
+Of colors, two, position and attribution whole combinations are held out, so that the examination
+asks for combinations never trained on; of single and counting, which have few, wordings are.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+
+from dgpo_core.data.prompts import SHIPPED, check_disjoint
+from dgpo_core.data.requests import CATEGORIES, ENDINGS, OPENINGS, all_requests
+
+NUM_HELDOUT = 100
+NUM_TRAIN = {"single": 80, "two": 200, "counting": 350, "colors": 150, "position": 350, "attribution": 350}
+"""Prompts per category; the hard categories get more, as in the GenEval training set of Flow-GRPO."""
+HELDOUT_SHARE = 0.3
+SEED = 2510_08425
+
+
+def split_category(category: str, rng: np.random.Generator) -> tuple[list[str], list[str]]:
+    """Train and held-out prompts of a category."""
+    requests = all_requests(category)
+    wordings = list(product(OPENINGS, ENDINGS))
+    order = rng.permutation(len(requests))
+    if category in ("single", "counting"):
+        every = [request.wording(*words) for request in requests for words in wordings]
+        shuffled = [every[index] for index in rng.permutation(len(every))]
+        return shuffled[NUM_HELDOUT:][: NUM_TRAIN[category]], shuffled[:NUM_HELDOUT]
+    num_held = round(HELDOUT_SHARE * len(requests))
+    parts = []
+    for chosen, count in ((order[num_held:], NUM_TRAIN[category]), (order[:num_held], NUM_HELDOUT)):
+        every = [requests[index].wording(*words) for index in chosen for words in wordings]
+        parts.append([every[index] for index in rng.permutation(len(every))[:count]])
+    return parts[0], parts[1]
+
+
+def write_prompt_sets() -> None:
+    """Both files, each with the categories taking turns, so that any stretch of it holds all of them."""
+    rng = np.random.default_rng(SEED)
+    train: list[tuple[float, str]] = []
+    heldout: list[tuple[float, str]] = []
+    for number, category in enumerate(CATEGORIES):
+        for prompts, into in zip(split_category(category, rng), (train, heldout), strict=True):
+            into += [((place + 0.5) / len(prompts) + number * 1e-6, prompt) for place, prompt in enumerate(prompts)]
+    texts = [[prompt for _, prompt in sorted(part)] for part in (train, heldout)]
+    check_disjoint(*texts)
+    SHIPPED.mkdir(parents=True, exist_ok=True)
+    for name, prompts in zip(("shapes-train", "shapes-heldout"), texts, strict=True):
+        (SHIPPED / f"{name}.txt").write_text("\n".join(prompts) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_prompt_sets()

@@ -1,0 +1,38 @@
+"""Writes assets/shapes-sd3 from what was trained: a stock pipeline folder with its model card.
+
+python -m base_model.release WORK_FOLDER [--stage lies] [--into assets/shapes-sd3]
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL
+
+from base_model.pipeline import new_pipeline
+from base_model.pretrain import Learner
+
+SHIPPED = Path(__file__).parents[1] / "assets" / "shapes-sd3"
+
+
+def release(work: Path, stage: str, into: Path) -> None:
+    """Saves the averaged weights of a stage as a diffusers folder, and its training log beside the card."""
+    pipeline = new_pipeline(AutoencoderKL.from_pretrained(work / "vae"), work)
+    learner = Learner(pipeline)
+    learner.load_state_dict(torch.load(work / f"{stage}.pt", weights_only=True)["averaged"])
+    pipeline.save_pretrained(into, safe_serialization=True)
+    for log in ("vae.log", "truth.jsonl", "lies.jsonl"):
+        if (work / log).exists():
+            shutil.copy(work / log, into / f"training-{log}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--stage", choices=("truth", "lies"), default="lies")
+    parser.add_argument("--into", type=Path, default=SHIPPED)
+    arguments = parser.parse_args()
+    release(arguments.work, arguments.stage, arguments.into)

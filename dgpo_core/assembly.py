@@ -1,0 +1,77 @@
+"""Settings to parts: loads and checks everything a run needs, before anything is drawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from dgpo_core.config import RunConfig
+from dgpo_core.data.prompts import check_disjoint, load_prompts
+from dgpo_core.data.requests import parse_request
+from dgpo_core.errors import PromptError
+from dgpo_core.examination import Examiner
+from dgpo_core.models.protocol import Model
+from dgpo_core.models.sd3 import SD3Model
+from dgpo_core.rewards.catalogue import new_reward
+from dgpo_core.rewards.shapes_quality import ShapesQuality
+from dgpo_core.trainer import Parts
+
+PROJECT = Path(__file__).parents[1]
+NO_CATEGORY = "all"
+
+
+def assemble(config: RunConfig, checkpoints: Path, model: Model | None = None) -> Parts:
+    """The parts of a run, prompts checked first because that is quick. A model given is used instead of loading one.
+
+    Raises:
+        LabError: a prompt set, a reward or the model cannot be used; the message says which and what to do.
+    """
+    train_prompts, heldout_prompts = load_prompts(config.prompts.train), load_prompts(config.prompts.heldout)
+    check_disjoint(train_prompts, heldout_prompts)
+    reward, evaluation_reward = new_reward(config.reward.train), new_reward(config.reward.evaluation)
+    reward.check_prompts(train_prompts)
+    evaluation_reward.check_prompts(heldout_prompts)
+    model = model or load_model(config)
+    examiner = Examiner(
+        model=model,
+        reward=evaluation_reward,
+        quality=ShapesQuality(model.features) if _are_shapes(heldout_prompts) else None,
+        category_of=category_of,
+        rollout=config.rollout,
+        batch=2 * config.update.micro_batch,
+    )
+    return Parts(
+        model=model,
+        reward=reward,
+        examiner=examiner,
+        train_prompts=train_prompts,
+        heldout_prompts=heldout_prompts,
+        checkpoints=checkpoints,
+    )
+
+
+def load_model(config: RunConfig) -> Model:
+    """The model of the settings on the best device; a relative folder is looked for here, then in the project."""
+    folder = Path(config.model.folder)
+    if not folder.is_absolute() and not folder.exists():
+        folder = PROJECT / folder
+    return SD3Model.load(
+        folder,
+        lora_rank=config.model.lora_rank,
+        lora_alpha=config.model.lora_alpha,
+        seed=config.seed,
+        device="cuda" if torch.cuda.is_available() else "cpu",
+    )
+
+
+def category_of(prompt: str) -> str:
+    """The GenEval category of a Shapes prompt; other prompts are all of one kind."""
+    try:
+        return parse_request(prompt).category
+    except PromptError:
+        return NO_CATEGORY
+
+
+def _are_shapes(prompts: list[str]) -> bool:
+    return all(category_of(prompt) != NO_CATEGORY for prompt in prompts)

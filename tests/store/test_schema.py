@@ -1,0 +1,60 @@
+from dataclasses import fields
+
+from recorded_runs import examined, step_done
+
+from app.store.database import open_for_reading
+from dgpo_core.events import (
+    CheckpointSaved,
+    ComparisonDone,
+    EndReason,
+    EvaluationDone,
+    Preview,
+    RunEnded,
+    Stop,
+    StepMetrics,
+)
+
+KEPT_FOR_GOOD = {"lab", "_sqlite_migrations", "sqlite_sequence"}
+
+
+def test_steps_have_a_column_for_every_metric(writer, path):
+    with open_for_reading(path) as db:
+        columns = list(db["steps"].columns_dict)
+    assert columns == ["id", "run_id", "step", *(one.name for one in fields(StepMetrics))]
+
+
+def test_ids_are_never_given_again(writer, path):
+    with open_for_reading(path) as db:
+        numbered = {
+            table.name: "AUTOINCREMENT" in table.schema for table in db.tables if table.name not in KEPT_FOR_GOOD
+        }
+    assert numbered.pop("pictures") is False
+    assert all(numbered.values()), numbered
+
+
+def test_every_foreign_key_is_indexed(writer, path):
+    with open_for_reading(path) as db:
+        for table in db.tables:
+            indexed = {index.columns[0] for index in table.indexes}
+            assert {key.column for key in table.foreign_keys} <= indexed, table.name
+
+
+def test_a_deleted_run_leaves_no_row_behind(writer, run_id, path):
+    request_id = writer.request_comparison(run_id, None, 2, 0)
+    writer.send(run_id, Stop())
+    for event in (
+        step_done(0),
+        EvaluationDone(step=0, policy="policy", score=0.5, quality=(), samples=(examined(1),)),
+        ComparisonDone(request_id=request_id, step=0, before=(examined(2),), after=(examined(3),)),
+        Preview(step=0, samples=(examined(4),)),
+        CheckpointSaved(step=0, folder="runs/1/0", num_bytes=1),
+        RunEnded(step=0, reason=EndReason.STOPPED),
+    ):
+        writer.record(run_id, event)
+    writer.flush()
+    with open_for_reading(path) as db:
+        counts = {table.name: table.count for table in db.tables if table.name not in KEPT_FOR_GOOD}
+        assert all(counts.values()), counts
+        writer.delete_run(run_id)
+        counts = {table.name: table.count for table in db.tables if table.name not in KEPT_FOR_GOOD}
+        assert not any(counts.values()), counts
