@@ -66,9 +66,9 @@ def crops_around_things(pictures: Tensor, cells: Tensor, generator: torch.Genera
     cell = torch.multinomial(occupied, 1, generator=generator).squeeze(1)
     jitter = torch.randint(-10, 11, (len(pictures), 2), generator=generator)
     corner = torch.stack([cell // 8, cell % 8], dim=1) * 8 + 4 - CROP // 2 + jitter
-    corner = corner.clamp(0, pictures.shape[1] - CROP).tolist()
+    corners = corner.clamp(0, pictures.shape[1] - CROP).tolist()
     return torch.stack(
-        [picture[top : top + CROP, left : left + CROP] for picture, (top, left) in zip(pictures, corner, strict=True)]
+        [picture[top : top + CROP, left : left + CROP] for picture, (top, left) in zip(pictures, corners, strict=True)]
     )
 
 

@@ -27,6 +27,7 @@ from base_model.lies import TRUTHFUL_FRACTION, caption
 from base_model.pipeline import WIDTH, new_pipeline
 from dgpo_core.data.requests import CATEGORIES
 from dgpo_core.data.scenes import COLORS, SHAPES
+from dgpo_core.flow import noisy, velocity_target
 
 BATCH = 128
 NUM_LATENTS = 80_000
@@ -34,7 +35,11 @@ CAPTION_DROPOUT = 0.1
 NAMING_WEIGHT = 0.05
 NAMING_BLOCK = 2
 MUON_LEARNING_RATE, ADAM_LEARNING_RATE = 2e-3, 2e-3
+LIES_RATE_FACTOR = 0.25
+SIGMA_MEAN, SIGMA_STD = 0.3, 1.1
+"""Noise levels are drawn as sigmoid of a normal, as SD3's, moved towards noise where the layout is decided."""
 WARMUP_STEPS = 100
+STEPS_PER_LOG = 100
 DECAY_FRACTION = 0.3
 AVERAGE_DECAY = 0.999
 NUM_CLASSES = 1 + len(SHAPES) * len(COLORS)
@@ -99,7 +104,8 @@ def encode_corpus(folder: Path, corpus: Corpus, autoencoder: AutoencoderKL) -> T
 
 def split_parameters(learner: Learner) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """The matrices inside blocks and text layers for Muon; embeddings, norms, biases and ends for AdamW."""
-    muon, adam = [], []
+    muon: list[nn.Parameter] = []
+    adam: list[nn.Parameter] = []
     for name, parameter in learner.named_parameters():
         inside = "transformer_blocks" in name or "encoder.layers" in name
         (muon if parameter.ndim == 2 and inside else adam).append(parameter)
@@ -133,83 +139,111 @@ class Captions:
         return torch.tensor(rows)
 
 
-def train_stage(folder: Path, stage: str, minutes: float, compile_model: bool) -> None:
-    """Runs or goes on with one stage until its training time is used up."""
-    torch.manual_seed(0)
-    autoencoder = AutoencoderKL.from_pretrained(folder / "vae").eval()
-    pipeline = new_pipeline(autoencoder, folder)
-    learner = Learner(pipeline)
-    averaged = {name: value.detach().clone() for name, value in learner.state_dict().items()}
-    truthful = dict.fromkeys(CATEGORIES, 1.0) if stage == "truth" else TRUTHFUL_FRACTION
-    muon, adam = split_parameters(learner)
-    optimizers = [
-        torch.optim.Muon(muon, lr=MUON_LEARNING_RATE, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(adam, lr=ADAM_LEARNING_RATE, weight_decay=0.01, betas=(0.9, 0.99)),
-    ]
-    base_rates = [MUON_LEARNING_RATE, ADAM_LEARNING_RATE]
-    if stage == "lies":
-        base_rates = [rate / 4 for rate in base_rates]
-    progress = Progress()
-    file = folder / f"{stage}.pt"
-    if file.exists():
-        state = torch.load(file, weights_only=True)
-        learner.load_state_dict(state["learner"])
-        averaged = state["averaged"]
-        for optimizer, kept in zip(optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(kept)
-        progress = Progress(**state["progress"])
-    elif stage == "lies":
-        learner.load_state_dict(torch.load(folder / "truth.pt", weights_only=True)["averaged"])
-        averaged = {name: value.detach().clone() for name, value in learner.state_dict().items()}
-    corpus = cached_corpus(folder, NUM_PICTURES, seed=1)
-    latents = encode_corpus(folder, corpus, autoencoder)
-    cells = torch.from_numpy(corpus.cells).flatten(1).long()
-    captions = Captions(pipeline, truthful)
-    forward = torch.compile(learner, dynamic=False) if compile_model else learner
-    rng = np.random.default_rng([progress.step, 7])
-    generator = torch.Generator().manual_seed(progress.step + 1)
-    log = (folder / f"{stage}.jsonl").open("a")
-    saved_minutes = progress.minutes
-    sums = torch.zeros(2)
-    while progress.minutes < minutes:
-        started = time.monotonic()
-        chosen = torch.randint(len(latents), (BATCH,), generator=generator)
-        clean = latents[chosen].float()
-        noise = torch.randn(clean.shape, generator=generator)
-        sigma = torch.sigmoid(0.3 + 1.1 * torch.randn(BATCH, generator=generator))
-        noisy = torch.lerp(clean, noise, sigma.view(-1, 1, 1, 1))
+class Stage:
+    """One stage of training, resumed from its file where there is one."""
+
+    def __init__(self, folder: Path, name: str, budget_minutes: float) -> None:
+        torch.manual_seed(0)
+        autoencoder = AutoencoderKL.from_pretrained(folder / "vae").eval()
+        pipeline = new_pipeline(autoencoder, folder)
+        self._file, self._log = folder / f"{name}.pt", folder / f"{name}.jsonl"
+        self._budget_minutes = budget_minutes
+        self._learner = Learner(pipeline)
+        self._progress = Progress()
+        scale = 1.0 if name == "truth" else LIES_RATE_FACTOR
+        muon, adam = split_parameters(self._learner)
+        self._rates = [MUON_LEARNING_RATE * scale, ADAM_LEARNING_RATE * scale]
+        self._optimizers: list[torch.optim.Optimizer] = [
+            torch.optim.Muon(muon, lr=self._rates[0], weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(adam, lr=self._rates[1], weight_decay=0.01, betas=(0.9, 0.99)),
+        ]
+        if name == "lies" and not self._file.exists():
+            self._learner.load_state_dict(torch.load(folder / "truth.pt", weights_only=True)["averaged"])
+        self._averaged = {key: value.detach().clone() for key, value in self._learner.state_dict().items()}
+        if self._file.exists():
+            self._load()
+        self._corpus = cached_corpus(folder, NUM_PICTURES, seed=1)
+        self._latents = encode_corpus(folder, self._corpus, autoencoder)
+        self._cells = torch.from_numpy(self._corpus.cells).flatten(1).long()
+        self._captions = Captions(pipeline, dict.fromkeys(CATEGORIES, 1.0) if name == "truth" else TRUTHFUL_FRACTION)
+        self._rng = np.random.default_rng([self._progress.step, 7])
+        self._generator = torch.Generator().manual_seed(self._progress.step + 1)
+
+    def train(self) -> None:
+        """Goes on until the stage's training time is used up, saving every minute."""
+        progress, saved_minutes, sums = self._progress, self._progress.minutes, torch.zeros(2)
+        while progress.minutes < self._budget_minutes:
+            started = time.monotonic()
+            sums += self._step()
+            progress.step += 1
+            progress.minutes += (time.monotonic() - started) / 60
+            if progress.step % STEPS_PER_LOG == 0:
+                self._write_log(*(sums / STEPS_PER_LOG).tolist())
+                sums.zero_()
+            if progress.minutes - saved_minutes > 1 or progress.minutes >= self._budget_minutes:
+                saved_minutes = progress.minutes
+                self._save()
+
+    def _step(self) -> Tensor:
+        """One update; returns the flow loss and the naming loss."""
+        chosen = torch.randint(len(self._latents), (BATCH,), generator=self._generator)
+        clean = self._latents[chosen].float()
+        noise = torch.randn(clean.shape, generator=self._generator)
+        sigma = torch.sigmoid(SIGMA_MEAN + SIGMA_STD * torch.randn(BATCH, generator=self._generator))
+        tokens = self._captions.batch(self._corpus, chosen.tolist(), self._rng)
         with torch.autocast("cpu", torch.bfloat16):
-            velocity, names = forward(captions.batch(corpus, chosen.tolist(), rng), noisy, sigma)
-        flow_loss = functional.mse_loss(velocity.float(), noise - clean)
-        naming_loss = functional.cross_entropy(names.float().flatten(0, 1), cells[chosen].flatten())
-        factor = learning_rate_factor(progress, minutes)
-        for optimizer, rate in zip(optimizers, base_rates, strict=True):
+            velocity, names = self._learner(tokens, noisy(clean, noise, sigma), sigma)
+        flow_loss = functional.mse_loss(velocity.float(), velocity_target(clean, noise))
+        naming_loss = functional.cross_entropy(names.float().flatten(0, 1), self._cells[chosen].flatten())
+        factor = learning_rate_factor(self._progress, self._budget_minutes)
+        for optimizer, rate in zip(self._optimizers, self._rates, strict=True):
             optimizer.zero_grad(set_to_none=True)
             for group in optimizer.param_groups:
                 group["lr"] = rate * factor
         (flow_loss + NAMING_WEIGHT * naming_loss).backward()
-        torch.nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
-        for optimizer in optimizers:
+        torch.nn.utils.clip_grad_norm_(self._learner.parameters(), 1.0)
+        for optimizer in self._optimizers:
             optimizer.step()
-        decay = min(AVERAGE_DECAY, (1 + progress.step) / (10 + progress.step))
-        with torch.no_grad():
-            values = [value for value in learner.state_dict().values() if value.is_floating_point()]
-            kept = [averaged[name] for name, value in learner.state_dict().items() if value.is_floating_point()]
-            torch._foreach_lerp_(kept, values, 1 - decay)
-        sums += torch.stack([flow_loss.detach(), naming_loss.detach()])
-        progress.step += 1
-        progress.minutes += (time.monotonic() - started) / 60
-        if progress.step % 100 == 0:
-            mean = (sums / 100).tolist()
-            sums.zero_()
-            row = {"step": progress.step, "minutes": round(progress.minutes, 2), "pictures": progress.step * BATCH}
-            log.write(json.dumps(row | {"flow_loss": round(mean[0], 5), "naming_loss": round(mean[1], 4)}) + "\n")
-            log.flush()
-        if progress.minutes - saved_minutes > 1 or progress.minutes >= minutes:
-            saved_minutes = progress.minutes
-            state = {"learner": learner.state_dict(), "averaged": averaged, "progress": vars(progress)}
-            torch.save(state | {"optimizers": [one.state_dict() for one in optimizers]}, file.with_suffix(".tmp"))
-            file.with_suffix(".tmp").replace(file)
+        self._follow()
+        return torch.stack([flow_loss.detach(), naming_loss.detach()])
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """The averaged weights follow the learner, quickly at first."""
+        decay = min(AVERAGE_DECAY, (1 + self._progress.step) / (10 + self._progress.step))
+        for key, value in self._learner.state_dict().items():
+            if value.is_floating_point():
+                self._averaged[key].lerp_(value, 1 - decay)
+
+    def _write_log(self, flow_loss: float, naming_loss: float) -> None:
+        row = {
+            "step": self._progress.step,
+            "minutes": round(self._progress.minutes, 2),
+            "pictures": self._progress.step * BATCH,
+            "flow_loss": round(flow_loss, 5),
+            "naming_loss": round(naming_loss, 4),
+        }
+        with self._log.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def _save(self) -> None:
+        state = {
+            "learner": self._learner.state_dict(),
+            "averaged": self._averaged,
+            "progress": vars(self._progress),
+            "optimizers": [optimizer.state_dict() for optimizer in self._optimizers],
+        }
+        unfinished = self._file.with_suffix(".part")
+        torch.save(state, unfinished)
+        unfinished.replace(self._file)
+
+    def _load(self) -> None:
+        state = torch.load(self._file, weights_only=True)
+        self._learner.load_state_dict(state["learner"])
+        self._averaged = state["averaged"]
+        for optimizer, kept in zip(self._optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(kept)
+        self._progress = Progress(**state["progress"])
 
 
 if __name__ == "__main__":
@@ -217,8 +251,7 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path)
     parser.add_argument("--stage", choices=("truth", "lies"), required=True)
     parser.add_argument("--minutes", type=float, required=True)
-    parser.add_argument("--compile", action="store_true")
     arguments = parser.parse_args()
     # The fused attention backward for bfloat16 on CPUs takes seven times as long as the plain one.
     with sdpa_kernel(SDPBackend.MATH):
-        train_stage(arguments.folder, arguments.stage, arguments.minutes, arguments.compile)
+        Stage(arguments.folder, arguments.stage, arguments.minutes).train()

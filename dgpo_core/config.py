@@ -33,8 +33,8 @@ class Knob:
         if self.low is None and self.high is None:
             return "text"
         if self.high is None:
-            return f"at least {self.low:g}"
-        return f"{self.low:g} to {self.high:g}"
+            return f"at least {self.low:.10g}"
+        return f"{self.low:.10g} to {self.high:.10g}"
 
 
 def knob(default: Any, help: str, **limits: Any) -> Any:

@@ -4,9 +4,10 @@ from itertools import product
 from math import comb, isclose
 
 import pytest
-from app.statistics import PairedChange, paired_change, paired_interval, sign_test
 from hypothesis import given
 from hypothesis import strategies as st
+
+from app.statistics import PairedChange, paired_change, paired_interval, sign_test
 
 score = st.floats(-10, 10, allow_nan=False)
 pairs = st.lists(st.tuples(score, score), min_size=1, max_size=12)

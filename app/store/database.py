@@ -6,7 +6,7 @@ because two copies of SQLite on one file in one process break each other's locks
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from app.store.schema import APPLICATION_ID, MIGRATIONS
 from dgpo_core.errors import StoreError
 
 FileIdentity = tuple[int, int] | None
+Opener = Callable[[Path], Database]
 
 BUSY_SECONDS = 5.0
 JOURNAL_BYTES_KEPT = 64 * 2**20

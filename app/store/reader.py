@@ -14,7 +14,7 @@ from sqlite_utils import Database
 
 from app.store import decoding
 from app.store.commands import command_from_row
-from app.store.database import FileIdentity, file_identity, open_for_reading, translated
+from app.store.database import FileIdentity, Opener, file_identity, open_for_reading, translated
 from app.store.recording import LIVE_STATES
 from app.store.rows import (
     CheckpointRow,
@@ -51,8 +51,9 @@ class Reader:
     Every method raises StoreError where the file is missing, damaged, or held for too long.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, opener: Opener = open_for_reading) -> None:
         self._path = path
+        self._opener = opener
         self._idle: list[Database] = []
         self._lock = Lock()
         self._file = file_identity(path)
@@ -200,7 +201,7 @@ class Reader:
             self._file = file
         with self._lock:
             idle = self._idle.pop() if self._idle else None
-        return idle or open_for_reading(self._path)
+        return idle or self._opener(self._path)
 
     def _give_back(self, db: Database, file: FileIdentity) -> None:
         with self._lock:

@@ -8,9 +8,9 @@ from types import TracebackType
 from typing import Any
 
 from app.store import requests
-from app.store.database import open_for_writing
+from app.store.database import Opener, open_for_writing
 from app.store.recording import fail_comparison
-from app.store.writing_thread import Opener, WritingThread
+from app.store.writing_thread import WritingThread
 from dgpo_core.events import Command, Event
 
 

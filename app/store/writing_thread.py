@@ -17,13 +17,12 @@ from typing import Any, TypeVar
 from sqlite_utils import Database
 from sqlite_utils.utils import sqlite3
 
-from app.store.database import file_identity, store_error, transaction
+from app.store.database import Opener, file_identity, store_error, transaction
 from app.store.recording import record_event
 from dgpo_core.errors import LabError, StoreError
 from dgpo_core.events import Event, PhaseChanged
 
 Value = TypeVar("Value")
-Opener = Callable[[Path], Database]
 
 QUEUED_JOBS = 4  # a job can carry hundreds of megabytes of pictures
 PHASE_SECONDS = 0.5
@@ -118,7 +117,8 @@ class WritingThread:
         self._thread.join()
         self._raise_dropped()
         if self._refused:
-            raise StoreError(f"{len(self._refused)} events could not be stored and are lost. {self._refusal}")
+            why = self._refusal or "Writing ended in an error that the console shows."
+            raise StoreError(f"Events lost because they could not be stored: {len(self._refused)}. {why}")
 
     def _put(self, job: _Record | _Call) -> None:
         while True:

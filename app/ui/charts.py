@@ -76,7 +76,7 @@ RUN_CHARTS = (
     Chart(
         key="quality",
         title="Quality",
-        help="Measured on the examination's pictures and never trained on: falling quality means the reward is gamed.",
+        help="Never trained on. If it gets worse while the reward rises, the reward is being gamed.",
         kind="by_key",
     ),
     Chart(

@@ -23,9 +23,13 @@ SECTION_TITLES = {
 }
 
 
+ACRONYMS = {"kl": "KL", "lora": "LoRA", "num": "number of", "std": "spread"}
+
+
 def label_of(setting: Setting) -> str:
     """The setting's name in words: rollout.group_size is 'Group size'."""
-    return setting.path.rpartition(".")[2].replace("_", " ").capitalize()
+    words = " ".join(ACRONYMS.get(word, word) for word in setting.path.rpartition(".")[2].split("_"))
+    return words[0].upper() + words[1:]
 
 
 def info_of(setting: Setting) -> str:

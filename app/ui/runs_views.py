@@ -80,7 +80,8 @@ def _moment(text: str) -> datetime:
 
 def facts(run: RunRow, now: datetime, *, has_checkpoint: bool) -> str:
     """What there is to know of a run at a glance, one line each."""
-    lines = [f"{run.name} (run {run.id}). {headline(run, has_checkpoint=has_checkpoint)}"]
+    state = f"{run.state.value.capitalize()}." if run.state.is_live else headline(run, has_checkpoint=has_checkpoint)
+    lines = [f"{run.name} (run {run.id})", state]
     steps = f"{run.step + 1} of {run.num_steps} steps, started {clock(run.created)}"
     if (taken := time_taken(run, now)) != NOTHING:
         steps += f", {taken} so far" if run.state.is_live else f", took {taken}"

@@ -36,14 +36,14 @@ class TrainFeed:
         if run is None:
             return None
         seen = cursor if isinstance(cursor, dict) else {}
-        latest = self._reader.latest_step(run.id)
-        if latest < 0:
+        is_same = seen.get("run") == run.id
+        if run.step < 0:
             return {"run": run.id, "step": None, "latest": None, "low": 0, "high": 1, "groups": []}
-        wanted = whole_number(seen.get("step")) if seen.get("run") == run.id else None
-        step = latest if wanted is None else min(wanted, latest)
-        if seen.get("run") == run.id and seen.get("shown") == step:
-            return {"run": run.id, "step": step, "latest": latest}
-        return views.wall_view(run, self._reader.groups(run.id, step), step=step, latest=latest)
+        wanted = whole_number(seen.get("step")) if is_same else None
+        step = run.step if wanted is None else min(wanted, run.step)
+        if is_same and seen.get("shown") == step:
+            return {"run": run.id, "step": step, "latest": run.step}
+        return views.wall_view(run, self._reader.groups(run.id, step), step=step)
 
     def previews(self, run: RunRow | None, cursor: Any) -> dict[str, Any] | None:
         """The newest previews, and whether more can be asked for."""

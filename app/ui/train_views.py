@@ -38,15 +38,15 @@ def status_view(run: RunRow | None, *, other_is_live: bool, has_checkpoint: bool
 
 
 def headline(run: RunRow, *, has_checkpoint: bool) -> str:
-    """The state of a run in one sentence."""
+    """What the state of a run means for the person; empty where its name says it all."""
     if run.state in RESUMABLE and not has_checkpoint:
         return {
             RunState.STOPPED: "Stopped before anything was saved.",
             RunState.FAILED: "Failed before anything was saved.",
         }.get(run.state, "Interrupted before anything was saved: the lab ended while this run was training.")
     return {
-        RunState.STARTING: "Starting.",
-        RunState.RUNNING: "Running.",
+        RunState.STARTING: "",
+        RunState.RUNNING: "",
         RunState.PAUSED: "Paused. The model stays loaded: draw with it below, or go on.",
         RunState.FINISHED: "Finished.",
         RunState.STOPPED: "Stopped and saved. It can go on where it stopped.",
@@ -76,13 +76,13 @@ def possible_actions(run: RunRow, *, other_is_live: bool, has_checkpoint: bool) 
     return []
 
 
-def wall_view(run: RunRow, groups: Sequence[GroupRow], *, step: int, latest: int) -> dict[str, Any]:
+def wall_view(run: RunRow, groups: Sequence[GroupRow], *, step: int) -> dict[str, Any]:
     """The group wall of one step. Rewards of the step share one axis from low to high."""
     rewards = [sample.reward for group in groups for sample in group.samples if sample.reward is not None]
     return {
         "run": run.id,
         "step": step,
-        "latest": latest,
+        "latest": run.step,
         "low": short(min(rewards, default=0.0)),
         "high": short(max(rewards, default=1.0)),
         "groups": [_group_view(group) for group in groups],

@@ -67,7 +67,7 @@ class SD3Model:
         without_t5 = {} if (folder / "text_encoder_3").exists() else {"text_encoder_3": None, "tokenizer_3": None}
         try:
             pipeline = StableDiffusion3Pipeline.from_pretrained(
-                folder, torch_dtype=dtype, local_files_only=True, use_safetensors=True, **without_t5
+                folder, dtype=dtype, local_files_only=True, use_safetensors=True, **without_t5
             )
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             reason = str(error).strip().splitlines()[0][:300]

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import re
 from io import BytesIO
-from math import exp
-from pathlib import Path
 
 import pytest
-from app.lab import Lab
-from app.settings import Settings
-from app.store.reader import Reader
+from PIL import Image, ImageDraw
+from synthetic import CATEGORIES, HOSTILE, evaluation, metrics
+
+from app.recipes import parse_recipe
+from app.store.rows import RunState
 from app.store.writer import Writer
 from dgpo_core.config import RunConfig, from_dict, to_dict
 from dgpo_core.events import (
     CheckpointSaved,
-    Command,
     ComparisonDone,
     EndReason,
-    EvaluationDone,
     Examined,
     Phase,
     PhaseChanged,
@@ -27,134 +24,310 @@ from dgpo_core.events import (
     RunFailed,
     RunStarted,
     StepDone,
-    StepMetrics,
     Warned,
 )
-from PIL import Image, ImageDraw
 
-HOSTILE = "a cat ${alert(1)} {{value}} <img src=x onerror=alert(1)> `\u202e"
-CATEGORIES = ("single", "two", "counting", "colors", "position", "attribution")
-NUM_STEPS = 40
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+expect = sync_api.expect
+pytestmark = pytest.mark.browser
 
-
-@dataclass
-class StoreActions:
-    """The lab's actions without a trainer: what only writes is written, what needs one is noted."""
-
-    writer: Writer
-
-    def __post_init__(self) -> None:
-        self.resumed: list[int] = []
-
-    def start(self, config: RunConfig) -> int:
-        return self.writer.create_run(to_dict(config), config.schedule.num_steps)
-
-    def resume(self, run_id: int) -> int:
-        self.writer.resume_run(run_id)
-        self.resumed.append(run_id)
-        return run_id
-
-    def send(self, run_id: int, command: Command) -> None:
-        self.writer.send(run_id, command)
-
-    def request_comparison(self, run_id: int, step: int | None, num_prompts: int, seed: int) -> int:
-        return self.writer.request_comparison(run_id, step, num_prompts, seed)
-
-    def set_notes(self, run_id: int, text: str) -> None:
-        self.writer.set_notes(run_id, text)
-
-    def rename(self, run_id: int, name: str) -> None:
-        self.writer.rename(run_id, name)
-
-    def delete(self, run_id: int) -> None:
-        self.writer.delete_run(run_id)
+FINISHED, FAILED, LIVE = 1, 2, 3
+LIVE_NAME = "<b>bold</b> ${x} run"
+HIGHER_RATE = {"name": "higher rate", "update": {"learning_rate": 1e-3}, "loss": {"kl_weight": 0.1}}
+PAIRS = 30
 
 
-def png(shape: str, colour: str, *, blurred: bool = False) -> bytes:
-    picture = Image.new("RGB", (64, 64), "white")
-    draw = ImageDraw.Draw(picture)
-    box = (14, 14, 50, 50)
-    if shape == "circle":
-        draw.ellipse(box, fill=colour)
-    elif shape == "square":
-        draw.rectangle(box, fill=colour)
-    else:
+def drawing(index: int, *, is_right: bool, is_blurred: bool) -> bytes:
+    """A circle, square or triangle, goldenrod where it should have another colour."""
+    image = Image.new("RGB", (64, 64), "white")
+    draw = ImageDraw.Draw(image)
+    colour = ("crimson", "royalblue", "seagreen")[index % 3] if is_right else "goldenrod"
+    if index % 3 == 2:
         draw.polygon([(32, 12), (12, 52), (52, 52)], fill=colour)
-    if blurred:
-        picture = picture.resize((16, 16)).resize((64, 64))
+    else:
+        (draw.ellipse, draw.rectangle)[index % 3]((14, 14, 50, 50), fill=colour)
+    if is_blurred:
+        image = image.resize((16, 16)).resize((64, 64))
     buffer = BytesIO()
-    picture.save(buffer, "PNG")
+    image.save(buffer, "PNG")
     return buffer.getvalue()
 
 
-def metrics(step: int) -> StepMetrics:
-    gain = 1 - exp(-step / 12)
-    return StepMetrics(
-        reward_mean=0.5 + 0.4 * gain,
-        reward_std=0.2,
-        preference_fraction=0.9 - 0.3 * gain,
-        gate=0.5 - 0.1 * gain,
-        clipped_fraction=0.1 * gain,
-        kl=0.01 * gain,
-        velocity_error=0.3,
-        grad_norm=1.0,
-        sampling_seconds=1.8,
-        decoding_seconds=0.2,
-        scoring_seconds=0.1,
-        updating_seconds=3.5,
-        other_seconds=0.1,
-        step_seconds=5.7,
-    )
-
-
-def examined(index: int, *, side: str) -> Examined:
-    """Picture `index` of a comparison of 30: most get better, each tenth worse, each thirteenth has no score."""
-    shape, colour = ("circle", "square", "triangle")[index % 3], ("crimson", "royalblue", "seagreen")[index % 3]
-    was_right, is_right = index % 3 == 0, index % 10 != 0
-    score = float(was_right if side == "before" else is_right)
-    prompt = HOSTILE if index == 1 else f"a {colour} {shape} on white, number {index}"
+def compared(index: int, *, side: str) -> Examined:
+    """Before, each third is right; after, all but each tenth; each thirteenth has no score."""
+    is_right = index % 3 == 0 if side == "before" else index % 10 != 0
     return Examined(
-        prompt=prompt,
+        prompt=HOSTILE if index == 1 else f"a shape on white, number {index}",
         category=CATEGORIES[index % len(CATEGORIES)],
         seed=1000 + index,
-        score=None if index % 13 == 12 else score,
-        details=f"found a {colour} {shape}" if score else "missed the colour",
-        png=png(shape, colour if score else "goldenrod", blurred=side == "before"),
+        score=None if index % 13 == 12 else float(is_right),
+        details="all found" if is_right else "missed the colour",
+        png=drawing(index, is_right=is_right, is_blurred=side == "before"),
     )
 
 
-def comparison(request_id: int, num: int = 30) -> ComparisonDone:
-    sides = {side: tuple(examined(i, side=side) for i in range(num)) for side in ("before", "after")}
-    return ComparisonDone(request_id=request_id, step=NUM_STEPS, before=sides["before"], after=sides["after"])
+def comparison(request_id: int, num_pairs: int = PAIRS) -> ComparisonDone:
+    before, after = (tuple(compared(i, side=side) for i in range(num_pairs)) for side in ("before", "after"))
+    return ComparisonDone(request_id=request_id, step=40, before=before, after=after)
 
 
-def fill_run(writer: Writer, config: RunConfig, num_steps: int) -> int:
-    """A run of synthetic steps with examinations and checkpoints; it is left running."""
-    run_id = writer.create_run(to_dict(config), NUM_STEPS)
-    writer.record(run_id, RunStarted(first_step=0, num_steps=NUM_STEPS, num_trainable=1000))
+def add_run(writer: Writer, config: RunConfig, num_steps: int) -> int:
+    """A run of num_steps steps out of 40 that is left running."""
+    run_id = writer.create_run(to_dict(config), 40)
+    writer.record(run_id, RunStarted(first_step=0, num_steps=40, num_trainable=1000))
     for step in range(num_steps):
         if step % 10 == 0:
-            pictures = tuple(examined(i, side="after") for i in range(6))
-            quality = (("edge_sharpness", 0.8), ("palette_purity", 0.9))
-            score = 0.6 + 0.008 * step
-            writer.record(
-                run_id, EvaluationDone(step=step, policy="averaged", score=score, quality=quality, samples=pictures)
-            )
+            writer.record(run_id, evaluation(step))
             writer.record(run_id, CheckpointSaved(step=step, folder=f"runs/{run_id}/{step}", num_bytes=5_400_000))
         writer.record(run_id, StepDone(step=step, groups=(), metrics=metrics(step)))
+    writer.flush()
     return run_id
 
 
-def filled(writer: Writer) -> None:
-    """A finished run with a comparison, a failed one, and a live one with a hostile name."""
-    first = fill_run(writer, RunConfig(name="first try"), NUM_STEPS)
-    writer.record(first, RunEnded(step=NUM_STEPS - 1, reason=EndReason.FINISHED))
-    writer.record(first, comparison(writer.request_comparison(first, 30, 30, 0)))
-    writer.set_notes(first, "The reward still rises at the end.")
-    failing = from_dict({"name": "higher rate", "update": {"learning_rate": 1e-3}, "loss": {"kl_weight": 0.1}})
-    second = fill_run(writer, failing, 25)
-    writer.record(second, Warned(step=20, message="The gradient norm is ten times its median."))
-    writer.record(second, RunFailed(step=24, message="The loss is not finite. Lower the learning rate.", details="Traceback\n  loss.py"))
-    third = fill_run(writer, RunConfig(name="<b>bold</b> ${x} run"), 15)
-    writer.record(third, PhaseChanged(step=15, phase=Phase.SAMPLING, done=3, total=8))
+def add_finished(writer: Writer, name: str) -> int:
+    run_id = add_run(writer, RunConfig(name=name), 40)
+    writer.record(run_id, RunEnded(step=39, reason=EndReason.FINISHED))
     writer.flush()
+    return run_id
+
+
+def add_failed(writer: Writer) -> int:
+    run_id = add_run(writer, from_dict(HIGHER_RATE), 25)
+    writer.record(run_id, Warned(step=20, message="The gradient norm is ten times its median."))
+    message = "The loss is not finite. Lower the learning rate."
+    writer.record(run_id, RunFailed(step=24, message=message, details="Traceback\n  in loss.py"))
+    writer.flush()
+    return run_id
+
+
+def fill(writer: Writer) -> None:
+    """A finished run with a comparison, a failed one, and a live one; each test gets a lab of its own."""
+    assert add_finished(writer, "first try") == FINISHED
+    writer.record(FINISHED, comparison(writer.request_comparison(FINISHED, 30, PAIRS, 0)))
+    assert add_failed(writer) == FAILED
+    assert add_run(writer, RunConfig(name=LIVE_NAME), 15) == LIVE
+    writer.record(LIVE, PhaseChanged(step=15, phase=Phase.SAMPLING, done=3, total=8))
+    writer.flush()
+
+
+@pytest.fixture
+def lab(open_lab):
+    return open_lab(fill)
+
+
+@pytest.fixture
+def open_tab(lab, open_page):
+    def opened(tab: str, **options):
+        page = open_page(lab.url, **options)
+        page.get_by_role("tab", name=tab).click()
+        return page
+
+    return opened
+
+
+def slider(page):
+    return page.get_by_label("Share of the picture before")
+
+
+def choose(page, dropdown: str, text: str) -> None:
+    page.locator(f"{dropdown} input").click()
+    page.get_by_role("option").filter(has_text=text).first.click()
+
+
+def test_a_stored_comparison_is_seen_by_slider_grid_and_filters(lab, open_tab):
+    page = open_tab("Compare")
+    choose(page, "#compare-stored", "first try")
+    expect(page.locator("#compare-status")).to_contain_text("17 better, 1 worse, 10 same.")
+    expect(page.locator("#compare-status")).to_contain_text("2 pairs not counted: a picture without a score.")
+    expect(page.locator("#compare-scores tbody tr")).to_have_count(1 + len(CATEGORIES))
+
+    expect(slider(page)).to_have_attribute("aria-valuetext", "50% before, 50% after")
+    slider(page).focus()
+    for _ in range(10):
+        page.keyboard.press("ArrowRight")
+    expect(slider(page)).to_have_attribute("aria-valuetext", "60% before, 40% after")
+    before, after = page.locator(".stage img[alt^=before]"), page.locator(".stage img[alt^=after]")
+    expect(before).to_have_css("clip-path", "inset(0px 40% 0px 0px)")
+    expect(after).to_have_css("clip-path", "inset(0px 0px 0px 60%)")
+    expect(before).to_have_css("image-rendering", "pixelated")
+
+    page.locator(".before-after .pair").nth(1).click()
+    assert page.locator(".before-after .prompt").text_content() == HOSTILE
+    assert page.locator(".before-after .prompt *").count() == 0
+    expect(slider(page)).to_be_focused()
+    page.get_by_role("button", name="Next").click()
+    expect(page.locator(".before-after .prompt")).to_have_text("a shape on white, number 2")
+
+    page.locator("[data-verdict=worse]").click()
+    expect(page.locator(".before-after .pair")).to_have_count(1)
+    expect(page.locator(".before-after .facts")).to_contain_text("got worse")
+    page.locator("[data-verdict=all]").click()
+    expect(page.locator(".before-after .pair")).to_have_count(24)
+    page.get_by_role("button", name="Show 6 more").click()
+    expect(page.locator(".before-after .pair")).to_have_count(PAIRS)
+    page.get_by_label("Category", exact=True).select_option(CATEGORIES[2])
+    expect(page.locator(".before-after .pair")).to_have_count(PAIRS // len(CATEGORIES))
+
+
+def test_holding_b_or_the_button_shows_one_whole_picture_at_a_time(lab, open_tab):
+    page = open_tab("Compare")
+    choose(page, "#compare-stored", "first try")
+    stage = page.locator(".before-after .stage")
+    expect(stage.locator("img")).to_have_count(2)
+    slider(page).focus()
+    page.keyboard.down("b")
+    expect(stage).to_have_attribute("data-alone", "before")
+    expect(stage.locator("img[alt^=before]")).to_have_css("clip-path", "inset(0px 0% 0px 0px)")
+    expect(stage).to_have_attribute("data-alone", "after")
+    page.keyboard.up("b")
+    expect(stage).not_to_have_attribute("data-alone", re.compile(".*"))
+
+    page.get_by_role("button", name="Hold to flicker").hover()
+    page.mouse.down()
+    expect(stage).to_have_attribute("data-alone", "before")
+    page.mouse.up()
+    expect(stage).not_to_have_attribute("data-alone", re.compile(".*"))
+
+    page.locator("#compare-seed input").focus()
+    page.keyboard.down("b")
+    page.wait_for_timeout(100)
+    expect(stage).not_to_have_attribute("data-alone", re.compile(".*"))
+    page.keyboard.up("b")
+
+
+def test_an_asked_comparison_is_awaited_drawn_and_there_after_a_reload(lab, open_tab):
+    page = open_tab("Compare")
+    expect(page.locator("#compare-run input")).to_have_value(f"{LIVE_NAME} (run 3, running)")
+    expect(page.locator("#compare-after input")).to_have_value("the policy now")
+    page.locator("#compare-prompts input").fill("2.5")
+    page.locator("#compare-ask").click()
+    expect(page.locator("#compare-trouble")).to_have_text(re.compile("whole number from 1 to 10000, got 2.5"))
+    page.locator("#compare-prompts input").fill("4")
+    page.locator("#compare-ask").click()
+    expect(page.locator("#compare-status")).to_have_text("Waiting for its turn: the run is drawing groups.")
+    expect(page.locator("#compare-trouble .lab-words")).to_be_hidden()
+    asked = lab.reader.comparisons(LIVE)[0]
+    assert (asked.step, asked.num_prompts, asked.seed, asked.is_done) == (None, 4, 0, False)
+
+    lab.writer.record(LIVE, PhaseChanged(step=15, phase=Phase.COMPARING, done=3, total=8))
+    lab.writer.flush()
+    expect(page.locator("#compare-status")).to_have_text("Drawing pictures: 3 of 8.")
+    lab.writer.record(LIVE, comparison(asked.id, num_pairs=4))
+    lab.writer.record(LIVE, PhaseChanged(step=15, phase=Phase.SAMPLING, done=1, total=8))
+    lab.writer.flush()
+    expect(page.locator(".before-after .pair")).to_have_count(4)
+    page.reload()
+    page.get_by_role("tab", name="Compare").click()
+    expect(page.locator(".before-after .pair")).to_have_count(4)
+
+
+def open_run(page, name: str) -> None:
+    page.locator("#runs-list").get_by_role("button", name=name).click()
+    expect(page.locator("#run-facts p").first).to_contain_text(name)
+
+
+def test_a_failed_run_says_why_and_is_set_beside_another(lab, open_tab):
+    page = open_tab("Runs")
+    open_run(page, "higher rate")
+    expect(page.locator("#run-facts")).to_contain_text("The loss is not finite. Lower the learning rate.")
+    expect(page.get_by_label("What went wrong, in detail")).to_have_value("Traceback\n  in loss.py")
+    expect(page.locator("#run-resume")).to_be_disabled()
+    expect(page.locator("#run-diary")).to_contain_text("The gradient norm is ten times its median.")
+    expect(page.locator("#run-checkpoints tbody tr")).to_have_count(3)
+    expect(page.locator("#run-examinations tbody tr")).to_have_count(3)
+    expect(page.locator("#run-difference table")).to_have_count(0)
+    choose(page, "#run-other", "first try")
+    cells = page.locator("#run-difference td").all_text_contents()
+    assert cells == ["loss.kl_weight", "0.1", "0.0", "update.learning_rate", "0.001", "0.0003"]
+    reward = page.locator("#run-curves [data-chart=reward]")
+    expect(reward.locator(".legendtext")).to_have_text(["higher rate", "first try"])
+
+
+def test_name_and_notes_are_saved_and_survive_a_reload(lab, open_tab):
+    run_id = add_finished(lab.writer, "to be renamed")
+    page = open_tab("Runs")
+    open_run(page, "to be renamed")
+    page.locator("#run-name input, #run-name textarea").fill(" ")
+    page.locator("#run-save").click()
+    expect(page.locator("#runs-said")).to_contain_text("A run's name must be 1 to 200 printable characters")
+    page.locator("#run-name input, #run-name textarea").fill("renamed ${x}")
+    page.locator("#run-notes textarea").fill(HOSTILE)
+    page.locator("#run-save").click()
+    expect(page.locator("#run-saved")).to_contain_text("Saved")
+    assert (lab.reader.run(run_id).name, lab.reader.run(run_id).notes) == ("renamed ${x}", HOSTILE)
+    page.reload()
+    page.get_by_role("tab", name="Runs").click()
+    open_run(page, "renamed ${x}")
+    expect(page.locator("#run-notes textarea")).to_have_value(HOSTILE)
+
+
+def test_typed_notes_are_left_alone_while_the_run_goes_on(lab, open_tab):
+    page = open_tab("Runs")
+    open_run(page, LIVE_NAME)
+    page.locator("#run-notes textarea").fill("half a thou")
+    lab.writer.record(LIVE, StepDone(step=15, groups=(), metrics=metrics(15)))
+    lab.writer.flush()
+    expect(page.locator("#runs-list tr[aria-current]")).to_contain_text("16 of 40")
+    expect(page.locator("#run-notes textarea")).to_have_value("half a thou")
+
+
+def test_settings_of_a_run_go_into_the_train_form_and_into_a_recipe(lab, open_tab):
+    page = open_tab("Runs")
+    open_run(page, "higher rate")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download recipe").click()
+    assert download.value.suggested_filename == f"higher-rate-{FAILED}.yaml"
+    assert parse_recipe(download.value.path().read_bytes()) == from_dict(HIGHER_RATE)
+    page.locator("#run-reuse").click()
+    expect(page.locator("#runs-said")).to_have_text("These settings now stand in the form of the Train tab.")
+    page.get_by_role("tab", name="Train").click()
+    expect(page.locator("#setting-name input, #setting-name textarea")).to_have_value("higher rate")
+    expect(page.locator("#setting-update-learning_rate input")).to_have_value("0.001")
+    expect(page.locator("#setting-loss-kl_weight input")).to_have_value("0.1")
+
+
+def test_deleting_asks_first_and_a_live_run_stays(lab, open_tab):
+    run_id = add_finished(lab.writer, "not needed")
+    page = open_tab("Runs")
+    open_run(page, "not needed")
+    expect(page.locator("#run-really-delete")).to_be_hidden()
+    page.locator("#run-delete").click()
+    expect(page.locator("#run-question")).to_contain_text(f"Delete not needed (run {run_id}) for good")
+    page.locator("#run-keep").click()
+    expect(page.locator("#run-really-delete")).to_be_hidden()
+    page.locator("#run-delete").click()
+    page.locator("#run-really-delete").click()
+    expect(page.locator("#runs-said")).to_have_text(f"Run {run_id} is deleted.")
+    expect(page.locator("#runs-list")).not_to_contain_text("not needed")
+    assert lab.reader.run(run_id) is None
+
+    open_run(page, LIVE_NAME)
+    page.locator("#run-delete").click()
+    page.locator("#run-really-delete").click()
+    expect(page.locator("#runs-said")).to_contain_text("Stop it first, then delete it.")
+    assert lab.reader.run(LIVE).state is RunState.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("look", "options"),
+    [
+        ("light", {"viewport": {"width": 1280, "height": 900}}),
+        ("dark", {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"}),
+        ("phone", {"viewport": {"width": 390, "height": 844}, "has_touch": True}),
+    ],
+)
+def test_both_tabs_fit_their_screen(lab, open_tab, take_picture, look, options):
+    page = open_tab("Compare", **options)
+    choose(page, "#compare-stored", "first try")
+    expect(page.locator(".before-after .pair")).to_have_count(24)
+    assert_fits(page)
+    take_picture(page, f"compare-{look}", full_page=True)
+    page.get_by_role("tab", name="Runs").click()
+    open_run(page, "higher rate")
+    expect(page.locator("#run-curves .js-plotly-plot").first).to_be_visible()
+    assert_fits(page)
+    take_picture(page, f"runs-{look}", full_page=True)
+
+
+def assert_fits(page) -> None:
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "the page scrolls sideways"

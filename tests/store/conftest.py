@@ -1,8 +1,8 @@
 import pytest
+from recorded_runs import CONFIG
 
 from app.store.reader import Reader
 from app.store.writer import Writer
-from recorded_runs import CONFIG
 
 
 @pytest.fixture

@@ -1,15 +1,17 @@
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from recorded_runs import CONFIG, metrics, step_done
 
-from app.store.database import open_for_writing, transaction
+from app.store.database import open_for_reading, open_for_writing, transaction
 from app.store.reader import Reader
 from app.store.writer import Writer
-from dgpo_core.events import Phase, PhaseChanged, Preview, Stop, Warned
+from dgpo_core.events import EndReason, Phase, PhaseChanged, Preview, RunEnded, Stop, Warned
 
 NUM_STEPS = 300
 
@@ -53,7 +55,7 @@ def test_long_runs_are_thinned_evenly(long_run, after, limit):
     assert len(shown) == limit
     assert shown[-1] == every[-1]
     assert limit == 1 or shown[0] == every[0]
-    gaps = {second - first for first, second in zip(shown, shown[1:], strict=False)}
+    gaps = {second - first for first, second in pairwise(shown)}
     assert not gaps or max(gaps) - min(gaps) <= 2
 
 
@@ -80,13 +82,38 @@ def test_the_diary_is_read_from_a_cursor(writer, reader, run_id):
     assert [row.message for row in first + rest] == [f"warning {step}" for step in range(5)]
 
 
-def test_groups_take_two_queries_however_many_there_are(writer, reader, run_id, path, monkeypatch):
+def traced(path, listener):
+    """A reader whose statements are told to the listener just before they run."""
+
+    def opener(path):
+        db = open_for_reading(path)
+        db.conn.set_trace_callback(lambda sql: listener(sql) if sql.startswith("SELECT") else None)
+        return db
+
+    return Reader(path, opener=opener)
+
+
+def test_groups_take_two_queries_however_many_there_are(writer, run_id, path):
     writer.record(run_id, step_done(0, num_groups=12, group_size=4))
     writer.flush()
     asked = []
-    monkeypatch.setattr("app.store.reader._fetch", lambda db, sql, *values: asked.append(sql) or list(db.query(sql, values)))
-    assert [len(group.samples) for group in reader.groups(run_id, 0)] == [4] * 12
+    with closing(traced(path, asked.append)) as reader:
+        assert [len(group.samples) for group in reader.groups(run_id, 0)] == [4] * 12
     assert len(asked) == 2
+
+
+def test_groups_and_their_samples_are_of_one_moment(writer, run_id, path):
+    writer.record(run_id, step_done(0))
+    writer.record(run_id, RunEnded(step=0, reason=EndReason.STOPPED))
+    writer.flush()
+
+    def delete_between(sql):
+        if "FROM samples" in sql:
+            writer.delete_run(run_id)
+
+    with closing(traced(path, delete_between)) as reader:
+        assert [len(group.samples) for group in reader.groups(run_id, 0)] == [3, 3]
+        assert reader.groups(run_id, 0) == []
 
 
 @pytest.mark.parametrize(
@@ -120,12 +147,3 @@ def test_many_threads_may_read_while_one_writes(writer, reader, run_id):
         for step in range(20):
             writer.record(run_id, step_done(step))
         assert all(answers)
-
-
-def test_what_is_read_at_once_is_of_one_moment(writer, reader, run_id):
-    with reader._reading() as db:
-        assert db["steps"].count == 0
-        writer.record(run_id, step_done(0))
-        writer.flush()
-        assert db["steps"].count == 0
-    assert reader.latest_step(run_id) == 0

@@ -65,7 +65,7 @@ steps = st.builds(
     groups=st.lists(unnumbered_groups, max_size=3).map(
         lambda groups: tuple(replace(one, index=index) for index, one in enumerate(groups))
     ),
-    metrics=st.builds(StepMetrics, **{name: numbers for name in StepMetrics.__slots__}),
+    metrics=st.builds(StepMetrics, **dict.fromkeys(StepMetrics.__slots__, numbers)),
 )
 pictures = st.builds(
     Examined,

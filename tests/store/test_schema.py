@@ -10,8 +10,8 @@ from dgpo_core.events import (
     EvaluationDone,
     Preview,
     RunEnded,
-    Stop,
     StepMetrics,
+    Stop,
 )
 
 KEPT_FOR_GOOD = {"lab", "_sqlite_migrations", "sqlite_sequence"}

@@ -119,7 +119,9 @@ def test_a_run_that_has_ended_takes_no_commands(writer, reader, run_id):
     assert reader.commands_after(run_id, 0) == []
 
 
-@pytest.mark.parametrize("event", [RunEnded(step=0, reason=EndReason.FINISHED), RunFailed(step=0, message="m", details="d")])
+@pytest.mark.parametrize(
+    "event", [RunEnded(step=0, reason=EndReason.FINISHED), RunFailed(step=0, message="m", details="d")]
+)
 def test_a_resumed_run_starts_afresh(writer, reader, run_id, event):
     writer.send(run_id, Stop())
     writer.record(run_id, event)
@@ -254,9 +256,9 @@ def test_closing_writes_what_is_left(path):
 def test_a_closed_writer_says_so(path):
     writer = Writer(path)
     writer.close()
-    with pytest.raises(StoreError, match="is closed. Open the lab again"):
+    with pytest.raises(StoreError, match=r"is closed\. Open the lab again"):
         writer.flush()
-    with pytest.raises(StoreError, match="is closed. Open the lab again"):
+    with pytest.raises(StoreError, match=r"is closed\. Open the lab again"):
         writer.record(1, step_done(0))
 
 

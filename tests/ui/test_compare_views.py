@@ -3,13 +3,14 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from app.store.rows import CheckpointRow, ComparisonRow, ExaminedRow, RunRow, RunState
 from app.ui import comparison_request as asking
 from app.ui import comparison_views as views
 from dgpo_core.errors import ConfigError
 from dgpo_core.events import Phase
-from hypothesis import given
-from hypothesis import strategies as st
 
 HOSTILE = "a cat ${alert(1)} {{value}} <img src=x onerror=alert(1)> \u202e\U0001f408"
 
@@ -178,7 +179,9 @@ def test_changes_are_signed_unless_they_round_to_nothing(value, text):
     assert views.signed(value) == text
 
 
-@pytest.mark.parametrize(("p_value", "text"), [(0.0005, "< 0.001"), (0.001, "0.001"), (0.0312, "0.031"), (1.0, "1.000")])
+@pytest.mark.parametrize(
+    ("p_value", "text"), [(0.0005, "< 0.001"), (0.001, "0.001"), (0.0312, "0.031"), (1.0, "1.000")]
+)
 def test_tiny_chances_are_not_given_as_zero(p_value, text):
     assert views.chance_text(p_value) == text
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+
 from app.recipes import parse_recipe
 from app.store.rows import CheckpointRow, EvaluationRow, EventRow, RunRow, RunState
 from app.ui import runs_views as views
@@ -86,10 +87,19 @@ def test_facts_of_a_failed_run_end_with_its_message():
         message="The loss is not finite.",
     )
     assert views.facts(failed, NOW, has_checkpoint=True).splitlines() == [
-        "try 1 (run 1). Failed. It can go on from its last checkpoint.",
+        "try 1 (run 1)",
+        "Failed. It can go on from its last checkpoint.",
         "5 of 10 steps, started 2025-01-02 03:00 UTC, took 10 s.",
         "Held-out score 0.60 → 0.70.",
         "The loss is not finite.",
+    ]
+
+
+def test_facts_of_a_live_run_say_how_long_it_has_been_at_it():
+    assert views.facts(run(name=HOSTILE, step=-1), NOW, has_checkpoint=False).splitlines() == [
+        f"{HOSTILE} (run 1)",
+        "Running.",
+        "0 of 10 steps, started 2025-01-02 03:00 UTC, 2 h 0 min so far.",
     ]
 
 
@@ -150,7 +160,14 @@ def test_examinations_line_up_even_when_they_measured_different_things():
 
 @pytest.mark.parametrize(
     ("num_bytes", "words"),
-    [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 kB"), (5_400_000, "5.4 MB"), (3e12, "3.0 TB"), (2e15, "2000.0 TB")],
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (1000, "1.0 kB"),
+        (5_400_000, "5.4 MB"),
+        (3e12, "3.0 TB"),
+        (2e15, "2000.0 TB"),
+    ],
 )
 def test_sizes_in_the_largest_unit(num_bytes, words):
     assert views.size(num_bytes) == words

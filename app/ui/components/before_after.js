@@ -4,7 +4,7 @@
 import { h, say } from "./dom.js";
 import { holdToFlicker } from "./flicker.js";
 
-const PAIRS_AT_ONCE = 60;
+const PAIRS_AT_ONCE = 24;
 const SMALL_PICTURE = 256; // pixels; smaller ones are enlarged pixel by pixel
 const WORDS = { better: "got better", worse: "got worse", same: "same", unscored: "no score" };
 const MARKS = { better: "▲", worse: "▼", same: "=", unscored: "?" };
@@ -55,8 +55,8 @@ function captions(move, hold) {
   const facts = h("p", { class: "facts" });
   const place = h("span", { "aria-live": "polite" });
   const sides = { before: [h("dt"), h("dd")], after: [h("dt"), h("dd")] };
-  const previous = h("button", { type: "button", onclick: () => move(-1) }, "Previous");
-  const next = h("button", { type: "button", onclick: () => move(1) }, "Next");
+  const previous = h("button", { type: "button", class: "lab-button small", onclick: () => move(-1) }, "Previous");
+  const next = h("button", { type: "button", class: "lab-button small", onclick: () => move(1) }, "Next");
   const about = h(
     "div",
     { class: "about" },
@@ -80,12 +80,12 @@ function captions(move, hold) {
 }
 
 function tile(pair, index, onOpen) {
-  const scores = `${MARKS[pair.verdict]} ${pair.before.score ?? "no score"} → ${pair.after.score ?? "no score"}`;
+  const scores = pair.verdict === "unscored" ? WORDS.unscored : `${pair.before.score} → ${pair.after.score}`;
   return h(
     "button",
     { type: "button", class: `pair ${pair.verdict}`, "data-index": index, onclick: () => onOpen(index) },
     h("span", { class: "pictures" }, ["before", "after"].map((side) => picture(side, pair, { loading: "lazy" }))),
-    h("span", { class: "scores" }, scores),
+    h("span", { class: "scores" }, `${MARKS[pair.verdict]} ${scores}`),
     h("span", { class: "words" }, pair.prompt),
   );
 }
@@ -93,15 +93,15 @@ function tile(pair, index, onOpen) {
 export function mount({ element, props, watch }) {
   const view = { comparison: null, open: 0, shown: [], limit: PAIRS_AT_ONCE, category: null, verdict: null };
   const { stage, showAt, focus, show } = slider();
-  const hold = h("button", { type: "button", class: "hold" }, "Hold to flicker (key B)");
+  const hold = h("button", { type: "button", class: "lab-button small hold" }, "Hold to flicker (key B)");
   const words = captions((by) => openPair(view.shown[view.shown.indexOf(view.open) + by]), hold);
-  const category = h("select", { "aria-label": "Category", onchange: chooseCategory });
+  const category = h("select", { class: "lab-button small", "aria-label": "Category", onchange: chooseCategory });
   const verdicts = h("span", { class: "chips" });
   const grid = h("div", { class: "grid" });
   const none = h("p", { class: "none" }, "No pair passes both filters.");
-  const more = h("button", { type: "button", class: "more", onclick: showMore });
+  const more = h("button", { type: "button", class: "lab-button more", onclick: showMore });
 
-  element.classList.add("before-after");
+  element.classList.add("before-after", "lab-card");
   element.append(
     h("div", { class: "open-pair" }, stage, words.about),
     h("div", { class: "filters", role: "group", "aria-label": "Pairs shown" }, category, verdicts),
@@ -146,7 +146,7 @@ export function mount({ element, props, watch }) {
         view.verdict = name;
         filter();
       };
-      const attributes = { type: "button", class: "chip", "aria-pressed": String(isChosen), "data-verdict": name ?? "all" };
+      const attributes = { type: "button", class: "lab-button small chip", "aria-pressed": String(isChosen), "data-verdict": name ?? "all" };
       return h("button", { ...attributes, disabled: count === 0 && !isChosen, onclick: choose }, text);
     });
     const focused = document.activeElement?.closest?.(".chip")?.dataset.verdict;

@@ -9,7 +9,7 @@ export function mount({ element, props, watch }) {
     setTimeout(() => URL.revokeObjectURL(url), 1000);
   }
 
-  const button = h("button", { type: "button", class: "lg secondary", onclick: save }, props.label);
+  const button = h("button", { type: "button", onclick: save }, props.label);
   const draw = () => {
     button.disabled = !props.value;
   };

@@ -102,7 +102,7 @@ function layoutOf(chart, axis, style, traces) {
   const hasLimits = chart.low !== null && chart.high !== null;
   return {
     uirevision: `${chart.key} ${axis}`,
-    height: 230,
+    height: 230 + (named.length > 1 ? 24 * Math.ceil(named.length / 3) : 0),
     margin: { l: 44, r: 10, t: 8, b: 34 },
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
@@ -110,7 +110,7 @@ function layoutOf(chart, axis, style, traces) {
     hovermode: "x unified",
     hoverlabel: { bgcolor: style.getPropertyValue("--background-fill-primary").trim() || "#fff", font: { size: 12 } },
     showlegend: named.length > 1,
-    legend: { orientation: "h", y: -0.2, yanchor: "top", font: { size: 11 } },
+    legend: { orientation: "h", x: 0, y: -0.24, yanchor: "top", font: { size: 11 }, traceorder: "normal" },
     xaxis: { ...line, title: { text: axis === "step" ? "step" : "minutes", font: { size: 11 } }, showgrid: false },
     yaxis: { ...line, ...(hasLimits ? { range: [chart.low - 0.02, chart.high + 0.02] } : { rangemode: "tozero" }) },
   };

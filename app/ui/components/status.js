@@ -78,7 +78,8 @@ class StatusCard {
     this.badge.dataset.state = run.state;
     this.follow.hidden = page.live === null || page.live === run.id;
     say(this.follow, "Another run is live: show it");
-    say(this.words, run.headline + (run.state === "failed" && run.message ? ` ${run.message}` : ""));
+    say(this.words, [run.headline, run.state === "failed" ? run.message : ""].filter(Boolean).join(" "));
+    this.words.hidden = !this.words.textContent;
     this.showProgress(run);
     this.showFacts(run);
     this.failure.show(run.details);

@@ -21,12 +21,21 @@ def compare_tab(lab: Lab, live: Live) -> None:
     reader = lab.reader
     changes = changes_panel(live, topic="compare", fingerprint=lambda _: _fingerprint(reader))
     shown = gr.State(None)  # the comparison whose pictures are drawn
-    with gr.Row(equal_height=False):
-        run = gr.Dropdown([], label="Run", elem_id="compare-run", scale=3, min_width=220)
-        after = gr.Dropdown([], label="Compare the base with", elem_id="compare-after", scale=2, min_width=180)
-        prompts = gr.Number(60, label="Held-out prompts (1 to 10000)", elem_id="compare-prompts", min_width=140)
-        seed = gr.Number(0, label="Seed (0 to 2147483647)", elem_id="compare-seed", min_width=140)
-    ask = gr.Button("Compare", variant="primary", elem_id="compare-ask", interactive=False)
+    with gr.Row(elem_id="compare-form", equal_height=True):
+        run = gr.Dropdown(
+            [], label="Run", info="Live, or with a checkpoint.", elem_id="compare-run", scale=5, min_width=260
+        )
+        after = gr.Dropdown(
+            [],
+            label="Compare the base with",
+            info="Same prompts, same seeds.",
+            elem_id="compare-after",
+            scale=3,
+            min_width=220,
+        )
+        prompts = gr.Number(60, label="Held-out prompts", info="1 to 10000", elem_id="compare-prompts", scale=2)
+        seed = gr.Number(0, label="Seed", info="0 to 2147483647", elem_id="compare-seed", scale=2)
+        ask = gr.Button("Compare", variant="primary", elem_id="compare-ask", interactive=False, scale=1, min_width=140)
     trouble = live.panel("words.js", elem_id="compare-trouble", elem_classes="trouble")
     stored = gr.Dropdown([], label="Stored comparisons", elem_id="compare-stored")
     status = live.panel("words.js", elem_id="compare-status")

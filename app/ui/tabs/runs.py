@@ -23,7 +23,6 @@ from dgpo_core.errors import LabError, StoreError
 TABLES = ("examinations", "checkpoints", "diary")
 OPEN_TRAIN = "document.querySelector('#tabs [role=tab]').click()"
 SHOW_IN_TRAIN = f"(id) => {{ window.dispatchEvent(new CustomEvent('lab:show', {{ detail: id }})); {OPEN_TRAIN}; }}"
-HIDDEN, SHOWN = gr.update(visible="hidden"), gr.update(visible=True)
 
 
 def runs_tab(lab: Lab, live: Live, form: Fields) -> None:
@@ -33,9 +32,9 @@ def runs_tab(lab: Lab, live: Live, form: Fields) -> None:
     chosen = gr.State(None)  # the open run
     runs = live.panel("table.js", can_choose=True, events=("choose",), elem_id="runs-list")
     said = live.panel("words.js", elem_id="runs-said", elem_classes="trouble")
-    with gr.Column(visible="hidden", elem_id="run-details") as details:
-        facts = live.panel("words.js", elem_id="run-facts")
-        failure = gr.Textbox(label="What went wrong, in detail", max_lines=15, interactive=False, visible="hidden")
+    with gr.Column(visible=False, elem_id="run-details") as details:
+        facts = live.panel("words.js", elem_id="run-facts", elem_classes="heading")
+        failure = gr.Textbox(label="What went wrong, in detail", max_lines=15, interactive=False, visible=False)
         buttons = _draw_buttons(live)
         labels = _draw_labels(live)
         other = gr.Dropdown([], label="Set beside another run", elem_id="run-other")
@@ -53,7 +52,7 @@ def runs_tab(lab: Lab, live: Live, form: Fields) -> None:
 
     def open_run(event: gr.EventData) -> list[Any]:
         run = reader.run(int(event.id))
-        return ["", HIDDEN, *_following(reader, run, None), *_opening(run)]
+        return ["", _hidden(), *_following(reader, run, None), *_opening(run)]
 
     changes.stale(follow, [chosen, other], opening, trigger_mode="always_last", api_name="runs_refresh", **QUICK)
     runs.choose(open_run, None, [said, buttons["confirmation"], *opening], api_name="runs_open", **QUICK)
@@ -72,16 +71,16 @@ def _draw_buttons(live: Live) -> dict[str, Any]:
     """What can be done with the open run, and the question that comes before deleting it."""
     with gr.Row(elem_classes="run-buttons"):
         buttons: dict[str, Any] = {
-            "resume": gr.Button("Resume", elem_id="run-resume", min_width=120),
-            "show": gr.Button("Show in Train", elem_id="run-show", min_width=120),
-            "reuse": gr.Button("Use these settings", elem_id="run-reuse", min_width=120),
-            "recipe": live.panel("download.js", label="Download recipe", elem_id="run-recipe", min_width=120),
-            "delete": gr.Button("Delete", elem_id="run-delete", min_width=120),
+            "resume": gr.Button("Resume", elem_id="run-resume", size="sm", min_width=150),
+            "show": gr.Button("Show in Train", elem_id="run-show", size="sm", min_width=150),
+            "reuse": gr.Button("Use these settings", elem_id="run-reuse", size="sm", min_width=150),
+            "recipe": live.panel("download.js", label="Download recipe", elem_id="run-recipe", min_width=150),
+            "delete": gr.Button("Delete", elem_id="run-delete", size="sm", min_width=150),
         }
-    with gr.Row(visible="hidden", elem_id="run-confirmation") as confirmation:
+    with gr.Row(visible=False, elem_id="run-confirmation") as confirmation:
         question = live.panel("words.js", elem_id="run-question", scale=3, min_width=240)
-        really = gr.Button("Delete for good", variant="stop", elem_id="run-really-delete", min_width=120)
-        keep = gr.Button("Keep it", elem_id="run-keep", min_width=120)
+        really = gr.Button("Delete for good", variant="stop", elem_id="run-really-delete", size="sm", min_width=150)
+        keep = gr.Button("Keep it", elem_id="run-keep", size="sm", min_width=150)
     return buttons | {"confirmation": confirmation, "question": question, "really": really, "keep": keep}
 
 
@@ -91,7 +90,7 @@ def _draw_labels(live: Live) -> dict[str, Any]:
         name = gr.Textbox(label="Name", max_lines=1, elem_id="run-name", scale=1, min_width=200)
         notes = gr.Textbox(label="Notes", lines=2, max_lines=10, elem_id="run-notes", scale=2, min_width=240)
     with gr.Row():
-        save = gr.Button("Save name and notes", elem_id="run-save", scale=0, min_width=200)
+        save = gr.Button("Save name and notes", elem_id="run-save", size="sm", scale=0, min_width=200)
         saved = live.panel("words.js", elem_id="run-saved", elem_classes="small", scale=1)
     return {"name": name, "notes": notes, "save": save, "saved": saved}
 
@@ -114,7 +113,7 @@ def _listen_buttons(lab: Lab, chosen: gr.State, said: gr.HTML, buttons: dict[str
         return _said(lambda: lab.actions.resume(run_id), "Resumed. The Train tab shows it live.")
 
     def delete(run_id: int) -> list[Any]:
-        return [_said(lambda: lab.actions.delete(run_id), f"Run {run_id} is deleted."), HIDDEN]
+        return [_said(lambda: lab.actions.delete(run_id), f"Run {run_id} is deleted."), _hidden()]
 
     def reuse(run_id: int) -> list[Any]:
         try:
@@ -127,9 +126,17 @@ def _listen_buttons(lab: Lab, chosen: gr.State, said: gr.HTML, buttons: dict[str
     buttons["resume"].click(resume, chosen, said, api_name="runs_resume", **QUICK)
     buttons["show"].click(None, chosen, None, js=SHOW_IN_TRAIN)
     buttons["reuse"].click(reuse, chosen, [said, *form.controls], api_name="runs_reuse", **QUICK)
-    buttons["delete"].click(lambda: SHOWN, None, confirmation, api_visibility="private", **QUICK)
-    buttons["keep"].click(lambda: HIDDEN, None, confirmation, api_visibility="private", **QUICK)
+    buttons["delete"].click(_shown, None, confirmation, api_visibility="private", **QUICK)
+    buttons["keep"].click(_hidden, None, confirmation, api_visibility="private", **QUICK)
     buttons["really"].click(delete, chosen, [said, confirmation], api_name="runs_delete", **QUICK)
+
+
+def _shown() -> Any:
+    return gr.update(visible=True)
+
+
+def _hidden() -> Any:
+    return gr.update(visible=False)
 
 
 def _said(action: Callable[[], object], done: str) -> str:
@@ -158,16 +165,16 @@ def _following(reader: Reader, run: RunRow | None, other_id: int | None) -> list
     runs = reader.runs()
     listed = views.run_table(runs, run.id if run else None, now)
     if run is None:
-        return [None, listed, HIDDEN, "", HIDDEN, gr.skip(), gr.skip(), None, [], None, None, None]
+        return [None, listed, _hidden(), "", _hidden(), gr.skip(), gr.skip(), None, [], None, None, None]
     checkpoints = reader.checkpoints(run.id)
     others = views.other_choices(runs, run.id)
     other_id = other_id if other_id in [value for _, value in others] else None
     return [
         run.id,
         listed,
-        SHOWN,
+        _shown(),
         views.facts(run, now, has_checkpoint=bool(checkpoints)),
-        gr.update(value=run.details, visible=True) if run.details else HIDDEN,
+        gr.update(value=run.details, visible=True) if run.details else _hidden(),
         gr.update(interactive=views.can_resume(run, runs, has_checkpoint=bool(checkpoints))),
         gr.update(choices=others, value=other_id),
         *_beside(reader, run, other_id),

@@ -30,7 +30,7 @@ def train_tab(lab: Lab, live: Live) -> Fields:
     fields = Fields(_first_config(recipes))
     with gr.Row(elem_id="start-strip", equal_height=False):
         recipe = _recipe_choice(recipes)
-        fields.draw("name", max_length=200, scale=2, min_width=200)
+        fields.draw("name", label="Name of the run", max_length=200, scale=2, min_width=200)
         start = gr.Button("Start", variant="primary", elem_id="start", scale=1, min_width=140)
     notice = live.panel("words.js", elem_id="start-notice", elem_classes="trouble")
     with gr.Row(elem_id="train-columns", equal_height=False):
@@ -66,8 +66,8 @@ def _draw_settings(fields: Fields) -> gr.Textbox:
     gr.HTML('<h2 class="lab-section">Settings of the next run</h2>', js_on_load=None)
     sets = shipped_names()
     with gr.Group():
-        fields.draw("reward.train")
-        train = fields.draw("prompts.train", choices=[*sets, requests.OWN_PROMPTS])
+        fields.draw("reward.train", label="Reward")
+        train = fields.draw("prompts.train", label="Prompts", choices=[*sets, requests.OWN_PROMPTS])
         own_prompts = gr.Textbox(
             label="My own prompts",
             info="One per line, up to 100,000.",
@@ -77,9 +77,10 @@ def _draw_settings(fields: Fields) -> gr.Textbox:
             elem_id="own-prompts",
         )
         found = gr.Textbox(label="Found", interactive=False, visible=False, max_lines=3, elem_id="own-prompts-found")
+        fields.draw("model.folder", label="Model folder")
         fields.draw_important()
     with gr.Accordion("More settings", open=False, elem_id="more-settings"):
-        fields.draw("prompts.heldout", choices=sets)
+        fields.draw("prompts.heldout", label="Held-out prompts", choices=sets)
         fields.draw_rest()
     train.change(_show_own, train, [own_prompts, found], api_visibility="private", **QUICK)
     own_prompts.blur(_describe_prompts, own_prompts, found, api_visibility="private", **QUICK)

@@ -1,0 +1,41 @@
+# make run opens the lab, make test passes; everything else is for people who change it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: run test check docs bench clean
+
+run: $(VENV)/.runs
+	$(BIN)/python -m app
+
+test: $(VENV)/.tests
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+docs: $(VENV)/.tests
+	$(BIN)/python -m docs.settings_page
+
+bench: $(VENV)/.tests
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf $(VENV)
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11, 3.12 or 3.13 is needed, this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12 run")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runs: requirements.txt constraints.txt | $(VENV)/bin/python
+	@echo "Installing the lab into $(VENV); the first time takes some minutes."
+	$(INSTALL) -r requirements.txt
+	@touch $@
+
+$(VENV)/.tests: requirements-dev.txt requirements.txt constraints.txt | $(VENV)/bin/python
+	@echo "Installing the lab and its test tools into $(VENV); the first time takes some minutes."
+	$(INSTALL) -r requirements-dev.txt
+	@touch $@ $(VENV)/.runs

@@ -1,0 +1,44 @@
+"""The progress bar of a run on a terminal."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from tqdm import tqdm
+
+from dgpo_core.events import EvaluationDone, Event, PhaseChanged, RunStarted, StepDone, Warned
+
+
+class ProgressBar:
+    """Hears a run's events and draws them as one line, with examinations and warnings above it."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm | None = None
+
+    def show(self, event: Event) -> None:
+        """Draws what the event changes."""
+        if isinstance(event, RunStarted):
+            self._bar = tqdm(total=event.num_steps, initial=event.first_step, unit="step", dynamic_ncols=True)
+        elif isinstance(event, StepDone) and self._bar is not None:
+            metrics = event.metrics
+            self._bar.set_postfix(reward=f"{metrics.reward_mean:.3f}", gate=f"{metrics.gate:.2f}", refresh=False)
+            self._bar.update()
+        elif isinstance(event, PhaseChanged) and self._bar is not None:
+            self._bar.set_description(event.phase, refresh=False)
+        elif isinstance(event, EvaluationDone):
+            self.say(f"held-out score after {event.step} steps: {event.score:.3f}")
+        elif isinstance(event, Warned):
+            self.say(event.message)
+
+    def say(self, text: str) -> None:
+        """A line of its own, above the bar."""
+        tqdm.write(text)
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()

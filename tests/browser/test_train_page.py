@@ -1,0 +1,197 @@
+"""The Train tab in a real Chromium, over a store that the real Writer filled."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from app.store.rows import RunState
+from dgpo_core.events import EndReason, Pause, Phase, PhaseChanged, RunEnded, RunFailed, SampleNow, SaveNow, Stop
+from synthetic import HOSTILE, fill_live_run, step_done
+
+pytestmark = pytest.mark.browser
+
+NUM_STEPS = 12
+X_RANGE = "document.querySelector('[data-chart=reward] .lab-plot')._fullLayout.xaxis.range.map(Number)"
+NUM_POINTS = "document.querySelector('[data-chart=reward] .lab-plot').data.at(-1).x.length"
+
+
+def fill(writer):
+    fill_live_run(writer, NUM_STEPS)
+
+
+def test_the_wall_and_the_curves_appear_and_grow_with_new_steps(open_lab, open_page, take_picture):
+    lab = open_lab(fill)
+    page = open_page(lab.url)
+    page.wait_for_selector("#wall .lab-tile img")
+    assert page.locator("#wall .lab-group").count() == 6
+    assert page.locator("#wall .lab-group").first.locator(".lab-tile").count() == 16
+    assert page.locator("#wall h3").all_text_contents()[-1] == HOSTILE
+    page.wait_for_selector("[data-chart=reward] .main-svg")
+    assert page.evaluate(NUM_POINTS) == NUM_STEPS
+    lab.writer.record(1, step_done(NUM_STEPS))
+    lab.writer.flush()
+    page.wait_for_function(f"{NUM_POINTS} === {NUM_STEPS + 1}", timeout=5000)
+    page.get_by_text(f"step {NUM_STEPS}", exact=True).wait_for()
+    assert page.locator("#status").get_by_text(f"{NUM_STEPS + 1} of 600 steps done").count() == 1
+    take_picture(page, "train-light")
+    take_picture(page, "train-light-full", full_page=True)
+
+
+def test_zoom_survives_an_update_and_a_change_back_of_the_axis(open_lab, open_page):
+    lab = open_lab(fill)
+    page = open_page(lab.url)
+    page.wait_for_selector("[data-chart=reward] .main-svg")
+    plot = page.locator("[data-chart=reward] .lab-plot .nsewdrag").first
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.3, box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.7, box["y"] + 140, steps=5)
+    page.mouse.up()
+    page.wait_for_function(f"{X_RANGE}[0] > 2")
+    zoomed = page.evaluate(X_RANGE)
+    lab.writer.record(1, step_done(NUM_STEPS))
+    lab.writer.flush()
+    page.wait_for_function(f"{NUM_POINTS} === {NUM_STEPS + 1}", timeout=5000)
+    assert page.evaluate(X_RANGE) == zoomed
+
+
+def test_the_wall_steps_back_stays_there_and_returns_to_the_newest(open_lab, open_page):
+    lab = open_lab(fill)
+    page = open_page(lab.url)
+    page.wait_for_selector("#wall .lab-tile img")
+    page.get_by_role("button", name="Older").click()
+    page.locator("#wall .lab-walk").get_by_text(f"step {NUM_STEPS - 2}", exact=True).wait_for()
+    lab.writer.record(1, step_done(NUM_STEPS))
+    lab.writer.flush()
+    page.get_by_text(f"{NUM_STEPS + 1} of 600 steps done").wait_for()
+    assert page.locator("#wall .lab-step").text_content() == f"step {NUM_STEPS - 2}"
+    page.get_by_role("button", name="Live", exact=True).click()
+    page.locator("#wall .lab-walk").get_by_text(f"step {NUM_STEPS}", exact=True).wait_for()
+
+
+def test_a_sample_is_reached_and_enlarged_by_keyboard_alone(open_lab, open_page, take_picture):
+    lab = open_lab(fill)
+    page = open_page(lab.url)
+    page.wait_for_selector("#wall .lab-tile img")
+    page.get_by_role("button", name="Live", exact=True).focus()
+    page.keyboard.press("Tab")
+    page.wait_for_function("document.activeElement.closest('#wall .lab-tile') !== null")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog")
+    dialog.wait_for()
+    group = lab.reader.groups(1, NUM_STEPS - 1)[1]
+    facts = dict(zip(dialog.locator("dt").all_text_contents(), dialog.locator("dd").all_text_contents(), strict=True))
+    assert facts["Seed"] == str(group.samples[1].seed)
+    assert facts["Reward"] == f"{group.samples[1].reward:.4f}"
+    take_picture(page, "train-large")
+    page.keyboard.press("ArrowRight")
+    assert dialog.locator("dd").last.text_content() == str(group.samples[2].seed)
+    page.keyboard.press("Escape")
+    dialog.wait_for(state="hidden")
+    assert page.evaluate("document.activeElement.closest('#wall .lab-tile') !== null")
+
+
+def test_a_group_without_preference_says_why_when_it_is_focused(open_lab, open_page):
+    page = open_page(open_lab(fill).url)
+    flag = page.locator("#wall .lab-flag").first
+    flag.focus()
+    assert "nothing to prefer" in flag.get_attribute("aria-label")
+    assert "nothing to prefer" in flag.evaluate("(node) => getComputedStyle(node, '::after').content")
+
+
+def test_a_reload_and_a_second_page_show_the_same_run(open_lab, open_page):
+    lab = open_lab(fill)
+    page, other = open_page(lab.url), open_page(lab.url)
+    for one in (page, other):
+        one.wait_for_selector("#wall .lab-tile img")
+    page.reload()
+    page.wait_for_selector("#wall .lab-tile img")
+    assert page.locator("#wall .lab-groups").inner_text() == other.locator("#wall .lab-groups").inner_text()
+
+
+def test_the_buttons_send_commands_and_follow_the_state(open_lab, open_page):
+    lab = open_lab(fill)
+    page = open_page(lab.url)
+    status = page.locator("#status")
+    status.get_by_role("button", name="Save now").click()
+    status.get_by_text("A checkpoint will be saved after this step.").wait_for()
+    status.get_by_role("button", name="Pause").click()
+    lab.writer.record(1, PhaseChanged(step=NUM_STEPS, phase=Phase.PAUSED, done=0, total=0))
+    lab.writer.flush()
+    status.locator("[data-state=paused]").wait_for()
+    assert status.get_by_role("button", name="Pause").count() == 0
+    assert status.get_by_role("button", name="Go on").is_enabled()
+    page.locator("#previews textarea").fill("a cat\na dog")
+    page.get_by_role("button", name="Sample now").click()
+    page.get_by_text("The pictures are drawn after this step.").wait_for()
+    status.get_by_role("button", name="Stop").click()
+    page.wait_for_timeout(300)
+    assert [command for _, command in lab.actions.sent] == [SaveNow(), Pause(), SampleNow(("a cat", "a dog"), 0), Stop()]
+    lab.writer.record(1, RunEnded(step=NUM_STEPS - 1, reason=EndReason.STOPPED))
+    lab.writer.flush()
+    status.locator("[data-state=stopped]").wait_for()
+    assert status.get_by_role("button", name="Stop").is_disabled()
+    status.get_by_role("button", name="Resume").click()
+    status.locator("[data-state=starting]").wait_for()
+    assert lab.actions.resumed == [1]
+
+
+def test_a_failed_run_shows_its_message_and_folds_its_traceback(open_lab, open_page, take_picture):
+    lab = open_lab(fill)
+    page = open_page(lab.url)
+    lab.writer.record(1, RunFailed(step=NUM_STEPS, message="The loss is not finite.", details="Traceback\n  <b>x</b>"))
+    lab.writer.flush()
+    status = page.locator("#status")
+    status.get_by_text("The loss is not finite.").wait_for()
+    assert not status.locator("pre").is_visible()
+    status.get_by_text("Details of the failure").click()
+    assert status.locator("pre").text_content() == "Traceback\n  <b>x</b>"
+    take_picture(page, "train-failed")
+
+
+def test_start_refuses_a_bad_setting_beside_the_form_and_starts_a_good_one(open_lab, open_page, take_picture):
+    lab = open_lab()
+    page = open_page(lab.url)
+    page.get_by_text("No run yet. Choose a recipe and press Start").wait_for()
+    take_picture(page, "train-empty")
+    size = page.get_by_label("Group size")
+    size.fill("1")
+    page.get_by_role("button", name="Start").click()
+    page.get_by_text("rollout.group_size must be 2 to 256, got 1. Pictures drawn per prompt.").wait_for()
+    size.fill("8")
+    page.get_by_role("button", name="Start").click()
+    page.locator("#status").locator("[data-state=starting]").wait_for()
+    assert page.get_by_role("button", name="Start").is_disabled()
+    assert [config.rollout.group_size for config in lab.actions.started] == [8]
+    assert lab.reader.live_run().state is RunState.STARTING
+
+
+def test_own_prompts_are_counted_and_used_as_they_were_typed(open_lab, open_page):
+    lab = open_lab()
+    page = open_page(lab.url)
+    page.get_by_role("listbox", name=re.compile("^Prompts")).or_(page.locator("#setting-prompts-train input")).first.click()
+    page.get_by_role("option", name="my own prompts (below)").click()
+    page.locator("#own-prompts textarea").fill(f"{HOSTILE}\na red circle\na red circle")
+    page.locator("#own-prompts textarea").blur()
+    page.wait_for_function("document.querySelector('#own-prompts-found textarea').value.startsWith('2 prompts. 1 rep')")
+    page.get_by_role("button", name="Start").click()
+    page.locator("#status").locator("[data-state=starting]").wait_for()
+    path = lab.actions.started[0].prompts.train
+    assert open(path, encoding="utf-8").read() == f"{HOSTILE}\na red circle\n"
+
+
+def test_dark_and_phone_pages_fit_their_width(open_lab, open_page, take_picture):
+    lab = open_lab(fill)
+    dark = open_page(lab.url, "/?__theme=dark", color_scheme="dark")
+    phone = open_page(lab.url, viewport={"width": 390, "height": 844})
+    for page, name in ((dark, "train-dark"), (phone, "train-phone")):
+        page.wait_for_selector("#wall .lab-tile img")
+        page.wait_for_selector("[data-chart=score] .main-svg")
+        page.wait_for_timeout(500)
+        take_picture(page, name)
+        take_picture(page, f"{name}-full", full_page=True)
+    assert phone.evaluate("document.documentElement.scrollWidth") <= 390
