@@ -9,11 +9,9 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from math import isfinite
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, get_type_hints
 
 from dgpo_core.errors import ConfigError
-
-Section = TypeVar("Section")
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,25 +199,31 @@ def to_dict(config: Any) -> dict[str, Any]:
     }
 
 
-def from_dict(values: dict[str, Any], config_type: type[Section] = RunConfig, prefix: str = "") -> Section:  # type: ignore[assignment]
+def from_dict(values: dict[str, Any]) -> RunConfig:
     """A config with the given nested values, defaults elsewhere.
 
     Raises:
         ConfigError: unknown setting, wrong type, or out of range; the message names the setting.
     """
-    hints = get_type_hints(config_type)
+    config: RunConfig = _section(values, RunConfig, "")
+    return config
+
+
+def _section(values: Any, config_type: type, prefix: str) -> Any:
+    """The config class of a section, filled and checked."""
     if not isinstance(values, dict):
         raise ConfigError(f"{prefix.rstrip('.') or 'A recipe'} must be a group of settings, got {values!r}.")
+    hints = get_type_hints(config_type)
     for key in values:
         if key not in hints:
             raise ConfigError(_unknown(f"{prefix}{key}", [f"{prefix}{name}" for name in hints]))
     given: dict[str, Any] = {}
-    for one in fields(config_type):  # type: ignore[arg-type]
+    for one in fields(config_type):
         if one.name not in values:
             continue
         path, value, kind = prefix + one.name, values[one.name], hints[one.name]
         given[one.name] = (
-            from_dict(value, kind, f"{path}.")
+            _section(value, hints[one.name], f"{path}.")
             if is_dataclass(kind)
             else _checked(path, value, kind, one.metadata["knob"])
         )

@@ -127,8 +127,7 @@ class WritingThread:
                 self._jobs.put(job, timeout=PATIENCE_SECONDS)
                 return
             except Full:
-                if isinstance(job, _Record) and self._refusal is not None:
-                    raise StoreError(str(self._refusal)) from None
+                continue
 
     def _check_usable(self) -> None:
         if self._is_closed:
@@ -184,7 +183,6 @@ class WritingThread:
 
     def _retry_refused(self) -> None:
         """Writes the waiting events in order, up to the first that the disk refuses."""
-        self._refusal = None
         while self._refused:
             record = self._refused[0]
             try:
@@ -195,6 +193,7 @@ class WritingThread:
                 self._refusal = error if isinstance(error, StoreError) else store_error(self._path, error)
                 return
             self._refused.popleft()
+        self._refusal = None
 
     def _write_phases_now_and_then(self) -> None:
         if monotonic() - self._phases_written >= PHASE_SECONDS:

@@ -1,4 +1,4 @@
-"""Tells a tab when what it shows has changed in the store.
+"""What keeps a tab in step with the store: a signal when something changed, and choices that outlive a restart.
 
     changes = changes_panel(live, topic="runs", fingerprint=lambda chosen: (reader.runs(), chosen))
     changes.stale(refresh, inputs, outputs)
@@ -31,6 +31,15 @@ def changes_panel(live: Live, *, topic: str, fingerprint: Callable[[Any], Any], 
 
     live.topic(topic, answer)
     return live.panel("changes.js", value=value, topic=topic, events=("stale",))
+
+
+def stored_choice(**options: Any) -> gr.Dropdown:
+    """A dropdown whose choices are filled from the store, and whose handlers check what they get.
+
+    Gradio would check it against the choices it remembers for the session; a restarted lab remembers none, and
+    every page left open would get an error for every choice.
+    """
+    return gr.Dropdown([], allow_custom_value=True, **options)
 
 
 def digest(value: Any) -> str:

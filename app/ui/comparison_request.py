@@ -77,13 +77,13 @@ def wish(run_id: Any, choice: Any, num_prompts: Any, seed: Any) -> tuple[int, in
     Raises:
         ConfigError: nothing is chosen, or a number is not whole or out of range.
     """
-    if run_id is None or choice is None:
+    if not isinstance(run_id, int) or not (choice == POLICY_NOW or str(choice).isdecimal()):
         raise ConfigError(
             "Nothing is chosen to compare with the base. Choose a run that is live or has a checkpoint on disk."
         )
     step = None if choice == POLICY_NOW else int(choice)
     num = _whole("Held-out prompts", num_prompts, 1, MAX_PROMPTS)
-    return int(run_id), step, num, _whole("Seed", seed, 0, MAX_SEED)
+    return run_id, step, num, _whole("Seed", seed, 0, MAX_SEED)
 
 
 def _whole(name: str, value: Any, low: int, high: int) -> int:

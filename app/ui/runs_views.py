@@ -91,10 +91,10 @@ def facts(run: RunRow, now: datetime, *, has_checkpoint: bool) -> str:
     return "\n".join([*lines, run.message])
 
 
-def can_resume(run: RunRow, runs: Iterable[RunRow], *, has_checkpoint: bool) -> bool:
-    """Whether Resume can work now: the run ended early with a checkpoint, and no other run is live."""
+def can_resume(run: RunRow, runs: Iterable[RunRow]) -> bool:
+    """Whether Resume can work now: the run ended early, and no other run is live."""
     other_is_live = any(other.state.is_live for other in runs)
-    return "resume" in possible_actions(run, other_is_live=other_is_live, has_checkpoint=has_checkpoint)
+    return "resume" in possible_actions(run, other_is_live=other_is_live)
 
 
 def settings_of(run: RunRow) -> dict[str, Any]:
@@ -158,7 +158,7 @@ def evaluation_table(evaluations: Sequence[EvaluationRow]) -> dict[str, Any]:
     qualities = dict.fromkeys(name for one in evaluations for name, _ in one.quality)
     columns = [Column("Step", is_number=True), Column("Policy"), Column("Score", is_number=True)]
     columns += [Column(name or "no category", is_number=True) for name in names]
-    columns += [Column(name, is_number=True) for name in qualities]
+    columns += [Column(name.replace("_", " "), is_number=True) for name in qualities]
     rows = [
         (one.id, _evaluation_cells(one, list(names), list(qualities)))
         for one in sorted(evaluations, key=lambda one: (-one.step, -one.id))

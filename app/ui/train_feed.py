@@ -51,7 +51,7 @@ class TrainFeed:
             return None
         samples = self._reader.previews(run.id, limit=PREVIEWS_SHOWN)
         newest = f"{run.id} {samples[0].id}" if samples else f"{run.id}"
-        can = views.possible_actions(run, other_is_live=False, has_checkpoint=False)
+        can = views.possible_actions(run, other_is_live=False)
         update: dict[str, Any] = {"run": run.id, "can_sample": "sample" in can, "newest": newest}
         return update if cursor == newest else update | {"samples": views.preview_view(samples)}
 

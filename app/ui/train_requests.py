@@ -60,9 +60,9 @@ def _act(lab: Lab, run_id: int, request: dict[str, Any]) -> str:
     if action == "sample":
         lab.actions.send(run_id, sample_command(request.get("prompts"), request.get("seed")))
         return "The pictures are drawn after this step."
-    if action not in COMMANDS:
+    if not isinstance(action, str) or action not in COMMANDS:
         raise LabError(f"action must be one of {', '.join([*COMMANDS, 'resume', 'sample'])}, got {str(action)[:40]!r}.")
-    command, answer = COMMANDS[str(action)]
+    command, answer = COMMANDS[action]
     lab.actions.send(run_id, command)
     return answer
 

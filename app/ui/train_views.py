@@ -33,7 +33,7 @@ def status_view(run: RunRow | None, *, other_is_live: bool, has_checkpoint: bool
         "message": run.message,
         "details": run.details,
         "created": run.created,
-        "can": possible_actions(run, other_is_live=other_is_live, has_checkpoint=has_checkpoint),
+        "can": possible_actions(run, other_is_live=other_is_live),
     }
 
 
@@ -41,9 +41,11 @@ def headline(run: RunRow, *, has_checkpoint: bool) -> str:
     """What the state of a run means for the person; empty where its name says it all."""
     if run.state in RESUMABLE and not has_checkpoint:
         return {
-            RunState.STOPPED: "Stopped before anything was saved.",
-            RunState.FAILED: "Failed before anything was saved.",
-        }.get(run.state, "Interrupted before anything was saved: the lab ended while this run was training.")
+            RunState.STOPPED: "Stopped before anything was saved. Resumed, it starts over.",
+            RunState.FAILED: "Failed before anything was saved. Resumed, it starts over.",
+            RunState.INTERRUPTED: "Interrupted before anything was saved: the lab ended while this run was training. "
+            "Resumed, it starts over.",
+        }[run.state]
     return {
         RunState.STARTING: "",
         RunState.RUNNING: "",
@@ -63,7 +65,7 @@ def seconds_left(run: RunRow) -> float | None:
     return (run.num_steps - run.step - 1) * run.seconds_per_step
 
 
-def possible_actions(run: RunRow, *, other_is_live: bool, has_checkpoint: bool) -> list[str]:
+def possible_actions(run: RunRow, *, other_is_live: bool) -> list[str]:
     """Names of the actions that can work now."""
     if run.state is RunState.STARTING:
         return ["stop"]
@@ -71,7 +73,7 @@ def possible_actions(run: RunRow, *, other_is_live: bool, has_checkpoint: bool) 
         return ["pause", "stop", "save", "sample"]
     if run.state is RunState.PAUSED:
         return ["go_on", "stop", "save", "sample"]
-    if run.state in RESUMABLE and has_checkpoint and not other_is_live:
+    if run.state in RESUMABLE and not other_is_live:
         return ["resume"]
     return []
 

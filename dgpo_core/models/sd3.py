@@ -25,6 +25,8 @@ ATTENTION = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "ad
 FEED_FORWARD = ("ff.net.0.proj", "ff.net.2", "ff_context.net.0.proj", "ff_context.net.2")
 DECODE_BATCH = 32
 T5_LENGTH = 256
+FINGERPRINT_NUMBERS = 64
+TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "spiece.model")
 
 
 class SD3Model:
@@ -37,6 +39,7 @@ class SD3Model:
         self._transformer = pipeline.transformer
         self._folder = folder
         self._lora = (lora_rank, lora_alpha)
+        self._fingerprint = _fingerprint(pipeline.transformer)
         self._known: dict[str, tuple[Tensor, Tensor]] = {}
         for part in (pipeline.transformer, pipeline.vae, pipeline.text_encoder, pipeline.text_encoder_2):
             part.requires_grad_(False).eval()
@@ -70,10 +73,11 @@ class SD3Model:
                 folder, dtype=dtype, local_files_only=True, use_safetensors=True, **without_t5
             )
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            reason = str(error).strip().splitlines()[0][:300]
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
             raise ModelError(
                 f"The model in {folder} cannot be loaded: {reason}. Restore the folder or choose another."
             ) from error
+        _check_whole(pipeline, folder)
         return cls(pipeline.to(device), folder=folder, lora_rank=lora_rank, lora_alpha=lora_alpha, seed=seed)
 
     @property
@@ -119,7 +123,7 @@ class SD3Model:
 
     @contextmanager
     def drawing(self) -> Iterator[None]:
-        """LoRA merged into the weights: half the kernels. The originals come back as they were, never by subtraction."""
+        """LoRA merged into the weights: half the kernels. The originals come back as they were."""
         originals = [layer.get_base_layer().weight.data for layer in self._layers]
         try:
             for layer, original in zip(self._layers, originals, strict=True):
@@ -160,30 +164,61 @@ class SD3Model:
         return torch.cat(parts)
 
     def identity(self) -> Mapping[str, str | int]:
-        config = json.dumps(dict(self._transformer.config), sort_keys=True, default=str)
         return {
             "architecture": "sd3",
-            "transformer": hashlib.sha256(config.encode()).hexdigest()[:16],
+            "transformer": self._fingerprint,
             "lora_rank": self._lora[0],
             "lora_alpha": self._lora[1],
         }
 
 
+def _fingerprint(transformer: nn.Module) -> str:
+    """A hash of names, shapes and some numbers of every weight: the same wherever the folder lies and whoever reads it.
+
+    Not of all numbers, which would take as long as loading them; training changes the first ones too. Rounded to
+    bfloat16, so that a run goes on where the weights are held in another precision.
+    """
+    digest = hashlib.sha256()
+    for name, weight in transformer.named_parameters():
+        some = weight.detach().flatten()[:FINGERPRINT_NUMBERS].to(torch.bfloat16).float().cpu()
+        digest.update(f"{name} {list(weight.shape)} {some.tolist()}".encode())
+    return digest.hexdigest()[:16]
+
+
 def _check_folder(folder: Path) -> None:
     """Raises ModelError unless the folder looks like a saved Stable Diffusion 3 pipeline."""
     index = folder / "model_index.json"
-    if not index.is_file():
-        raise ModelError(
-            f"There is no model in {folder}: it has no model_index.json. Name a folder that holds a "
-            "diffusers pipeline, such as assets/shapes-sd3."
-        )
     try:
-        name = json.loads(index.read_text(encoding="utf-8")).get("_class_name")
-    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
+        parts = {**json.loads(index.read_text(encoding="utf-8"))}
+    except OSError as error:
+        raise ModelError(
+            f"There is no model in {str(folder)[:200]}: it has no model_index.json. Name a folder that holds a "
+            "diffusers pipeline, such as assets/shapes-sd3."
+        ) from error
+    except (ValueError, TypeError) as error:
         raise ModelError(
             f"{index} is damaged: it is not a JSON object. Restore the folder or choose another."
         ) from error
+    name = parts.get("_class_name")
     if name != "StableDiffusion3Pipeline":
         raise ModelError(
             f"The model in {folder} is a {name}; only StableDiffusion3Pipeline can be trained so far. Choose another."
         )
+    for tokenizer in (part for part in parts if part.startswith("tokenizer") and parts[part] != [None, None]):
+        # Without its files transformers makes an empty tokenizer, for which all prompts are the same.
+        if not any((folder / tokenizer / file).is_file() for file in TOKENIZER_FILES):
+            raise ModelError(
+                f"The model in {folder} cannot be loaded: {tokenizer} has none of {', '.join(TOKENIZER_FILES)}. "
+                "Restore the folder or choose another."
+            )
+
+
+def _check_whole(pipeline: StableDiffusion3Pipeline, folder: Path) -> None:
+    """Raises ModelError where a weight was not in the files, which diffusers only warns of."""
+    for part in (pipeline.transformer, pipeline.vae):
+        lacking = [name for name, weight in part.named_parameters() if weight.is_meta]
+        if lacking:
+            raise ModelError(
+                f"The model in {folder} cannot be loaded: {len(lacking)} weights are missing, first {lacking[0]}. "
+                "Restore the folder or choose another."
+            )

@@ -308,6 +308,38 @@ def test_deleting_asks_first_and_a_live_run_stays(lab, open_tab):
     assert lab.reader.run(LIVE).state is RunState.RUNNING
 
 
+def test_a_stopped_run_resumes_and_is_shown_in_train(open_lab, open_page):
+    def stopped(writer: Writer) -> None:
+        writer.record(add_run(writer, RunConfig(name="stopped early"), 12), RunEnded(step=11, reason=EndReason.STOPPED))
+        writer.flush()
+
+    lab = open_lab(stopped)
+    page = open_page(lab.url)
+    page.get_by_role("tab", name="Runs").click()
+    expect(page.locator("#run-facts")).to_contain_text("It can go on where it stopped.")
+    page.locator("#run-resume").click()
+    expect(page.locator("#runs-said")).to_have_text("Resumed. The Train tab shows it live.")
+    expect(page.locator("#run-resume")).to_be_disabled()
+    assert lab.actions.resumed == [1]
+    page.locator("#run-show").click()
+    expect(page.get_by_role("tab", name="Train")).to_have_attribute("aria-selected", "true")
+    expect(page.locator("#status")).to_contain_text("stopped early")
+    assert page.url.endswith("?run=1")
+
+
+def test_an_empty_lab_says_what_to_press(open_lab, open_page):
+    page = open_page(open_lab().url)
+    page.get_by_role("tab", name="Runs").click()
+    expect(page.locator("#runs-list")).to_have_text(
+        "No runs yet. Open the Train tab and press Start; the run appears here at once."
+    )
+    expect(page.locator("#run-details")).to_be_hidden()
+    page.get_by_role("tab", name="Compare").click()
+    expect(page.locator("#compare-status")).to_contain_text("No runs yet. Open the Train tab and press Start;")
+    expect(page.locator("#compare-ask")).to_be_disabled()
+    expect(page.locator("#compare-gallery .before-after")).to_be_hidden()
+
+
 @pytest.mark.parametrize(
     ("look", "options"),
     [

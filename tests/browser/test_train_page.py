@@ -156,7 +156,7 @@ def test_a_failed_run_shows_its_message_and_folds_its_traceback(open_lab, open_p
 def test_start_refuses_a_bad_setting_beside_the_form_and_starts_a_good_one(open_lab, open_page, take_picture):
     lab = open_lab()
     page = open_page(lab.url)
-    page.get_by_text("No run yet. Choose a recipe and press Start").wait_for()
+    page.get_by_text("Choose a recipe and press Start").wait_for()
     take_picture(page, "train-empty")
     size = page.get_by_label("Group size")
     size.fill("1")

@@ -150,8 +150,8 @@ def test_a_damaged_database_is_set_aside_whole_and_a_new_one_begun(path):
 
 
 def test_a_reader_follows_to_the_new_database(path):
+    filled(path)
     with closing(Reader(path)) as reader:
-        filled(path)
         old_token = reader.change_token()
         assert len(reader.runs()) == 1
         set_aside(path)
@@ -207,6 +207,26 @@ def test_a_migration_that_fails_changes_nothing(path):
         open_for_writing(path, migrations=later)
     with Writer(path), open_for_reading(path) as db:
         assert "mood" not in db["runs"].columns_dict
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a limit on the size of files")
+def test_a_backup_that_does_not_fit_leaves_no_torn_copy(path):
+    import resource
+
+    filled(path)
+    child = os.fork()
+    if child == 0:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size // 2, resource.RLIM_INFINITY))
+        try:
+            open_for_writing(path, migrations=later_migrations())
+        except StoreError:
+            os._exit(7)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+    assert list(path.parent.glob("lab.backup-*")) == []
+    with Writer(path), closing(Reader(path)) as reader:
+        assert seen_steps(reader, 1) == dict.fromkeys(range(20), 6)
 
 
 def test_no_backup_is_made_of_a_database_that_is_up_to_date(path):

@@ -163,6 +163,16 @@ def test_a_step_comes_back_whole(lab, event):
         assert reader.picture(sha256(sample.png).hexdigest()) == sample.png
 
 
+def test_samples_come_best_first_and_those_without_opinion_last(lab):
+    writer, reader = lab
+    event = step_done(0, num_groups=1, group_size=5)
+    rewards = [-1.0, None, 2.0, -1.0, 0.0]
+    samples = tuple(replace(one, reward=reward) for one, reward in zip(event.groups[0].samples, rewards, strict=True))
+    run_id = recorded(writer, replace(event, groups=(replace(event.groups[0], samples=samples),)))
+    (group,) = reader.groups(run_id, 0)
+    assert [(one.member, one.reward) for one in group.samples] == [(2, 2.0), (4, 0.0), (0, -1.0), (3, -1.0), (1, None)]
+
+
 @settings(max_examples=25, deadline=None)
 @given(samples=st.lists(pictures, max_size=4).map(tuple), quality=pairs, score=numbers, policy=st.text())
 def test_an_evaluation_comes_back_whole(lab, samples, quality, score, policy):

@@ -198,7 +198,7 @@ def test_a_finished_run_without_checkpoints_offers_nothing():
     assert asking.checkpoint_choices(run(state=RunState.FINISHED), []) == []
 
 
-@pytest.mark.parametrize(("chosen", "opened"), [(1, 1), (99, 2), (None, 2)])
+@pytest.mark.parametrize(("chosen", "opened"), [(1, 1), (99, 2), ("typed by hand", 2), (None, 2)])
 def test_the_chosen_run_gives_way_to_the_live_one_when_it_is_gone(chosen, opened):
     runs = [run(3, RunState.FINISHED), run(2, RunState.PAUSED), run(1, RunState.FAILED)]
     assert asking.chosen_run(runs, chosen).id == opened
@@ -256,6 +256,8 @@ def test_a_wish_is_read_from_the_controls(choice, step):
     ("controls", "message"),
     [
         ((None, "now", 60, 0), "Nothing is chosen to compare"),
+        (("typed by hand", "now", 60, 0), "Nothing is chosen to compare"),
+        ((1, "typed by hand", 60, 0), "Nothing is chosen to compare"),
         ((1, None, 60, 0), "Choose a run that is live or has a checkpoint"),
         ((1, "now", None, 0), "Held-out prompts must be a whole number from 1 to 10000, got nothing"),
         ((1, "now", 2.5, 0), r"Held-out prompts .* got 2\.5"),

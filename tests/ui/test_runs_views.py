@@ -104,19 +104,19 @@ def test_facts_of_a_live_run_say_how_long_it_has_been_at_it():
 
 
 @pytest.mark.parametrize(
-    ("state", "other", "has_checkpoint", "possible"),
+    ("state", "other", "possible"),
     [
-        (RunState.STOPPED, RunState.FINISHED, True, True),
-        (RunState.INTERRUPTED, RunState.FINISHED, True, True),
-        (RunState.FAILED, RunState.RUNNING, True, False),
-        (RunState.FAILED, RunState.FINISHED, False, False),
-        (RunState.FINISHED, RunState.FINISHED, True, False),
-        (RunState.RUNNING, RunState.FINISHED, True, False),
+        (RunState.STOPPED, RunState.FINISHED, True),
+        (RunState.INTERRUPTED, RunState.FINISHED, True),
+        (RunState.FAILED, RunState.RUNNING, False),
+        (RunState.FAILED, RunState.FINISHED, True),
+        (RunState.FINISHED, RunState.FINISHED, False),
+        (RunState.RUNNING, RunState.FINISHED, False),
     ],
 )
-def test_a_run_resumes_when_it_ended_early_and_nothing_else_is_live(state, other, has_checkpoint, possible):
+def test_a_run_resumes_when_it_ended_early_and_nothing_else_is_live(state, other, possible):
     mine = run(state=state)
-    assert views.can_resume(mine, [mine, run(2, other)], has_checkpoint=has_checkpoint) is possible
+    assert views.can_resume(mine, [mine, run(2, other)]) is possible
 
 
 def test_the_difference_names_each_differing_setting_once_by_path():
@@ -146,11 +146,11 @@ def test_hostile_names_and_values_stay_as_they_are():
 
 def test_examinations_line_up_even_when_they_measured_different_things():
     rows = [
-        evaluation(1, 0, (("single", 0.9, 10),), (("sharpness", 0.81234),)),
+        evaluation(1, 0, (("single", 0.9, 10),), (("edge_sharpness", 0.81234),)),
         evaluation(2, 25, (("single", 1.0, 10), ("", 0.25, 4)), (("purity", 1.0),)),
     ]
     shown = views.evaluation_table(rows)
-    labels = ["Step", "Policy", "Score", "single", "no category", "sharpness", "purity"]
+    labels = ["Step", "Policy", "Score", "single", "no category", "edge sharpness", "purity"]
     assert [column["label"] for column in shown["columns"]] == labels
     assert cells(shown) == [
         ["25", "averaged", "0.500", "1.00", "0.25", NOTHING, "1"],

@@ -11,7 +11,7 @@ const ACTIONS = [
   ["stop", "Stop", "Stopping"],
   ["save", "Save now", "Saving after this step"],
 ];
-const NO_RUN = "No run yet. Choose a recipe and press Start: the first pictures appear within seconds, and the first gain within minutes.";
+const NO_RUN = "Choose a recipe and press Start: the first pictures appear within seconds, and the first gain within minutes.";
 
 export function mount({ element, server, trigger, events }) {
   const card = new StatusCard(element, (action) => server.act({ action, run: card.shown }));
@@ -37,6 +37,7 @@ class StatusCard {
     this.badge = h("span", { class: "lab-badge", role: "status" });
     this.follow = h("button", { type: "button", class: "lab-link", hidden: true, onclick: () => show(null) });
     this.words = h("p", { class: "lab-headline" }, NO_RUN);
+    this.message = h("p", { class: "lab-message", hidden: true });
     this.steps = bar("Steps done");
     this.phase = bar("Progress of the present phase");
     this.facts = h("dl", { class: "lab-facts", hidden: true });
@@ -47,7 +48,7 @@ class StatusCard {
     element.classList.add("lab-card", "lab-status");
     element.append(
       h("div", { class: "lab-title" }, this.title, this.badge, this.follow),
-      this.words, this.steps.box, this.phase.box, this.facts, this.failure.box, this.row, this.answer,
+      this.words, this.message, this.steps.box, this.phase.box, this.facts, this.failure.box, this.row, this.answer,
     );
   }
 
@@ -78,8 +79,10 @@ class StatusCard {
     this.badge.dataset.state = run.state;
     this.follow.hidden = page.live === null || page.live === run.id;
     say(this.follow, "Another run is live: show it");
-    say(this.words, [run.headline, run.state === "failed" ? run.message : ""].filter(Boolean).join(" "));
-    this.words.hidden = !this.words.textContent;
+    say(this.words, run.headline);
+    this.words.hidden = !run.headline;
+    say(this.message, run.message);
+    this.message.hidden = !run.message;
     this.showProgress(run);
     this.showFacts(run);
     this.failure.show(run.details);

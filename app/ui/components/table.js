@@ -13,7 +13,7 @@ export function mount({ element, props, trigger, watch }) {
       return h("td", { class: columns[index].is_number && "number" }, content);
     });
     const open = props.can_choose && (() => trigger("choose", { id: entry.id }));
-    return h("tr", { "aria-current": entry.id === chosen, onclick: open }, cells);
+    return h("tr", { "aria-current": entry.id === chosen && "true", onclick: open }, cells);
   }
 
   function drawing(value) {

@@ -10,7 +10,7 @@ from app.lab import Lab
 from app.store.reader import Reader
 from app.ui import comparison_request as asking
 from app.ui import comparison_views as views
-from app.ui.changes import QUICK, changes_panel
+from app.ui.changes import QUICK, changes_panel, stored_choice
 from app.ui.live import Live
 from dgpo_core.errors import LabError
 from dgpo_core.events import Phase
@@ -22,11 +22,10 @@ def compare_tab(lab: Lab, live: Live) -> None:
     changes = changes_panel(live, topic="compare", fingerprint=lambda _: _fingerprint(reader))
     shown = gr.State(None)  # the comparison whose pictures are drawn
     with gr.Row(elem_id="compare-form", equal_height=True):
-        run = gr.Dropdown(
-            [], label="Run", info="Live, or with a checkpoint.", elem_id="compare-run", scale=5, min_width=260
+        run = stored_choice(
+            label="Run", info="Live, or with a checkpoint.", elem_id="compare-run", scale=5, min_width=260
         )
-        after = gr.Dropdown(
-            [],
+        after = stored_choice(
             label="Compare the base with",
             info="Same prompts, same seeds.",
             elem_id="compare-after",
@@ -37,7 +36,7 @@ def compare_tab(lab: Lab, live: Live) -> None:
         seed = gr.Number(0, label="Seed", info="0 to 2147483647", elem_id="compare-seed", scale=2)
         ask = gr.Button("Compare", variant="primary", elem_id="compare-ask", interactive=False, scale=1, min_width=140)
     trouble = live.panel("words.js", elem_id="compare-trouble", elem_classes="trouble")
-    stored = gr.Dropdown([], label="Stored comparisons", elem_id="compare-stored")
+    stored = stored_choice(label="Stored comparisons", elem_id="compare-stored")
     status = live.panel("words.js", elem_id="compare-status")
     gallery = live.panel("before_after.js", elem_id="compare-gallery")
     scores = live.panel("table.js", elem_id="compare-scores")

@@ -12,12 +12,12 @@ from app.lab import Lab
 from app.store.reader import Reader
 from app.store.rows import RunRow
 from app.ui import runs_views as views
-from app.ui.changes import QUICK, changes_panel
+from app.ui.changes import QUICK, changes_panel, stored_choice
 from app.ui.charts import curves_panel
 from app.ui.comparison_request import chosen_run
 from app.ui.fields import Fields, values_of
 from app.ui.live import Live
-from dgpo_core.config import RunConfig, from_dict
+from dgpo_core.config import from_dict
 from dgpo_core.errors import LabError, StoreError
 
 TABLES = ("examinations", "checkpoints", "diary")
@@ -29,7 +29,7 @@ def runs_tab(lab: Lab, live: Live, form: Fields) -> None:
     """Draws the tab. form is the Train tab's form; a run's settings can be put into it."""
     reader = lab.reader
     changes = changes_panel(live, topic="runs", fingerprint=lambda _: _fingerprint(reader))
-    chosen = gr.State(None)  # the open run
+    chosen = gr.Number(None, precision=0, visible=False)  # the open run; a gr.State would not reach SHOW_IN_TRAIN
     runs = live.panel("table.js", can_choose=True, events=("choose",), elem_id="runs-list")
     said = live.panel("words.js", elem_id="runs-said", elem_classes="trouble")
     with gr.Column(visible=False, elem_id="run-details") as details:
@@ -37,25 +37,28 @@ def runs_tab(lab: Lab, live: Live, form: Fields) -> None:
         failure = gr.Textbox(label="What went wrong, in detail", max_lines=15, interactive=False, visible=False)
         buttons = _draw_buttons(live)
         labels = _draw_labels(live)
-        other = gr.Dropdown([], label="Set beside another run", elem_id="run-other")
+        other = stored_choice(label="Set beside another run", elem_id="run-other")
         difference = live.panel("table.js", elem_id="run-difference")
         curves = curves_panel(live, topic="run curves", value=[], elem_id="run-curves")
         tables = [live.panel("table.js", elem_id=f"run-{name}") for name in TABLES]
-    following = [chosen, runs, details, facts, failure, buttons["resume"], other, difference, curves, *tables]
-    opening = [*following, labels["name"], labels["notes"], buttons["recipe"], buttons["question"]]
+    following = [runs, details, facts, failure, buttons["resume"], other, difference, curves, *tables]
+    opening = [chosen, labels["name"], labels["notes"], buttons["recipe"], buttons["question"]]
 
-    def follow(run_id: int | None, other_id: int | None) -> list[Any]:
-        """What the store says now; what a person may be typing is left alone unless another run opens."""
-        run = chosen_run(reader.runs(), run_id)
-        is_same = run is not None and run.id == run_id
-        return [*_following(reader, run, other_id), *([gr.skip()] * 4 if is_same else _opening(run))]
+    def shown(run: RunRow | None, open_id: int | None, other_id: int | None) -> list[Any]:
+        """What the store says now. Of a run that is open already, what a person may be typing is left alone, and
+        so is which run is open: an answer that comes late must not lay one run's notes at another's door."""
+        is_open = run is not None and run.id == open_id
+        return [*_following(reader, run, other_id), *([gr.skip()] * len(opening) if is_open else _opening(run))]
 
-    def open_run(event: gr.EventData) -> list[Any]:
-        run = reader.run(int(event.id))
-        return ["", _hidden(), *_following(reader, run, None), *_opening(run)]
+    def follow(open_id: int | None, other_id: int | None) -> list[Any]:
+        return shown(chosen_run(reader.runs(), open_id), open_id, other_id)
 
-    changes.stale(follow, [chosen, other], opening, trigger_mode="always_last", api_name="runs_refresh", **QUICK)
-    runs.choose(open_run, None, [said, buttons["confirmation"], *opening], api_name="runs_open", **QUICK)
+    def open_run(open_id: int | None, event: gr.EventData) -> list[Any]:
+        return ["", _hidden(), *shown(reader.run(int(event.id)), open_id, None)]
+
+    outputs = following + opening
+    changes.stale(follow, [chosen, other], outputs, trigger_mode="always_last", api_name="runs_refresh", **QUICK)
+    runs.choose(open_run, chosen, [said, buttons["confirmation"], *outputs], api_name="runs_open", **QUICK)
     other.input(
         lambda run_id, other_id: _beside(reader, reader.run(run_id), other_id),
         [chosen, other],
@@ -95,7 +98,7 @@ def _draw_labels(live: Live) -> dict[str, Any]:
     return {"name": name, "notes": notes, "save": save, "saved": saved}
 
 
-def _listen_labels(lab: Lab, chosen: gr.State, said: gr.HTML, labels: dict[str, Any]) -> None:
+def _listen_labels(lab: Lab, chosen: gr.Number, said: gr.HTML, labels: dict[str, Any]) -> None:
     def save(run_id: int, name: str, notes: str) -> list[str]:
         try:
             lab.actions.rename(run_id, name)
@@ -108,7 +111,7 @@ def _listen_labels(lab: Lab, chosen: gr.State, said: gr.HTML, labels: dict[str, 
     labels["save"].click(save, inputs, [said, labels["saved"]], api_name="runs_save", **QUICK)
 
 
-def _listen_buttons(lab: Lab, chosen: gr.State, said: gr.HTML, buttons: dict[str, Any], form: Fields) -> None:
+def _listen_buttons(lab: Lab, chosen: gr.Number, said: gr.HTML, buttons: dict[str, Any], form: Fields) -> None:
     def resume(run_id: int) -> str:
         return _said(lambda: lab.actions.resume(run_id), "Resumed. The Train tab shows it live.")
 
@@ -117,7 +120,7 @@ def _listen_buttons(lab: Lab, chosen: gr.State, said: gr.HTML, buttons: dict[str
 
     def reuse(run_id: int) -> list[Any]:
         try:
-            config = from_dict(views.settings_of(_existing(lab.reader, run_id)), RunConfig)
+            config = from_dict(views.settings_of(_existing(lab.reader, run_id)))
         except LabError as error:
             return [str(error), *[gr.skip()] * len(form.controls)]
         return ["These settings now stand in the form of the Train tab.", *values_of(config)]
@@ -165,17 +168,16 @@ def _following(reader: Reader, run: RunRow | None, other_id: int | None) -> list
     runs = reader.runs()
     listed = views.run_table(runs, run.id if run else None, now)
     if run is None:
-        return [None, listed, _hidden(), "", _hidden(), gr.skip(), gr.skip(), None, [], None, None, None]
+        return [listed, _hidden(), "", _hidden(), gr.skip(), gr.skip(), None, [], None, None, None]
     checkpoints = reader.checkpoints(run.id)
     others = views.other_choices(runs, run.id)
     other_id = other_id if other_id in [value for _, value in others] else None
     return [
-        run.id,
         listed,
         _shown(),
         views.facts(run, now, has_checkpoint=bool(checkpoints)),
         gr.update(value=run.details, visible=True) if run.details else _hidden(),
-        gr.update(interactive=views.can_resume(run, runs, has_checkpoint=bool(checkpoints))),
+        gr.update(interactive=views.can_resume(run, runs)),
         gr.update(choices=others, value=other_id),
         *_beside(reader, run, other_id),
         views.evaluation_table(reader.evaluations(run.id)),
@@ -193,5 +195,7 @@ def _beside(reader: Reader, run: RunRow | None, other_id: int | None) -> list[An
 
 
 def _opening(run: RunRow | None) -> list[Any]:
-    """What is filled in only when a run opens: name, notes, its recipe, the question before deleting."""
-    return ["", "", None, ""] if run is None else [run.name, run.notes, views.recipe(run), views.deletion_question(run)]
+    """What is filled in only when a run opens: its number, name, notes, recipe, and the question before deleting."""
+    if run is None:
+        return [None, "", "", None, ""]
+    return [run.id, run.name, run.notes, views.recipe(run), views.deletion_question(run)]

@@ -57,7 +57,7 @@ def _first_config(recipes: list[Recipe]) -> RunConfig:
 
 def _recipe_choice(recipes: list[Recipe]) -> gr.Dropdown:
     choices = [one.name for one in recipes] or [DEFAULTS]
-    about = "A recipe fills in all settings; change what you like."
+    about = recipes[0].about if recipes else ""
     return gr.Dropdown(choices, value=choices[0], label="Recipe", info=about, elem_id="recipe", scale=2, min_width=200)
 
 
@@ -113,8 +113,9 @@ def _listen(
         try:
             config = RunConfig() if name == DEFAULTS else load_recipe(name)
         except LabError as error:
-            return [str(error), *[gr.skip()] * len(fields.controls)]
-        return ["", *values_of(config)]
+            return [str(error), gr.skip(), *[gr.skip()] * len(fields.controls)]
+        about = next((one.about for one in list_recipes() if one.name == name), "")
+        return ["", gr.update(info=about), *values_of(config)]
 
     def begin(own: str, *values: Any) -> list[Any]:
         try:
@@ -126,7 +127,7 @@ def _listen(
     def allow_start() -> Any:
         return gr.update(interactive=lab.reader.live_run() is None)
 
-    recipe.change(choose, recipe, [notice, *fields.controls], api_name="choose_recipe", **QUICK)
+    recipe.input(choose, recipe, [notice, recipe, *fields.controls], api_name="choose_recipe", **QUICK)
     started = start.click(begin, [own_prompts, *fields.controls], [notice, start], api_name="start", **QUICK)
     started.then(None, js="() => window.dispatchEvent(new Event('lab:follow'))")
     status.liveness(allow_start, None, start, api_visibility="private", **QUICK)

@@ -1,0 +1,100 @@
+"""Recipes: the settings of a run as YAML, both ways."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.recipes import Recipe, dump_recipe, list_recipes, load_recipe, parse_recipe
+from dgpo_core.config import RunConfig, from_dict, settings, with_setting
+from dgpo_core.errors import ConfigError
+
+
+def values_of(setting):
+    """Allowed values of a setting."""
+    knob = setting.knob
+    if knob.choices:
+        return st.sampled_from(knob.choices)
+    if setting.kind is bool:
+        return st.booleans()
+    if setting.kind is str:
+        return st.text(st.characters(codec="utf-8", categories=("L", "N", "P", "S")), min_size=1, max_size=20)
+    return (st.integers if setting.kind is int else st.floats)(knob.low, knob.high)
+
+
+@st.composite
+def configs(draw):
+    values = {}
+    for setting in settings():
+        values = with_setting(values, setting.path, draw(values_of(setting)))
+    return from_dict(values)
+
+
+@given(configs())
+def test_a_recipe_read_back_is_the_config_that_was_written(config):
+    assert parse_recipe(dump_recipe(config)) == config
+
+
+def test_what_a_recipe_leaves_out_has_its_default():
+    assert parse_recipe("") == RunConfig()
+    assert parse_recipe("loss:\n  kl_weight: 1\n") == replace(RunConfig(), loss=replace(RunConfig().loss, kl_weight=1.0))
+
+
+def test_numbers_may_be_written_the_way_people_write_them():
+    assert parse_recipe("update: {learning_rate: 3e-4}").update.learning_rate == 3e-4
+    assert parse_recipe("update: {learning_rate: 1E-5}").update.learning_rate == 1e-5
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("loss: {beta: 3}", r"loss.beta is not a setting\. "),
+        ("los: {kl_weight: 3}", r"los is not a setting\. Did you mean loss\?"),
+        ("loss: {kl_weight: -1}", r"loss.kl_weight must be 0 to 100, got -1"),
+        ("loss: {kl_weight: much}", r"loss.kl_weight must be a number, got 'much'"),
+        ("loss: 3", r"loss must be a group of settings, got 3"),
+        ("- name", r"A recipe must be a group of settings, got \['name'\]"),
+        ("name: a\nname: b", r"The recipe is not valid YAML in line 2: name is given twice"),
+        ("? [a]\n: 1", r"The recipe is not valid YAML in line 1: a name must be one word"),
+        ("name: 'a", r"The recipe is not valid YAML in line 1: found unexpected end of stream"),
+        ("name: !!python/object/apply:os.system [echo]", r"The recipe is not valid YAML in line 1: could not determine"),
+        ("name: 2020-13-13", r"The recipe is not valid YAML: it cannot be read"),
+        (b"\xff\xfe\xfa", r"The recipe is not valid YAML: it cannot be read"),
+        ("[" * 5000, r"The recipe is not valid YAML"),
+    ],
+)
+def test_a_bad_recipe_is_refused_by_name_and_place(text, message):
+    with pytest.raises(ConfigError, match=message):
+        parse_recipe(text)
+
+
+def test_recipes_are_found_by_name_or_path_and_told_by_their_first_comment(tmp_path):
+    (tmp_path / "b.yaml").write_text("name: b\n")
+    (tmp_path / "a.yaml").write_text("# A quick look.\n# Two minutes.\nname: a\n# not this\n")
+    (tmp_path / "notes.txt").write_text("no recipe")
+    assert list_recipes(tmp_path) == [
+        Recipe("a", tmp_path / "a.yaml", "A quick look. Two minutes."),
+        Recipe("b", tmp_path / "b.yaml", ""),
+    ]
+    assert load_recipe("a", tmp_path).name == "a"
+    assert load_recipe(str(tmp_path / "b.yaml")).name == "b"
+
+
+@pytest.mark.parametrize("name", ["missing", "../secret", "/nowhere/x.yaml", ""])
+def test_a_recipe_that_is_not_there_names_those_that_are(name, tmp_path):
+    (tmp_path / "quick.yaml").write_text("name: quick\n")
+    with pytest.raises(ConfigError, match=r"There is no recipe .*\. Known: quick; or give the path of a YAML file"):
+        load_recipe(name, tmp_path)
+
+
+def test_a_huge_file_is_not_read_as_a_recipe(tmp_path):
+    (tmp_path / "huge.yaml").write_bytes(b"#" * 1_000_001)
+    with pytest.raises(ConfigError, match=r"huge.yaml is larger than 1,000,000 bytes"):
+        load_recipe("huge", tmp_path)
+
+
+@pytest.mark.parametrize("recipe", list_recipes(), ids=lambda recipe: recipe.name)
+def test_every_shipped_recipe_loads_and_says_what_it_is_for(recipe):
+    assert load_recipe(recipe.name) is not None
+    assert recipe.about

@@ -1,0 +1,87 @@
+"""The habits of CONTRIBUTING.md that ruff and mypy do not check."""
+
+import ast
+import re
+
+import pytest
+from project_tree import files, text_of
+
+PYTHON = files(".py")
+CODE = files(".py", ".js", ".css")
+TEXT = files(".py", ".js", ".css", ".md", ".toml", ".yaml", ".yml", ".txt", ".json", ".jsonl", ".log", ".html", ".svg")
+VAGUE = {"utils", "util", "helpers", "helper", "misc", "common"}
+COMPLEXITY_WAIVER = re.compile(r"# noqa:\s.*\b(?:C901|PLR\d{4})\b(?P<reason>.*)")
+BROAD_EXCEPT_WAIVER = re.compile(r"# noqa:\s.*\bBLE001\b")
+MACHINE_PATH = re.compile(r"(?<![\w.])/(?:root|home|Users|work|workspace|mnt)/|\b[A-Z]:\\Users\b")
+UNFINISHED = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")
+
+
+def waivers(pattern: re.Pattern[str]) -> list[tuple[str, re.Match[str]]]:
+    return [(path, match) for path in PYTHON for match in pattern.finditer(text_of(path))]
+
+
+@pytest.mark.parametrize("path", CODE)
+def test_file_has_at_most_400_lines(path):
+    assert len(text_of(path).splitlines()) <= 400
+
+
+@pytest.mark.parametrize("path", PYTHON)
+def test_functions_have_at_most_60_lines(path):
+    functions = [
+        node for node in ast.walk(ast.parse(text_of(path))) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    lengths = {f"{node.name} in line {node.lineno}": node.end_lineno - node.lineno + 1 for node in functions}
+    assert {name: length for name, length in lengths.items() if length > 60} == {}
+
+
+@pytest.mark.parametrize("path", CODE)
+def test_file_is_named_for_what_it_holds(path):
+    name = path.rpartition("/")[2].partition(".")[0]
+    assert not set(name.split("_")) & VAGUE
+
+
+def test_at_most_five_functions_are_excused_from_the_complexity_limits_each_with_a_reason():
+    found = waivers(COMPLEXITY_WAIVER)
+    assert len(found) <= 5
+    assert [path for path, match in found if len(match["reason"].strip(" -,").split()) < 3] == []
+
+
+def test_only_the_runner_catches_everything_and_only_once():
+    assert [path for path, _ in waivers(BROAD_EXCEPT_WAIVER)] == ["app/runner.py"]
+
+
+@pytest.mark.parametrize("path", TEXT)
+def test_text_names_no_path_of_one_machine(path):
+    assert MACHINE_PATH.findall(text_of(path)) == []
+
+
+@pytest.mark.parametrize("path", CODE)
+def test_code_is_finished(path):
+    assert UNFINISHED.findall(text_of(path)) == []
+
+
+@pytest.mark.parametrize("path", [path for path in PYTHON if path.startswith("tests/")])
+def test_tests_replace_nothing_of_our_own_by_a_mock(path):
+    imported = {node.module for node in ast.walk(ast.parse(text_of(path))) if isinstance(node, ast.ImportFrom)}
+    imported |= {
+        alias.name
+        for node in ast.walk(ast.parse(text_of(path)))
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
+    assert not {"unittest", "unittest.mock", "mock"} & imported
+
+
+@pytest.mark.parametrize(
+    ("pattern", "bad", "good"),
+    [
+        (MACHINE_PATH, "see /ho" + "me/me/lab", "in tests/home/page.py"),
+        (MACHINE_PATH, "C:\\" + "Users\\me", "Users of the lab"),
+        (UNFINISHED, "# TO" + "DO later", "methodology"),
+        (COMPLEXITY_WAIVER, "f()  # noqa" + ": PLR0913 - many inputs here", "x  # noqa" + ": E501"),
+        (BROAD_EXCEPT_WAIVER, "x  # noqa" + ": BLE001 - why", "x  # noqa" + ": E501"),
+    ],
+)
+def test_patterns_find_what_they_look_for(pattern, bad, good):
+    assert pattern.search(bad)
+    assert not pattern.search(good)

@@ -1,0 +1,143 @@
+"""The whole page without a browser: how it is launched, what Start and the buttons do, and that torch stays out."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from conftest import HOSTILE, start_run
+from fastapi.testclient import TestClient
+from gradio.routes import App
+
+from app.recipes import list_recipes, load_recipe
+from app.ui.build import build_page, launch_options
+from app.ui.fields import values_of
+from app.ui.train_requests import MAX_SAMPLED, OWN_PROMPTS, acting, start
+from dgpo_core.config import RunConfig, settings
+from dgpo_core.data.prompts import load_prompts
+from dgpo_core.errors import ConfigError, PromptError, StoreError
+from dgpo_core.events import Pause, Resume, SampleNow, SaveNow, Stop
+
+PATHS = [setting.path for setting in settings()]
+
+
+def form(**changes):
+    """The form's values with some changed, __ for the dot of a path."""
+    values = values_of(RunConfig())
+    for name, value in changes.items():
+        values[PATHS.index(name.replace("__", "."))] = value
+    return values
+
+
+def test_the_page_loads_neither_torch_nor_anything_that_does():
+    code = (
+        "import sys; import app.ui.build; "
+        "print(sorted({name.partition('.')[0] for name in sys.modules} & {'torch', 'diffusers', 'transformers', 'peft'}))"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_launch_shares_sends_and_records_nothing(lab):
+    options = launch_options(lab)
+    assert {name: options[name] for name in ("share", "ssr_mode", "enable_monitoring", "mcp_server", "run_history", "pwa")} == dict.fromkeys(
+        ("share", "ssr_mode", "enable_monitoring", "mcp_server", "run_history", "pwa"), False
+    )
+    assert (options["server_name"], options["allowed_paths"], options["footer_links"]) == ("127.0.0.1", [], [])
+    assert build_page(lab).analytics_enabled is False
+
+
+def test_vibe_mode_is_refused(lab, monkeypatch):
+    monkeypatch.setenv("GRADIO_VIBE_MODE", "1")
+    with pytest.raises(ConfigError, match="GRADIO_VIBE_MODE is set"):
+        launch_options(lab)
+
+
+def test_start_hands_over_the_config_of_the_form(lab):
+    run_id = start(lab, "", form(name=HOSTILE.replace("\u202e", ""), rollout__group_size=8))
+    assert lab.actions.started[0].rollout.group_size == 8
+    assert lab.reader.run(run_id).name == HOSTILE.replace("\u202e", "")
+
+
+def test_start_keeps_own_prompts_unchanged(lab):
+    start(lab, f"{HOSTILE}\na red circle", form(prompts__train=OWN_PROMPTS))
+    config = lab.actions.started[0]
+    assert load_prompts(config.prompts.train) == [HOSTILE, "a red circle"]
+    assert replace(config, prompts=RunConfig().prompts) == RunConfig()
+
+
+def test_start_refuses_what_it_cannot_use_and_starts_nothing(lab):
+    with pytest.raises(ConfigError, match="group_size must be 2 to 256"):
+        start(lab, "", form(rollout__group_size=1))
+    with pytest.raises(PromptError, match="The pasted text holds no prompt"):
+        start(lab, " \n", form(prompts__train=OWN_PROMPTS))
+    assert lab.actions.started == []
+
+
+def test_a_second_start_is_refused_in_the_words_of_the_lab(lab):
+    start(lab, "", form())
+    with pytest.raises(StoreError, match="A run is live already"):
+        start(lab, "", form())
+
+
+def test_the_start_endpoint_answers_with_the_message_beside_the_form(lab):
+    page = build_page(lab)
+    client = TestClient(App.create_app(page, app_kwargs=launch_options(lab)["app_kwargs"]), base_url="http://127.0.0.1")
+    bad = client.post("/gradio_api/run/start", json={"data": ["", *form(rollout__group_size=1)]})
+    assert bad.json()["data"][0] == "rollout.group_size must be 2 to 256, got 1. Pictures drawn per prompt."
+    good = client.post("/gradio_api/run/start", json={"data": ["", *form()]})
+    assert (good.json()["data"][0], good.json()["data"][1]["interactive"]) == ("", False)
+    assert [config.name for config in lab.actions.started] == ["my run"]
+
+
+@pytest.mark.parametrize("recipe", list_recipes(), ids=lambda recipe: recipe.name)
+def test_choosing_a_recipe_fills_in_every_setting(recipe, lab):
+    client = TestClient(App.create_app(build_page(lab)), base_url="http://127.0.0.1")
+    answer = client.post("/gradio_api/run/choose_recipe", json={"data": [recipe.name]}).json()["data"]
+    assert answer[0] == ""
+    assert answer[1]["info"] == recipe.about
+    assert [one["value"] if isinstance(one, dict) else one for one in answer[2:]] == values_of(load_recipe(recipe.name))
+
+
+@pytest.mark.parametrize(
+    ("request_", "command"),
+    [
+        ({"action": "pause"}, Pause()),
+        ({"action": "go_on"}, Resume()),
+        ({"action": "stop"}, Stop()),
+        ({"action": "save"}, SaveNow()),
+        ({"action": "sample", "prompts": f"{HOSTILE}\na cat", "seed": 7}, SampleNow((HOSTILE, "a cat"), 7)),
+    ],
+)
+def test_each_button_sends_its_command(request_, command, lab, writer):
+    run_id = start_run(writer)
+    answer = acting(lab)({"run": run_id} | request_)
+    assert set(answer) == {"done"}
+    assert lab.actions.sent == [(run_id, command)]
+
+
+def test_resume_resumes(lab):
+    assert acting(lab)({"run": 4, "action": "resume"}) == {"done": ""}
+    assert lab.actions.resumed == [4]
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        ({"action": "pause"}, "There is no run yet"),
+        ({"run": "1", "action": "pause"}, "There is no run yet"),
+        ({"run": 1, "action": "explode"}, "action must be one of pause, go_on, stop, save, resume, sample, got 'explode'"),
+        ({"run": 1, "action": ["pause"]}, "action must be one of"),
+        ({"run": 1, "action": "sample", "prompts": " ", "seed": 0}, "The box holds no prompt"),
+        ({"run": 1, "action": "sample", "prompts": "\n".join(map(str, range(MAX_SAMPLED + 1)))}, "At most 16 prompts"),
+        ({"run": 1, "action": "sample", "prompts": "a\0b", "seed": 0}, "holds a NUL"),
+        ({"run": 1, "action": "sample", "prompts": "a", "seed": None}, "The seed must be a whole number from 0 to"),
+        ({"run": 1, "action": "sample", "prompts": "a", "seed": 2**31}, "The seed must be a whole number from 0 to"),
+    ],
+)
+def test_a_senseless_request_is_answered_with_a_sentence_and_sends_nothing(request_, message, lab):
+    answer = acting(lab)(request_)
+    assert message in answer["error"]
+    assert lab.actions.sent == []

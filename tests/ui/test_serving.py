@@ -1,0 +1,125 @@
+"""Pictures, scripts and headers, and who is refused."""
+
+import re
+from hashlib import sha256
+
+import pytest
+from conftest import PNG, RememberingActions, start_run
+from fastapi.testclient import TestClient
+from gradio.routes import App
+
+from app.lab import Lab
+from app.settings import Settings
+from app.store.reader import Reader
+from app.store.writer import Writer
+from app.ui import serving
+from app.ui.build import build_page, launch_options
+
+PICTURE = PNG + bytes([0, 0])
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    settings = Settings(folder=tmp_path_factory.mktemp("lab"))
+    with Writer(settings.database) as writer:
+        start_run(writer, 1)
+        yield Lab(settings, Reader(settings.database), RememberingActions(writer))
+
+
+@pytest.fixture(scope="module")
+def client(lab):
+    app = App.create_app(build_page(lab), app_kwargs=launch_options(lab)["app_kwargs"])
+    return TestClient(app, base_url="http://127.0.0.1:7860")
+
+
+def test_a_stored_picture_is_served_as_it_is_and_may_be_kept_for_ever(client):
+    answer = client.get(serving.picture_url(sha256(PICTURE).hexdigest()))
+    assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, PICTURE, "image/png")
+    assert answer.headers["cache-control"] == "private, max-age=31536000, immutable"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/pictures/{'0' * 64}.png",
+        f"/pictures/{'0' * 63}.png",
+        f"/pictures/{'A' * 64}.png",
+        f"/pictures/{'0' * 64}.svg",
+        f"/pictures/{'0' * 64}.png%0a",
+        "/pictures/..%2flab.db",
+        "/pictures/",
+        "/lab/live.py",
+        "/lab/..%2fbuild.py",
+        "/lab/nothing.js",
+    ],
+)
+def test_what_is_not_there_is_not_found(path, client):
+    assert client.get(path).status_code == 404
+
+
+@pytest.mark.parametrize("path", sorted(serving.COMPONENTS.glob("*.js")), ids=lambda path: path.name)
+def test_every_script_is_served_as_a_module_and_imports_only_its_neighbours(path, client):
+    answer = client.get(f"/lab/{path.name}")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/javascript; charset=utf-8")
+    imported = re.findall(r'from "(.*?)"', answer.text)
+    assert all((path.parent / name).is_file() for name in imported)
+    assert "innerHTML" not in answer.text
+    assert "http://" not in answer.text.replace("http://www.w3.org/2000/svg", "")
+    assert "https://" not in answer.text
+
+
+def test_plotly_comes_from_the_wheel(client):
+    answer = client.get("/lab/plotly.min.js")
+    assert answer.status_code == 200
+    assert answer.content == serving.plotly_script().read_bytes()
+
+
+@pytest.mark.parametrize("path", ["/lab/live.js", "/pictures/none.png", "/config", "/gradio_api/info", "/no/such/page"])
+def test_every_answer_carries_the_safe_headers(path, client):
+    headers = client.get(path).headers
+    assert {name: headers[name] for name in serving.SAFE_HEADERS} == serving.SAFE_HEADERS
+
+
+def test_the_policy_lets_nothing_leave_the_machine():
+    rules = dict(rule.split(" ", 1) for rule in serving.CONTENT_POLICY.split("; "))
+    assert rules["default-src"] == rules["connect-src"] == "'self'"
+    assert not re.search(r"https?:|\*", serving.CONTENT_POLICY)
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "192.168.1.4:7860"])
+def test_a_foreign_host_name_is_refused(host, client):
+    assert client.get("/config", headers={"Host": host}).status_code == 400
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:7860", "localhost:7860", "[::1]:7860"])
+def test_the_names_of_this_machine_are_answered(host, client):
+    assert client.get("/config", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://127.0.0.1:9999"},
+        {"Origin": "http://127.0.0.1.evil.example"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+    ],
+)
+@pytest.mark.parametrize("path", ["/gradio_api/component_server/", "/gradio_api/upload", "/gradio_api/run/start"])
+def test_a_page_of_another_site_cannot_post(path, headers, client):
+    answer = client.post(path, json={}, headers=headers)
+    assert (answer.status_code, answer.text) == (403, "Refused: this request was sent by a page of another site.")
+
+
+@pytest.mark.parametrize("headers", [{"Origin": "http://127.0.0.1:7860", "Sec-Fetch-Site": "same-origin"}, {}])
+def test_the_own_page_and_a_script_without_origin_can(headers, client):
+    answer = client.post("/gradio_api/run/choose_recipe", json={"data": ["shapes"]}, headers=headers)
+    assert (answer.status_code, answer.json()["data"][0]) == (200, "")
+
+
+def test_the_lab_folder_is_never_served(client, lab):
+    path = lab.settings.database.resolve()
+    assert path.is_file()
+    assert client.get(f"/gradio_api/file={path}").status_code in (403, 404)
