@@ -30,14 +30,14 @@ def describe_prompts(text: str) -> str:
 
 
 def keep_prompts(text: str, folder: Path) -> Path:
-    """The absolute path of the file that holds these prompts; the same prompts always give the same file.
+    """The file in folder that holds these prompts; the same prompts always give the same file.
 
     Raises:
         PromptError: the text cannot be used as prompts.
         StoreError: the file cannot be written.
     """
     body = "\n".join(parse_prompts(text, PASTED)) + "\n"
-    path = folder.resolve() / f"own-{sha256(body.encode()).hexdigest()[:16]}.txt"
+    path = folder / f"own-{sha256(body.encode()).hexdigest()[:16]}.txt"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(".part")
@@ -45,6 +45,6 @@ def keep_prompts(text: str, folder: Path) -> Path:
         unfinished.replace(path)
     except OSError as error:
         raise StoreError(
-            f"The prompts cannot be kept in {folder}: {error.strerror}. Make room or the folder writable, and try again."
+            f"The prompts cannot be kept in {folder}: {error.strerror}. Make room there or choose another lab folder."
         ) from None
     return path

@@ -168,7 +168,7 @@ class Runner:
             from dgpo_core.assembly import assemble
             from dgpo_core.trainer import train
 
-            parts = assemble(config, self.checkpoints(run_id))
+            parts = assemble(config, self.checkpoints(run_id), folder=self._settings.folder)
             train(config, parts, emit=emit, next_command=commands.next, resume_from=checkpoint)
             self._writer.flush()
         except Exception as error:  # noqa: BLE001 - the one place where any failure becomes a failed run on the page
@@ -188,7 +188,7 @@ class Runner:
             if newest is None:
                 raise CheckpointError(f"Run {run.id} has no checkpoint to compare. Resume it, or start another run.")
             step = int(newest.name.removeprefix("step-")) if request.step is None else request.step
-            parts = assemble(from_dict(run.config), folder)
+            parts = assemble(from_dict(run.config), folder, folder=self._settings.folder)
             weights = averaged_weights(folder, step, parts.model)
             done = compare(parts.examiner, parts.heldout_prompts, request, weights=weights, step=step)
             self._writer.record(run.id, done)

@@ -23,6 +23,7 @@ def release(work: Path, stage: str, into: Path) -> None:
     pipeline = new_pipeline(AutoencoderKL.from_pretrained(work / "vae"), work)
     learner = Learner(pipeline)
     learner.load_state_dict(torch.load(work / f"{stage}.pt", weights_only=True)["averaged"])
+    pipeline.vae.register_to_config(_name_or_path="")
     pipeline.save_pretrained(into, safe_serialization=True)
     for log in ("vae.log", "truth.jsonl", "lies.jsonl"):
         if (work / log).exists():

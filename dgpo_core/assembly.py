@@ -21,13 +21,19 @@ PROJECT = Path(__file__).parents[1]
 NO_CATEGORY = "all"
 
 
-def assemble(config: RunConfig, checkpoints: Path, model: Model | None = None) -> Parts:
-    """The parts of a run, prompts checked first because that is quick. A model given is used instead of loading one.
+def assemble(
+    config: RunConfig, checkpoints: Path, *, folder: Path = Path(), model: Model | None = None
+) -> Parts:
+    """The parts of a run, prompts checked first because that is quick.
+
+    folder is where relative names of prompt files begin. A model given is used instead of loading one.
 
     Raises:
         LabError: a prompt set, a reward or the model cannot be used; the message says which and what to do.
     """
-    train_prompts, heldout_prompts = load_prompts(config.prompts.train), load_prompts(config.prompts.heldout)
+    train_prompts, heldout_prompts = (
+        load_prompts(name, folder) for name in (config.prompts.train, config.prompts.heldout)
+    )
     check_disjoint(train_prompts, heldout_prompts)
     reward, evaluation_reward = new_reward(config.reward.train), new_reward(config.reward.evaluation)
     reward.check_prompts(train_prompts)

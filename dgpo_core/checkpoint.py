@@ -1,7 +1,8 @@
 """Checkpoints: everything a run needs to go on bit for bit, written so that a kill at any moment loses none.
 
 A checkpoint is a folder step-NNNNNN with tensors.safetensors, state.json and, last, manifest.json
-with the others' SHA-256. It is written under another name, synced, and renamed.
+with the others' SHA-256. It is written as step-NNNNNN.partial, synced, and renamed; the one it takes the place
+of is step-NNNNNN.replaced until then.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from dgpo_core.errors import CheckpointError
 
 FORMAT = 1
 _NAME = re.compile(r"step-(\d{6,})")
+_PARTIAL, _REPLACED = ".partial", ".replaced"
 _TENSORS, _STATE, _MANIFEST = "tensors.safetensors", "state.json", "manifest.json"
 
 
@@ -49,34 +52,16 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
         CheckpointError: the disk is full or not writable; older checkpoints are untouched.
     """
     final = folder / f"step-{checkpoint.step:06d}"
-    partial = folder / f"{final.name}.partial"
+    partial = folder / f"{final.name}{_PARTIAL}"
+    _put_back(folder)
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
-        save_file(contiguous, partial / _TENSORS)
-        state = {
-            "format": FORMAT,
-            "step": checkpoint.step,
-            "identity": dict(checkpoint.identity),
-            "config": checkpoint.config,
-            "versions": checkpoint.versions,
-        }
-        (partial / _STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
-        manifest = {name: _sha256(partial / name) for name in (_TENSORS, _STATE)}
-        (partial / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-        for file in partial.iterdir():
-            file.chmod(0o644)
-            _sync(file)
-        _sync(partial)
-        replaced = folder / f"{final.name}.partial-replaced"
-        if final.exists():
-            os.replace(final, replaced)
-        os.replace(partial, final)
-        _sync(folder)
-        shutil.rmtree(replaced, ignore_errors=True)
+        _write(checkpoint, partial)
+        _exchange(partial, final)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
+        _put_back(folder)
         raise CheckpointError(
             f"The checkpoint of step {checkpoint.step} could not be written to {folder}: {error}. "
             "Older checkpoints are untouched. Free some disk space and save again."
@@ -92,13 +77,8 @@ def load_checkpoint(folder: Path, identity: Mapping[str, str | int] | None = Non
     """
     problem = find_damage(folder)
     if problem:
-        raise CheckpointError(f"The checkpoint {folder.name} cannot be used: {problem}. Choose another one.")
-    state = json.loads((folder / _STATE).read_text(encoding="utf-8"))
-    if state["format"] > FORMAT:
-        raise CheckpointError(
-            f"The checkpoint {folder.name} has format {state['format']}; this lab reads up to {FORMAT}. "
-            "Upgrade the lab."
-        )
+        raise _unusable(folder, problem)
+    state = _read_state(folder)
     if identity is not None and dict(identity) != state["identity"]:
         differing = [key for key in identity if identity[key] != state["identity"].get(key)]
         raise CheckpointError(
@@ -108,7 +88,9 @@ def load_checkpoint(folder: Path, identity: Mapping[str, str | int] | None = Non
     try:
         tensors = load_file(folder / _TENSORS)
     except SafetensorError as error:
-        raise CheckpointError(f"The checkpoint {folder.name} cannot be read: {error}. Choose another one.") from error
+        raise _unusable(folder, f"{_TENSORS} cannot be read ({error})") from error
+    if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
+        raise _unusable(folder, "it holds numbers that are not finite")
     return Checkpoint(
         step=state["step"],
         tensors=tensors,
@@ -129,15 +111,22 @@ def find_damage(folder: Path) -> str:
                 return f"{name} is not as it was written"
     except FileNotFoundError as error:
         return f"{Path(error.filename).name} is missing"
-    except (json.JSONDecodeError, UnicodeDecodeError):
+    except OSError as error:
+        return f"it cannot be read ({error.strerror})"
+    except ValueError:
         return "its manifest is damaged"
     return ""
 
 
 def checkpoint_folders(folder: Path) -> list[Path]:
     """Whole checkpoints under folder, oldest first, damaged or not; unfinished ones are not listed."""
-    found = [(int(match[1]), path) for path in folder.glob("step-*") if (match := _NAME.fullmatch(path.name))]
-    return [path for _, path in sorted(found)]
+    _put_back(folder)
+    return sorted((path for path in folder.glob("step-*") if _NAME.fullmatch(path.name)), key=step_of)
+
+
+def step_of(folder: Path) -> int:
+    """The step of a checkpoint, by the name of its folder."""
+    return int(folder.name.removeprefix("step-"))
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
@@ -145,14 +134,17 @@ def newest_checkpoint(folder: Path) -> Path | None:
     return next((path for path in reversed(checkpoint_folders(folder)) if not find_damage(path)), None)
 
 
-def drop_old_checkpoints(folder: Path, kept: int) -> list[Path]:
-    """Removes all but the newest kept checkpoints, and unfinished ones; returns what was removed."""
-    for partial in folder.glob("step-*.partial*"):
-        shutil.rmtree(partial, ignore_errors=True)
-    old = checkpoint_folders(folder)[:-kept]
-    for path in old:
-        shutil.rmtree(path)
-    return old
+def drop_old_checkpoints(folder: Path, kept: int, step: int) -> list[Path]:
+    """Removes all but the newest kept checkpoints up to step, and unfinished ones; returns what was removed.
+
+    Checkpoints beyond step go too: a run at step was taken up from before them, because they are damaged.
+    """
+    found = checkpoint_folders(folder)
+    for pattern in (f"step-*{_PARTIAL}", f"step-*{_REPLACED}"):
+        for leftover in folder.glob(pattern):
+            shutil.rmtree(leftover, ignore_errors=True)
+    past = [path for path in found if step_of(path) <= step]
+    return [path for path in found if path not in past[-kept:] and _remove(path)]
 
 
 def size_of(folder: Path) -> int:
@@ -174,6 +166,80 @@ def same_numbers(tensors: Mapping[str, Tensor]) -> str:
         digest.update(name.encode())
         digest.update(tensors[name].detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def _write(checkpoint: Checkpoint, into: Path) -> None:
+    """Writes and syncs the three files, the manifest last."""
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
+    save_file(contiguous, into / _TENSORS)
+    state = {
+        "format": FORMAT,
+        "step": checkpoint.step,
+        "identity": dict(checkpoint.identity),
+        "config": checkpoint.config,
+        "versions": checkpoint.versions,
+    }
+    (into / _STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
+    manifest = {name: _sha256(into / name) for name in (_TENSORS, _STATE)}
+    (into / _MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    for file in into.iterdir():
+        file.chmod(0o644)
+        _sync(file)
+    _sync(into)
+
+
+def _exchange(partial: Path, final: Path) -> None:
+    """Puts a written checkpoint in its place. Killed halfway, the one that was there is found by _put_back."""
+    replaced = final.with_name(f"{final.name}{_REPLACED}")
+    shutil.rmtree(replaced, ignore_errors=True)
+    if final.exists():
+        os.replace(final, replaced)
+    os.replace(partial, final)
+    _sync(final.parent)
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _put_back(folder: Path) -> None:
+    """Undoes exchanges that were cut short. A folder that cannot be changed is taken as it is."""
+    for replaced in folder.glob(f"step-*{_REPLACED}"):
+        final = replaced.with_name(replaced.name.removesuffix(_REPLACED))
+        if not final.exists():
+            with suppress(OSError):
+                os.replace(replaced, final)
+
+
+def _remove(path: Path) -> bool:
+    """Removes a checkpoint, first out of sight, so that a kill halfway leaves no damaged one; whether it is gone."""
+    partial = path.with_name(f"{path.name}{_PARTIAL}")
+    try:
+        os.replace(path, partial)
+    except OSError:
+        return False
+    shutil.rmtree(partial, ignore_errors=True)
+    return True
+
+
+def _read_state(folder: Path) -> dict[str, Any]:
+    """state.json of a checkpoint whose files are as they were written."""
+    try:
+        state = json.loads((folder / _STATE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _unusable(folder, f"{_STATE} cannot be read ({error})") from error
+    if not isinstance(state, dict) or not isinstance(state.get("format"), int):
+        raise _unusable(folder, f"{_STATE} is not of this lab")
+    if state["format"] > FORMAT:
+        raise CheckpointError(
+            f"The checkpoint {folder.name} has format {state['format']}; this lab reads up to {FORMAT}. "
+            "Upgrade the lab."
+        )
+    kinds = {"step": int, "identity": dict, "config": dict, "versions": dict}
+    if not all(isinstance(state.get(name), kind) for name, kind in kinds.items()):
+        raise _unusable(folder, f"{_STATE} is not of this lab")
+    return state
+
+
+def _unusable(folder: Path, problem: str) -> CheckpointError:
+    return CheckpointError(f"The checkpoint {folder.name} cannot be used: {problem}. Choose another one.")
 
 
 def _sha256(file: Path) -> str:

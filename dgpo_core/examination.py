@@ -13,6 +13,7 @@ from torch import Tensor
 from dgpo_core.config import RolloutConfig
 from dgpo_core.data.pictures import png_bytes
 from dgpo_core.ema import WeightCopy
+from dgpo_core.errors import PromptError
 from dgpo_core.events import EvaluationDone, Examined
 from dgpo_core.models.protocol import Model
 from dgpo_core.rewards.contract import Picture, Reward, judge
@@ -56,12 +57,18 @@ class Examiner:
     def draw(
         self, prompts: Sequence[str], *, seed: int, weights: WeightCopy | None, on_step: OnStep | None = None
     ) -> tuple[Examined, ...]:
-        """One judged picture per prompt. The same prompts and seed start from the same noise, whatever the weights."""
+        """One judged picture per prompt. The same prompts and seed start from the same noise, whatever the weights.
+
+        Raises:
+            PromptError: no prompt, or one that the reward cannot judge.
+        """
         return self._draw(prompts, seed=seed, weights=weights, on_step=on_step)[0]
 
     def _draw(
         self, prompts: Sequence[str], *, seed: int, weights: WeightCopy | None, on_step: OnStep | None
     ) -> tuple[tuple[Examined, ...], list[Picture]]:
+        if not prompts:
+            raise PromptError("There is nothing to draw: no prompt was given. Give at least one.")
         seeds = [seed_of(seed, "examination", index) for index in range(len(prompts))]
         parameters = self.model.policy_parameters()
         noise = starting_noise(seeds, self.model.latent_shape, self.model.device)
@@ -90,5 +97,5 @@ class Examiner:
 
 def spread_over(prompts: Sequence[str], count: int) -> list[str]:
     """count prompts evenly spaced through the list (all, when there are no more), so that all kinds are in."""
-    count = min(count, len(prompts))
+    count = max(0, min(count, len(prompts)))
     return [prompts[index * len(prompts) // count] for index in range(count)]

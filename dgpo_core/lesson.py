@@ -87,9 +87,11 @@ class Tally:
     grad_norms: list[float] = field(default_factory=list)
 
     def gate_per_group(self, num_groups: int) -> list[float]:
-        """Gate of each group of the lesson, mean over the noise levels."""
-        return torch.stack(self.gates).mean(0).tolist() if self.gates else [0.5] * num_groups
+        """Gate of each group of the lesson, mean over the noise levels where it is a number."""
+        return torch.stack(self.gates).nanmean(0).nan_to_num(0.5).tolist() if self.gates else [0.5] * num_groups
 
     def mean(self, values: Sequence[Tensor]) -> float:
-        """Mean over everything tallied; 0 where nothing was."""
-        return float(torch.cat([one.float().flatten() for one in values]).mean()) if values else 0.0
+        """Mean over every finite number tallied; 0 where there is none."""
+        every = torch.cat([one.float().flatten() for one in values]) if values else torch.empty(0)
+        finite = every[every.isfinite()]
+        return float(finite.mean()) if len(finite) else 0.0

@@ -41,13 +41,11 @@ class Rollout:
 
 def prompts_of_step(prompts: Sequence[str], *, step: int, count: int, run_seed: int) -> tuple[str, ...]:
     """The prompts of a step: the set in a new random order each time round, a pure function of its arguments."""
-    first = step * count
-    chosen = []
-    for position in range(first, first + count):
-        lap, place = divmod(position, len(prompts))
-        order = torch.randperm(len(prompts), generator=generator_for(run_seed, "prompts", lap))
-        chosen.append(prompts[int(order[place])])
-    return tuple(chosen)
+    first, last = step * count, (step + 1) * count - 1
+    laps = range(first // len(prompts), last // len(prompts) + 1)
+    order = torch.cat([torch.randperm(len(prompts), generator=generator_for(run_seed, "prompts", lap)) for lap in laps])
+    skipped = first - laps.start * len(prompts)
+    return tuple(prompts[place] for place in order[skipped : skipped + count].tolist())
 
 
 def starting_noise(seeds: Sequence[int], shape: tuple[int, int, int], device: torch.device) -> Float[Tensor, "B C H W"]:

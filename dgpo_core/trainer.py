@@ -17,12 +17,13 @@ from dgpo_core.checkpoint import (
     load_checkpoint,
     save_checkpoint,
     size_of,
+    step_of,
 )
 from dgpo_core.comparison import averaged_weights, compare
 from dgpo_core.config import RunConfig, to_dict
 from dgpo_core.control import Control, Errand, NextCommand, StopRequested
-from dgpo_core.ema import WeightCopy, old_policy_decay
-from dgpo_core.errors import CheckpointError
+from dgpo_core.ema import old_policy_decay
+from dgpo_core.errors import CheckpointError, LabError
 from dgpo_core.events import EndReason, Event, Phase
 from dgpo_core.examination import Examiner, spread_over
 from dgpo_core.lesson import Lesson, SharedNoise, Tally
@@ -84,12 +85,13 @@ class _Run:
         self.emit(events.RunStarted(first_step=self.state.step, num_steps=num_steps, num_trainable=num_trainable))
         reason = EndReason.FINISHED
         try:
-            if self.state.step == 0:
-                self._evaluate(weights=None)
+            if self._is_examination_due():
+                self._evaluate()
             while self.state.step < num_steps:
                 self.control.run_errands(self._run_errand, self._tell_paused)
                 self._step()
                 self._after_step()
+            self.control.run_errands(self._run_errand, self._tell_paused)
         except StopRequested:
             reason = EndReason.STOPPED
         self._save()
@@ -209,19 +211,25 @@ class _Run:
 
     def _after_step(self) -> None:
         step, schedule = self.state.step, self.config.schedule
-        is_last = step == schedule.num_steps
-        if is_last or (schedule.evaluate_every and step % schedule.evaluate_every == 0):
-            self._evaluate(self.state.averaged)
-        if step % schedule.checkpoint_every == 0 and not is_last:
-            self._save()
+        if self._is_examination_due():
+            self._evaluate()
+        if step % schedule.checkpoint_every == 0 and step < schedule.num_steps:
+            self._save_or_warn()
 
-    def _evaluate(self, weights: WeightCopy | None) -> None:
+    def _is_examination_due(self) -> bool:
+        """Also asked at the start: a stop may have cut the examination of a saved step short."""
+        step, schedule = self.state.step, self.config.schedule
+        is_regular = schedule.evaluate_every > 0 and step % schedule.evaluate_every == 0
+        return is_regular or step in (0, schedule.num_steps)
+
+    def _evaluate(self) -> None:
+        """Examines the averaged weights, or at the very start the base."""
         self.emit(
             self.parts.examiner.examine(
                 self.examined,
                 seed=self.config.seed,
                 step=self.state.step,
-                weights=weights,
+                weights=self.state.averaged if self.state.step else None,
                 on_step=self._on_step(Phase.EXAMINING),
             )
         )
@@ -237,34 +245,49 @@ class _Run:
         )
         folder = save_checkpoint(self.parts.checkpoints, checkpoint)
         self.emit(events.CheckpointSaved(step=checkpoint.step, folder=folder.name, num_bytes=size_of(folder)))
-        for dropped in drop_old_checkpoints(self.parts.checkpoints, self.config.schedule.checkpoints_kept):
-            self.emit(events.CheckpointDropped(step=int(dropped.name.removeprefix("step-")), folder=dropped.name))
+        kept = self.config.schedule.checkpoints_kept
+        for dropped in drop_old_checkpoints(self.parts.checkpoints, kept, checkpoint.step):
+            self.emit(events.CheckpointDropped(step=step_of(dropped), folder=dropped.name))
+
+    def _save_or_warn(self) -> None:
+        """A save along the way that fails costs no run: what was learned is kept, and the next save may succeed."""
+        try:
+            self._save()
+        except CheckpointError as error:
+            self._warn(str(error))
 
     def _run_errand(self, errand: Errand) -> None:
+        """Does what was asked for between steps; what cannot be done is said, and the run goes on."""
         if isinstance(errand, events.SaveNow):
-            self._save()
+            self._save_or_warn()
         elif isinstance(errand, events.SampleNow):
-            samples = self.parts.examiner.draw(
-                errand.prompts,
-                seed=errand.seed,
-                weights=self.state.averaged,
-                on_step=self._on_step(Phase.SAMPLING),
-            )
-            self.emit(events.Preview(step=self.state.step, samples=samples))
+            self._preview(errand)
         else:
             self._compare(errand)
 
+    def _preview(self, errand: events.SampleNow) -> None:
+        on_step = self._on_step(Phase.SAMPLING)
+        try:
+            samples = self.parts.examiner.draw(
+                errand.prompts, seed=errand.seed, weights=self.state.averaged, on_step=on_step
+            )
+        except LabError as error:
+            self._warn(str(error))
+        else:
+            self.emit(events.Preview(step=self.state.step, samples=samples))
+
     def _compare(self, errand: events.Compare) -> None:
         step = self.state.step if errand.step is None else errand.step
+        model, folder, prompts = self.parts.model, self.parts.checkpoints, self.parts.heldout_prompts
+        on_step = self._on_step(Phase.COMPARING)
         try:
             is_now = step == self.state.step
-            model, folder = self.parts.model, self.parts.checkpoints
             weights = self.state.averaged if is_now else averaged_weights(folder, step, model)
-        except CheckpointError as error:
+            done = compare(self.parts.examiner, prompts, errand, weights=weights, step=step, on_step=on_step)
+        except LabError as error:
             self.emit(events.ComparisonFailed(request_id=errand.request_id, message=str(error)))
-            return
-        prompts, on_step = self.parts.heldout_prompts, self._on_step(Phase.COMPARING)
-        self.emit(compare(self.parts.examiner, prompts, errand, weights=weights, step=step, on_step=on_step))
+        else:
+            self.emit(done)
 
     def _on_step(self, phase: Phase) -> OnStep:
         def tell_and_look(index: int, total: int) -> None:

@@ -11,6 +11,8 @@ from dgpo_core.config import UpdateConfig
 from dgpo_core.ema import WeightCopy
 from dgpo_core.errors import CheckpointError
 
+_ADAM = ("step", "exp_avg", "exp_avg_sq")
+
 
 class TrainingState:
     """The state of a run between two steps. step is the number of whole steps done."""
@@ -45,26 +47,41 @@ class TrainingState:
         Raises:
             CheckpointError: the tensors are not those of this model; then nothing is changed.
         """
-        policy = part_of(tensors, "policy")
-        if {name: one.shape for name, one in policy.items()} != {
-            name: one.shape for name, one in self.parameters.items()
-        }:
-            raise CheckpointError(
-                "The saved weights do not fit this model's LoRA. Resume with the model and settings of the checkpoint."
-            )
-        if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
-            raise CheckpointError("The saved weights hold numbers that are not finite. Choose an older checkpoint.")
+        self._check(tensors)
         self.averaged.load(part_of(tensors, "averaged"))
         self.old_policy.load(part_of(tensors, "old_policy"))
         self.optimizer.state.clear()
         for name, parameter in self.parameters.items():
-            parameter.copy_(policy[name])
-            for key in ("step", "exp_avg", "exp_avg_sq"):
-                saved = tensors.get(f"adam/{key}/{name}")
-                if saved is not None:
+            parameter.copy_(tensors[f"policy/{name}"])
+            if f"adam/step/{name}" in tensors:
+                for key in _ADAM:
                     device = "cpu" if key == "step" else parameter.device
-                    self.optimizer.state[parameter][key] = saved.clone().to(device)
+                    self.optimizer.state[parameter][key] = tensors[f"adam/{key}/{name}"].clone().to(device)
         self.step = step
+
+    def _check(self, tensors: Mapping[str, Tensor]) -> None:
+        """Raises CheckpointError unless exactly what tensors() gives is there; Adam knows a weight whole or not."""
+        expected = {
+            f"{part}/{name}": _kind(one)
+            for part in ("policy", "averaged", "old_policy")
+            for name, one in self.parameters.items()
+        }
+        for name, one in self.parameters.items():
+            if any(f"adam/{key}/{name}" in tensors for key in _ADAM):
+                expected |= {f"adam/{key}/{name}": _kind(one) for key in _ADAM if key != "step"}
+                expected[f"adam/step/{name}"] = "[] torch.float32"
+        found = {name: _kind(one) for name, one in tensors.items()}
+        wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+        if wrong:
+            raise CheckpointError(
+                f"The saved weights differ from this model's in {len(wrong)} places, first {wrong[0]}: got "
+                f"{found.get(wrong[0], 'nothing')}, expected {expected.get(wrong[0], 'nothing')}. "
+                "Resume with the model and LoRA rank the checkpoint was made with."
+            )
+
+
+def _kind(tensor: Tensor) -> str:
+    return f"{list(tensor.shape)} {tensor.dtype}"
 
 
 def part_of(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

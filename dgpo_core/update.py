@@ -108,7 +108,7 @@ class PolicyUpdate:
         """One group larger than the micro-batch: its gradient summed piece by piece, then scaled by its gate."""
         parameters = list(self._parameters.values())
         gated, plain = ([torch.zeros_like(one) for one in parameters] for _ in range(2))
-        preference = torch.zeros(1, device=lesson.clean.device)
+        preference = lesson.advantage.new_zeros(1)
         for piece in self._slices(rows.start, rows.stop):
             part = self._measure(lesson, shared, piece, old_error)
             preference += self._preference(part, lesson.group_size)

@@ -179,6 +179,11 @@ def test_document_names_make_targets_that_exist(document):
     assert named <= make_targets()
 
 
+def test_makefile_runs_modules_that_exist():
+    modules = set(re.findall(r"python -m ([\w.]+)", text_of("Makefile"))) - {"pip", "pytest"}
+    assert {module for module in modules if command_file(module) is None} == set()
+
+
 def test_contributing_lists_every_make_target_for_people():
     phony = text_of("Makefile").split(".PHONY:")[1].splitlines()[0].split()
     assert set(phony) == {line.removeprefix("make ") for line in first_column(text_of("CONTRIBUTING.md"), "command")}

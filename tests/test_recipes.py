@@ -38,7 +38,8 @@ def test_a_recipe_read_back_is_the_config_that_was_written(config):
 
 def test_what_a_recipe_leaves_out_has_its_default():
     assert parse_recipe("") == RunConfig()
-    assert parse_recipe("loss:\n  kl_weight: 1\n") == replace(RunConfig(), loss=replace(RunConfig().loss, kl_weight=1.0))
+    loss = replace(RunConfig().loss, kl_weight=1.0)
+    assert parse_recipe("loss:\n  kl_weight: 1\n") == replace(RunConfig(), loss=loss)
 
 
 def test_numbers_may_be_written_the_way_people_write_them():
@@ -58,7 +59,7 @@ def test_numbers_may_be_written_the_way_people_write_them():
         ("name: a\nname: b", r"The recipe is not valid YAML in line 2: name is given twice"),
         ("? [a]\n: 1", r"The recipe is not valid YAML in line 1: a name must be one word"),
         ("name: 'a", r"The recipe is not valid YAML in line 1: found unexpected end of stream"),
-        ("name: !!python/object/apply:os.system [echo]", r"The recipe is not valid YAML in line 1: could not determine"),
+        ("name: !!python/object/apply:os.system [echo]", r"not valid YAML in line 1: could not determine"),
         ("name: 2020-13-13", r"The recipe is not valid YAML: it cannot be read"),
         (b"\xff\xfe\xfa", r"The recipe is not valid YAML: it cannot be read"),
         ("[" * 5000, r"The recipe is not valid YAML"),

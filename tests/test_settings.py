@@ -18,7 +18,7 @@ def test_the_lab_listens_on_this_machine(host, tmp_path):
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.4", "::", "lab.example", ""])
 def test_it_refuses_to_listen_to_others_since_it_has_no_passwords(host, tmp_path):
-    with pytest.raises(ConfigError, match="host must be of this machine .*, got .* use an SSH tunnel"):
+    with pytest.raises(ConfigError, match=r"host must be of this machine .*, got .* use an SSH tunnel"):
         Settings(folder=tmp_path, host=host)
 
 

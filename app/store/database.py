@@ -106,6 +106,8 @@ def translated(path: Path) -> Iterator[None]:
 
 def store_error(path: Path, error: Exception) -> StoreError:
     """What went wrong, in a sentence or two for the person at the page."""
+    if isinstance(error, StoreError):
+        return error
     if isinstance(error, UnicodeError):
         return StoreError("A text holds half a character (a lone surrogate), which cannot be stored. Remove it.")
     if isinstance(error, OverflowError):

@@ -43,13 +43,17 @@ _REFUSED = (sqlite3.Error, StoreError)
 
 @dataclass(frozen=True, slots=True)
 class _Record:
+    """An event to write, that nobody waits for."""
+
     run_id: int
     event: Event
 
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    work: Callable[[Database], Any]
+    """A job somebody waits for; without work, it only waits for the jobs before it."""
+
+    work: Callable[[Database], Any] | None
     future: Future[Any] = field(default_factory=Future)
 
 
@@ -84,23 +88,17 @@ class WritingThread:
                 self._phases[run_id] = event
             return
         if self._refusal is not None:
-            self.call(_nothing)
+            self._answer_to(_Call(None))
         self._raise_dropped()
         self._put(_Record(run_id, event))
 
     def call(self, work: Callable[[Database], Value]) -> Value:
         """What work returns, once its transaction and all before it are on disk."""
-        call = _Call(work)
-        self._put(call)
-        while not call.future.done():
-            wait([call.future], timeout=PATIENCE_SECONDS)
-            if not call.future.done():
-                self._check_alive()
-        return call.future.result()
+        return self._answer_to(_Call(work))
 
     def flush(self) -> None:
         """Returns when everything recorded is on disk; raises StoreError otherwise."""
-        self.call(_nothing)
+        self._answer_to(_Call(None))
         self._raise_dropped()
 
     def close(self) -> None:
@@ -119,6 +117,15 @@ class WritingThread:
         if self._refused:
             why = self._refusal or "Writing ended in an error that the console shows."
             raise StoreError(f"Events lost because they could not be stored: {len(self._refused)}. {why}")
+
+    def _answer_to(self, call: _Call) -> Any:
+        self._put(call)
+        while not call.future.done():
+            is_alive = self._thread.is_alive()
+            wait([call.future], timeout=PATIENCE_SECONDS)
+            if not is_alive and not call.future.done():
+                self._check_alive()
+        return call.future.result()
 
     def _put(self, job: _Record | _Call) -> None:
         while True:
@@ -170,12 +177,12 @@ class WritingThread:
 
     def _answer(self, call: _Call) -> None:
         self._retry_refused()
-        self._write_phases()
-        if self._refusal is not None:
-            call.future.set_exception(StoreError(str(self._refusal)))
+        refusal = self._write_phases() or self._refusal
+        if refusal is not None:
+            call.future.set_exception(StoreError(str(refusal)))
             return
         try:
-            call.future.set_result(self._write(call.work))
+            call.future.set_result(self._write(call.work) if call.work else None)
         except LabError as error:
             call.future.set_exception(error)
         except (*_UNSTORABLE, sqlite3.Error) as error:
@@ -190,7 +197,7 @@ class WritingThread:
             except _UNSTORABLE as error:
                 self._dropped = store_error(self._path, error)
             except _REFUSED as error:
-                self._refusal = error if isinstance(error, StoreError) else store_error(self._path, error)
+                self._refusal = store_error(self._path, error)
                 return
             self._refused.popleft()
         self._refusal = None
@@ -199,18 +206,20 @@ class WritingThread:
         if monotonic() - self._phases_written >= PHASE_SECONDS:
             self._write_phases()
 
-    def _write_phases(self) -> None:
-        """Writes the newest phase of each run; one that the disk refuses waits for the next time."""
+    def _write_phases(self) -> StoreError | None:
+        """Writes the newest phase of each run; what the disk refuses waits for the next time, and is returned."""
         with self._phases_lock:
             phases, self._phases = self._phases, {}
         if not phases:
-            return
+            return None
+        self._phases_written = monotonic()
         try:
             self._write(partial(_record_phases, phases=phases))
-        except _REFUSED:
+        except _REFUSED as error:
             with self._phases_lock:
                 self._phases = phases | self._phases
-        self._phases_written = monotonic()
+            return store_error(self._path, error)
+        return None
 
     def _write(self, work: Callable[[Database], Value]) -> Value:
         if file_identity(self._path) != self._file:
@@ -226,7 +235,3 @@ class WritingThread:
 def _record_phases(db: Database, phases: dict[int, PhaseChanged]) -> None:
     for run_id, phase in phases.items():
         record_event(db, run_id, phase)
-
-
-def _nothing(db: Database) -> None:
-    """A job that only waits for those before it."""

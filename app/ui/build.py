@@ -6,7 +6,10 @@ import os
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read while gradio is imported
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import gradio as gr
@@ -21,6 +24,7 @@ from app.ui.theme import stylesheet, theme
 from dgpo_core.errors import ConfigError
 
 TITLE = "DGPO Lab"
+SUBTITLE = "Teach a text-to-image model by comparing groups of its own pictures."
 
 
 def build_page(lab: Lab) -> gr.Blocks:
@@ -36,10 +40,7 @@ def build_page(lab: Lab) -> gr.Blocks:
                 compare_tab(lab, live)
             with gr.Tab("Runs", id="runs"):
                 runs_tab(lab, live, form)
-    return page
-
-
-SUBTITLE = "Teach a text-to-image model by comparing groups of its own pictures."
+    return page.queue(max_size=64, default_concurrency_limit=4, api_open=False)
 
 
 def launch_options(lab: Lab) -> dict[str, Any]:
@@ -73,3 +74,23 @@ def launch_options(lab: Lab) -> dict[str, Any]:
             "middleware": serving.middleware(lab.settings.host),
         },
     }
+
+
+def serve(lab: Lab, say: Callable[[str], object] = sys.stdout.write) -> None:
+    """Open the page and return when the person ends it with Ctrl-C; say hears where it is.
+
+    Raises:
+        ConfigError: the port is taken, or Gradio is set up in a way that is not safe.
+    """
+    with TemporaryDirectory(prefix="dgpo-lab-") as private:
+        os.environ["GRADIO_TEMP_DIR"] = private  # else files that a browser sends lie where every user can read them
+        page = build_page(lab)
+        try:
+            _, url, _ = page.launch(prevent_thread_lock=True, **launch_options(lab))
+        except OSError:
+            port = lab.settings.port
+            raise ConfigError(
+                f"port {port} is taken. Choose another with --port {port + 1}."
+            ) from None
+        say(f"{TITLE} is open at {url} (Ctrl-C ends it).\n")
+        page.block_thread()

@@ -36,7 +36,7 @@ STEP_COLUMNS = tuple(one.name for one in fields(StepMetrics))
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """One small chart. lines are (column, name in the legend); spread is the column drawn as a band around the first."""
+    """One small chart. lines are (column, name in the legend); spread is the column of the band around the first."""
 
     key: str
     title: str

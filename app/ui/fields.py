@@ -71,9 +71,7 @@ class Fields:
     def draw(self, path: str, choices: Sequence[str] | None = None, **options: Any) -> gr.components.Component:
         """Draw one setting here."""
         assert path not in self._controls, f"{path} is drawn twice"
-        self._controls[path] = control(
-            self._settings[path], value_at(self._values, path), choices, **options
-        )
+        self._controls[path] = control(self._settings[path], value_at(self._values, path), choices, **options)
         return self._controls[path]
 
     def draw_important(self) -> None:

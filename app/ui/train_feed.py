@@ -32,7 +32,7 @@ class TrainFeed:
         return {"run": views.status_view(run, other_is_live=other_is_live, has_checkpoint=has_checkpoint)}
 
     def wall(self, run: RunRow | None, cursor: Any) -> dict[str, Any] | None:
-        """The groups of the wanted step (the newest, if none is wanted), or only the range of steps when they are shown."""
+        """The groups of the wanted step (else the newest), or only the range of steps when they are shown."""
         if run is None:
             return None
         seen = cursor if isinstance(cursor, dict) else {}

@@ -32,7 +32,7 @@ def start(lab: Lab, own_prompts: str, values: Sequence[Any]) -> int:
     """
     config = config_of(values)
     if config.prompts.train == OWN_PROMPTS:
-        path = keep_prompts(own_prompts, lab.settings.own_prompts)
+        path = keep_prompts(own_prompts, lab.settings.own_prompts).relative_to(lab.settings.folder)
         config = replace(config, prompts=replace(config.prompts, train=str(path)))
     return lab.actions.start(config)
 

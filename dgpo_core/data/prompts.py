@@ -43,7 +43,7 @@ def load_prompts(name_or_path: str, folder: Path | None = None) -> list[str]:
         return load_prompts(str(SHIPPED / f"{name_or_path}.txt"))
     path = (folder or Path()) / name_or_path
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # Windows editors begin a file with a byte order mark
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError, ValueError) as error:
         if isinstance(error, UnicodeDecodeError):
             raise PromptError(f"{path.name} is not UTF-8 text. Save it as UTF-8, one prompt per line.") from error

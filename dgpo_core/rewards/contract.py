@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite
 from typing import Protocol
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from dgpo_core.errors import RewardError
 
 Picture = NDArray[np.uint8]
+LARGEST_REWARD = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +37,29 @@ class Reward(Protocol):
 
 
 def judge(reward: Reward, pictures: Sequence[Picture], prompts: Sequence[str]) -> list[Judgement]:
-    """The reward's judgements, held to the contract. A reward that is not finite becomes no opinion.
+    """The reward's judgements, held to the contract. A reward that is not finite, as float32, becomes no opinion.
 
     Raises:
-        RewardError: not one judgement per picture.
+        RewardError: not one judgement per picture, or a reward that is no number.
     """
-    judgements = reward([picture.copy() for picture in pictures], prompts)
+    judgements = reward([picture.copy() for picture in pictures], list(prompts))
     if len(judgements) != len(pictures):
         raise RewardError(
             f"The reward gave {len(judgements)} judgements for {len(pictures)} pictures. "
             "It must give one per picture, in order."
         )
-    return [
-        one if one.reward is None or isfinite(one.reward) else Judgement(None, one.terms, "the reward was not finite")
-        for one in judgements
-    ]
+    return [_held_to_contract(one) for one in judgements]
+
+
+def _held_to_contract(judgement: Judgement) -> Judgement:
+    if judgement.reward is None:
+        return judgement
+    try:
+        reward = float(judgement.reward)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise RewardError(
+            f"The reward gave {str(judgement.reward)[:80]!r} for a picture. It must give one number, or None."
+        ) from error
+    if not abs(reward) <= LARGEST_REWARD:
+        return Judgement(None, judgement.terms, "the reward was not finite")
+    return Judgement(reward, judgement.terms, judgement.details)

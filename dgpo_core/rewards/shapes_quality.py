@@ -85,15 +85,18 @@ class ShapesQuality:
         self._true: dict[tuple[str, ...], Tensor] = {}
 
     def __call__(self, pictures: Sequence[Picture], prompts: Sequence[str], features: Tensor) -> dict[str, float]:
+        """The numbers by name; the Frechet distance needs two pictures, and is left out for one."""
         scans = [scan(picture) for picture in pictures]
-        return {
+        numbers = {
             "clean things": clean_fraction(scans),
             "edge sharpness": edge_sharpness(scans),
             "palette purity": palette_purity(scans),
             "clean background": background_cleanliness(scans),
             "diversity": diversity(pictures, prompts),
-            "Frechet distance": frechet_distance(features, self._true_features(prompts)),
         }
+        if len(pictures) > 1:
+            numbers["Frechet distance"] = frechet_distance(features, self._true_features(prompts))
+        return numbers
 
     def _true_features(self, prompts: Sequence[str]) -> Tensor:
         """Features of pictures drawn true to the prompts, several for each."""

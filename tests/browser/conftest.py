@@ -47,19 +47,22 @@ def browser(chromium_path: str) -> Iterator[Any]:
         chromium.close()
 
 
-@pytest.fixture()
+@pytest.fixture
 def open_lab(tmp_path: Path) -> Iterator[Callable[..., OpenLab]]:
     """Opens a lab; fill(writer) is called before the page is built, so that a test can choose what is stored."""
+    from synthetic import StoreActions
+
     from app.lab import Lab
     from app.settings import Settings
     from app.store.reader import Reader
     from app.store.writer import Writer
     from app.ui.build import build_page, launch_options
-    from synthetic import StoreActions
 
     opened: list[tuple[Any, Any, Any]] = []
 
-    def opener(fill: Callable[[Any], Any] = lambda writer: None, actions: Callable[[Any], Any] = StoreActions) -> OpenLab:
+    def opener(
+        fill: Callable[[Any], Any] = lambda writer: None, actions: Callable[[Any], Any] = StoreActions
+    ) -> OpenLab:
         folder = tmp_path / f"lab{len(opened)}"
         folder.mkdir()
         settings = Settings(folder=folder, port=_free_port())
@@ -78,7 +81,7 @@ def open_lab(tmp_path: Path) -> Iterator[Callable[..., OpenLab]]:
         reader.close()
 
 
-@pytest.fixture()
+@pytest.fixture
 def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
     """Opens a page of a lab; options go to the browser's context (viewport, color_scheme ...)."""
     contexts, troubles = [], []
@@ -101,7 +104,7 @@ def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
     assert troubles == []
 
 
-@pytest.fixture()
+@pytest.fixture
 def take_picture() -> Callable[..., Path]:
     """Keeps a screenshot under test-output/, which is where people look at what the page looks like."""
 

@@ -6,6 +6,8 @@ from io import BytesIO
 from math import exp
 from random import Random
 
+from PIL import Image, ImageDraw
+
 from app.store.writer import Writer
 from dgpo_core.config import RunConfig, to_dict
 from dgpo_core.events import (
@@ -22,7 +24,6 @@ from dgpo_core.events import (
     StepDone,
     StepMetrics,
 )
-from PIL import Image, ImageDraw
 
 HOSTILE = "<img src=x onerror=alert(1)> ${alert(2)} {{value}} \u202eright to left\u202c 🦊 `tick"
 PROMPTS = (

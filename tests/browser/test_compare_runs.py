@@ -29,6 +29,7 @@ from dgpo_core.events import (
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = sync_api.expect
+expect.set_options(timeout=20_000)
 pytestmark = pytest.mark.browser
 
 FINISHED, FAILED, LIVE = 1, 2, 3
@@ -237,8 +238,9 @@ def test_a_failed_run_says_why_and_is_set_beside_another(lab, open_tab):
     expect(page.locator("#run-examinations tbody tr")).to_have_count(3)
     expect(page.locator("#run-difference table")).to_have_count(0)
     choose(page, "#run-other", "first try")
-    cells = page.locator("#run-difference td").all_text_contents()
-    assert cells == ["loss.kl_weight", "0.1", "0.0", "update.learning_rate", "0.001", "0.0003"]
+    expect(page.locator("#run-difference td")).to_have_text(
+        ["loss.kl_weight", "0.1", "0.0", "update.learning_rate", "0.001", "0.0003"]
+    )
     reward = page.locator("#run-curves [data-chart=reward]")
     expect(reward.locator(".legendtext")).to_have_text(["higher rate", "first try"])
 
@@ -254,6 +256,8 @@ def test_name_and_notes_are_saved_and_survive_a_reload(lab, open_tab):
     page.locator("#run-notes textarea").fill(HOSTILE)
     page.locator("#run-save").click()
     expect(page.locator("#run-saved")).to_contain_text("Saved")
+    page.locator("#run-delete").click()
+    expect(page.locator("#run-question")).to_contain_text("Delete renamed ${x} (run")
     assert (lab.reader.run(run_id).name, lab.reader.run(run_id).notes) == ("renamed ${x}", HOSTILE)
     page.reload()
     page.get_by_role("tab", name="Runs").click()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import re
+from pathlib import Path
 
 import pytest
+from synthetic import HOSTILE, fill_live_run, step_done
+
 from app.store.rows import RunState
 from dgpo_core.events import EndReason, Pause, Phase, PhaseChanged, RunEnded, RunFailed, SampleNow, SaveNow, Stop
-from synthetic import HOSTILE, fill_live_run, step_done
 
 pytestmark = pytest.mark.browser
 
@@ -130,7 +131,8 @@ def test_the_buttons_send_commands_and_follow_the_state(open_lab, open_page):
     page.get_by_text("The pictures are drawn after this step.").wait_for()
     status.get_by_role("button", name="Stop").click()
     page.wait_for_timeout(300)
-    assert [command for _, command in lab.actions.sent] == [SaveNow(), Pause(), SampleNow(("a cat", "a dog"), 0), Stop()]
+    sent = [command for _, command in lab.actions.sent]
+    assert sent == [SaveNow(), Pause(), SampleNow(("a cat", "a dog"), 0), Stop()]
     lab.writer.record(1, RunEnded(step=NUM_STEPS - 1, reason=EndReason.STOPPED))
     lab.writer.flush()
     status.locator("[data-state=stopped]").wait_for()
@@ -173,15 +175,15 @@ def test_start_refuses_a_bad_setting_beside_the_form_and_starts_a_good_one(open_
 def test_own_prompts_are_counted_and_used_as_they_were_typed(open_lab, open_page):
     lab = open_lab()
     page = open_page(lab.url)
-    page.get_by_role("listbox", name=re.compile("^Prompts")).or_(page.locator("#setting-prompts-train input")).first.click()
+    page.locator("#setting-prompts-train input").click()
     page.get_by_role("option", name="my own prompts (below)").click()
     page.locator("#own-prompts textarea").fill(f"{HOSTILE}\na red circle\na red circle")
     page.locator("#own-prompts textarea").blur()
     page.wait_for_function("document.querySelector('#own-prompts-found textarea').value.startsWith('2 prompts. 1 rep')")
     page.get_by_role("button", name="Start").click()
     page.locator("#status").locator("[data-state=starting]").wait_for()
-    path = lab.actions.started[0].prompts.train
-    assert open(path, encoding="utf-8").read() == f"{HOSTILE}\na red circle\n"
+    path = Path(lab.actions.started[0].prompts.train)
+    assert path.read_text(encoding="utf-8") == f"{HOSTILE}\na red circle\n"
 
 
 def test_dark_and_phone_pages_fit_their_width(open_lab, open_page, take_picture):

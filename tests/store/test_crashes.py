@@ -33,6 +33,10 @@ def killed(work):
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
+def small_step(step):
+    return step_done(step, num_groups=1, group_size=2)
+
+
 def kill_self():
     os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(10)
@@ -63,11 +67,11 @@ def test_killed_at_any_statement_a_step_is_there_whole_or_not_at_all(tmp_path, m
             fate = Fate(num_statements)
             writer = Writer(path, opener=watched_by(fate, journal_mode=mode))
             run_id = writer.create_run(CONFIG, 10)
-            writer.record(run_id, step_done(0))
+            writer.record(run_id, small_step(0))
             writer.flush()
             fate.is_armed = True
-            writer.record(run_id, step_done(1))
-            writer.flush()
+            writer.record(run_id, small_step(1))
+            writer.set_notes(run_id, "written after the step")
 
         if not killed(work):
             break
@@ -76,10 +80,12 @@ def test_killed_at_any_statement_a_step_is_there_whole_or_not_at_all(tmp_path, m
             seen.append(seen_steps(reader, 1))
             assert writer.mark_interrupted() == [1]
             assert reader.run(1).state == RunState.INTERRUPTED
-            writer.record(1, step_done(1))
+            writer.record(1, small_step(1))
             writer.flush()
-            assert seen_steps(reader, 1) == {0: WHOLE, 1: WHOLE}
-    assert seen == [{0: WHOLE}] * 13 + [{0: WHOLE, 1: WHOLE}] * 3
+            assert seen_steps(reader, 1) == {0: 2, 1: 2}
+    statements_of_a_step = 3 + 2 + 1 + 2  # begin, count, commit; step, pictures; group; samples
+    statements_of_notes = 3 + 2
+    assert seen == [{0: 2}] * statements_of_a_step + [{0: 2, 1: 2}] * statements_of_notes
 
 
 @needs_fork

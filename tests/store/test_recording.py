@@ -319,6 +319,16 @@ def test_a_run_carries_its_newest_numbers(lab):
     assert (row.first_score, row.last_score, row.step, row.seconds_per_step) == (0.3, 0.9, 2, 3.0)
 
 
+def test_the_pace_is_that_of_the_newest_steps(lab):
+    writer, reader = lab
+    seconds = [100.0] * 5 + [2.0] * 20
+    timed = [
+        StepDone(step=step, groups=(), metrics=replace(metrics(), step_seconds=taken))
+        for step, taken in enumerate(seconds)
+    ]
+    assert reader.run(recorded(writer, *timed)).seconds_per_step == 2.0
+
+
 def test_a_metric_that_is_not_a_number_comes_back_as_such(lab):
     writer, reader = lab
     event = replace(step_done(0), metrics=replace(metrics(), kl=nan))

@@ -63,20 +63,20 @@ class RememberingActions:
         self.writer.delete_run(run_id)
 
 
-@pytest.fixture()
+@pytest.fixture
 def writer(tmp_path: Path) -> Iterator[Writer]:
     with Writer(tmp_path / "lab.db") as opened:
         yield opened
 
 
-@pytest.fixture()
+@pytest.fixture
 def reader(writer: Writer, tmp_path: Path) -> Iterator[Reader]:
     opened = Reader(tmp_path / "lab.db")
     yield opened
     opened.close()
 
 
-@pytest.fixture()
+@pytest.fixture
 def lab(writer: Writer, reader: Reader, tmp_path: Path) -> Lab:
     return Lab(Settings(folder=tmp_path), reader, RememberingActions(writer))
 

@@ -119,10 +119,10 @@ def test_choosing_other_runs_is_an_update_even_without_new_rows(reader, writer):
     assert [(run["id"], run["steps"]) for run in fewer["runs"]] == [(first, {})]
 
 
-@pytest.mark.parametrize("seen", [{"1": 3}, {"1": {"step": "x", "mark": [], "examined": {}, "examination": None}}, {"1": {}}])
-def test_a_senseless_cursor_gets_everything(seen, reader, writer):
+@pytest.mark.parametrize("known", [3, {}, {"step": "x", "mark": [], "examined": {}, "examination": None}])
+def test_a_senseless_cursor_gets_everything(known, reader, writer):
     run_id = start_run(writer, 2)
-    (run,) = update(reader, run_id, seen)["runs"]
+    (run,) = update(reader, run_id, {str(run_id): known})["runs"]
     assert (run["reset"], run["steps"]["step"]) == (True, [0, 1])
 
 
@@ -143,6 +143,9 @@ def test_charts_draw_columns_that_exist_once_each_and_all_say_what_they_show():
     assert all(chart.title and chart.help for chart in RUN_CHARTS)
 
 
-@pytest.mark.parametrize(("value", "shown"), [(1 / 3, 0.33333), (123456.0, 123460.0), (0.0, 0.0), (nan, None), (inf, None), (None, None)])
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(1 / 3, 0.33333), (123456.0, 123460.0), (0.0, 0.0), (nan, None), (inf, None), (None, None)],
+)
 def test_numbers_travel_with_five_digits_and_only_if_they_are_numbers(value, shown):
     assert short(value) == shown

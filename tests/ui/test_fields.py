@@ -35,7 +35,8 @@ def test_the_important_settings_are_drawn_first_and_the_rest_folded_by_section()
         fields.draw_important()
         open_ones = set(page.blocks)
         fields.draw_rest()
-    is_open = {setting.path: control._id in open_ones for setting, control in zip(settings(), fields.controls, strict=True)}
+    pairs = zip(settings(), fields.controls, strict=True)
+    is_open = {setting.path: control._id in open_ones for setting, control in pairs}
     assert is_open == {setting.path: setting.knob.is_important for setting in settings()}
     assert all(not block.open for block in page.blocks.values() if isinstance(block, gr.Accordion))
 

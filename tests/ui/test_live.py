@@ -9,7 +9,7 @@ from dgpo_core.errors import StoreError
 from dgpo_core.events import EndReason, Examined, Preview, RunEnded, Warned
 
 
-@pytest.fixture()
+@pytest.fixture
 def live(reader):
     live = Live(reader)
     TrainFeed(reader).answer_all(live)
@@ -28,7 +28,7 @@ def test_nothing_travels_while_nothing_was_written(live, writer):
 
 
 def test_an_empty_store_shows_no_run(live):
-    answer = live.poll({"topics": {name: None for name in ("status", "wall", "previews", "diary")}})
+    answer = live.poll({"topics": dict.fromkeys(("status", "wall", "previews", "diary"))})
     assert (answer["run"], answer["live"], answer["topics"]) == (None, None, {"status": {"run": None}})
 
 
@@ -79,7 +79,7 @@ def test_the_wall_sends_a_step_once_and_then_only_the_range(live, writer):
 @pytest.mark.parametrize("cursor", [None, 7, "x", [], {"run": "1"}, {"run": {}, "step": [], "shown": -1}])
 def test_a_senseless_cursor_is_answered_like_a_new_page(cursor, live, writer):
     start_run(writer, 2)
-    topics = {name: cursor for name in ("status", "wall", "previews", "diary")}
+    topics = dict.fromkeys(("status", "wall", "previews", "diary"), cursor)
     answer = live.poll({"topics": topics})["topics"]
     assert len(answer["wall"]["groups"]) == 1
     assert answer["diary"]["lines"][0]["kind"] == "started"

@@ -1,5 +1,6 @@
 """The whole page without a browser: how it is launched, what Start and the buttons do, and that torch stays out."""
 
+import socket
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,7 +12,8 @@ from fastapi.testclient import TestClient
 from gradio.routes import App
 
 from app.recipes import list_recipes, load_recipe
-from app.ui.build import build_page, launch_options
+from app.settings import Settings
+from app.ui.build import build_page, launch_options, serve
 from app.ui.fields import values_of
 from app.ui.train_requests import MAX_SAMPLED, OWN_PROMPTS, acting, start
 from dgpo_core.config import RunConfig, settings
@@ -33,7 +35,7 @@ def form(**changes):
 def test_the_page_loads_neither_torch_nor_anything_that_does():
     code = (
         "import sys; import app.ui.build; "
-        "print(sorted({name.partition('.')[0] for name in sys.modules} & {'torch', 'diffusers', 'transformers', 'peft'}))"
+        "print(sorted({name.partition('.')[0] for name in sys.modules} & {'torch', 'diffusers', 'transformers'}))"
     )
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
@@ -42,11 +44,20 @@ def test_the_page_loads_neither_torch_nor_anything_that_does():
 
 def test_the_launch_shares_sends_and_records_nothing(lab):
     options = launch_options(lab)
-    assert {name: options[name] for name in ("share", "ssr_mode", "enable_monitoring", "mcp_server", "run_history", "pwa")} == dict.fromkeys(
-        ("share", "ssr_mode", "enable_monitoring", "mcp_server", "run_history", "pwa"), False
-    )
+    off = ("share", "ssr_mode", "enable_monitoring", "mcp_server", "run_history", "pwa", "show_error")
+    assert [options[name] for name in off] == [False] * len(off)
     assert (options["server_name"], options["allowed_paths"], options["footer_links"]) == ("127.0.0.1", [], [])
     assert build_page(lab).analytics_enabled is False
+
+
+def test_a_taken_port_is_told_with_one_that_may_be_free(tmp_path, lab):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        settings = Settings(folder=tmp_path, port=port)
+        with pytest.raises(ConfigError, match=rf"port {port} is taken\. Choose another with --port {port + 1}"):
+            serve(replace(lab, settings=settings))
 
 
 def test_vibe_mode_is_refused(lab, monkeypatch):
@@ -64,7 +75,7 @@ def test_start_hands_over_the_config_of_the_form(lab):
 def test_start_keeps_own_prompts_unchanged(lab):
     start(lab, f"{HOSTILE}\na red circle", form(prompts__train=OWN_PROMPTS))
     config = lab.actions.started[0]
-    assert load_prompts(config.prompts.train) == [HOSTILE, "a red circle"]
+    assert load_prompts(config.prompts.train, lab.settings.folder) == [HOSTILE, "a red circle"]
     assert replace(config, prompts=RunConfig().prompts) == RunConfig()
 
 
@@ -128,7 +139,7 @@ def test_resume_resumes(lab):
     [
         ({"action": "pause"}, "There is no run yet"),
         ({"run": "1", "action": "pause"}, "There is no run yet"),
-        ({"run": 1, "action": "explode"}, "action must be one of pause, go_on, stop, save, resume, sample, got 'explode'"),
+        ({"run": 1, "action": "explode"}, "must be one of pause, go_on, stop, save, resume, sample, got 'explode'"),
         ({"run": 1, "action": ["pause"]}, "action must be one of"),
         ({"run": 1, "action": "sample", "prompts": " ", "seed": 0}, "The box holds no prompt"),
         ({"run": 1, "action": "sample", "prompts": "\n".join(map(str, range(MAX_SAMPLED + 1)))}, "At most 16 prompts"),

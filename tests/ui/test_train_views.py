@@ -91,7 +91,13 @@ def test_an_interrupted_run_says_where_it_would_go_on():
 
 def sample(member, reward, advantage):
     return SampleRow(
-        id=member, member=member, seed=2**63, sha="ab" * 32, reward=reward, terms=(("colour", 0.5),), advantage=advantage
+        id=member,
+        member=member,
+        seed=2**63,
+        sha="ab" * 32,
+        reward=reward,
+        terms=(("colour", 0.5),),
+        advantage=advantage,
     )
 
 

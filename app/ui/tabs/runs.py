@@ -66,7 +66,7 @@ def runs_tab(lab: Lab, live: Live, form: Fields) -> None:
         api_name="runs_beside",
         **QUICK,
     )
-    _listen_labels(lab, chosen, said, labels)
+    _listen_labels(lab, chosen, said, labels, [buttons["recipe"], buttons["question"]])
     _listen_buttons(lab, chosen, said, buttons, form)
 
 
@@ -98,17 +98,22 @@ def _draw_labels(live: Live) -> dict[str, Any]:
     return {"name": name, "notes": notes, "save": save, "saved": saved}
 
 
-def _listen_labels(lab: Lab, chosen: gr.Number, said: gr.HTML, labels: dict[str, Any]) -> None:
-    def save(run_id: int, name: str, notes: str) -> list[str]:
+def _listen_labels(
+    lab: Lab, chosen: gr.Number, said: gr.HTML, labels: dict[str, Any], named_after: list[gr.HTML]
+) -> None:
+    """named_after are the panels that carry the run's name: its recipe and the question before deleting it."""
+
+    def save(run_id: int, name: str, notes: str) -> list[Any]:
         try:
             lab.actions.rename(run_id, name)
             lab.actions.set_notes(run_id, notes)
+            run = _existing(lab.reader, run_id)
         except LabError as error:
-            return [str(error), ""]
-        return ["", f"Saved {datetime.now(UTC):%H:%M:%S} UTC."]
+            return [str(error), "", gr.skip(), gr.skip()]
+        return ["", f"Saved {datetime.now(UTC):%H:%M:%S} UTC.", views.recipe(run), views.deletion_question(run)]
 
     inputs = [chosen, labels["name"], labels["notes"]]
-    labels["save"].click(save, inputs, [said, labels["saved"]], api_name="runs_save", **QUICK)
+    labels["save"].click(save, inputs, [said, labels["saved"], *named_after], api_name="runs_save", **QUICK)
 
 
 def _listen_buttons(lab: Lab, chosen: gr.Number, said: gr.HTML, buttons: dict[str, Any], form: Fields) -> None:

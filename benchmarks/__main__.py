@@ -1,0 +1,22 @@
+"""python -m benchmarks runs every measurement that takes minutes; learning, which takes hours, is started by name."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+QUICK = ("verifier", "base_profile", "step")
+
+
+def main() -> int:
+    """Runs each in a process of its own, so that none disturbs another; the worst exit code."""
+    codes = []
+    for name in QUICK:
+        print(f"== benchmarks.{name}", flush=True)
+        codes.append(subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=False).returncode)
+    print("== not run here, because it takes hours: python -m benchmarks.learning shapes --minutes 10 60")
+    return max(codes)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

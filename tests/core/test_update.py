@@ -1,0 +1,326 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from small_model import PROMPTS
+from torch.nn import functional
+
+from dgpo_core.config import LossConfig
+from dgpo_core.ema import WeightCopy
+from dgpo_core.groups import group_advantages
+from dgpo_core.lesson import Lesson, SharedNoise, Tally
+from dgpo_core.models.protocol import Conditioning
+from dgpo_core.models.sd3 import SD3Model
+from dgpo_core.rollout import Rollout
+from dgpo_core.update import PolicyUpdate
+
+K, G = 3, 4
+SIGMA = torch.tensor(0.8)
+
+
+class Watched:
+    """The model in double precision, counting the pictures it is asked about."""
+
+    def __init__(self, model):
+        self.inner, self.num_pictures, self.num_forwards = model, 0, 0
+        self.device, self.latent_shape = model.device, model.latent_shape
+        self.policy_parameters, self.reference, self.drawing = model.policy_parameters, model.reference, model.drawing
+        self.decode, self.features, self.identity = model.decode, model.features, model.identity
+
+    def encode(self, prompts):
+        known = self.inner.encode(prompts)
+        return Conditioning(known.embeddings.double(), known.pooled.double())
+
+    def velocity(self, x, sigma, conditioning):
+        self.num_pictures += len(x)
+        self.num_forwards += 1
+        return self.inner.pipeline.transformer(
+            hidden_states=x,
+            encoder_hidden_states=conditioning.embeddings,
+            pooled_projections=conditioning.pooled,
+            timestep=(1000 * sigma).expand(len(x)),
+            return_dict=False,
+        )[0]
+
+
+@pytest.fixture(scope="module")
+def doubled(model_folder):
+    """The small model in double precision, its LoRA not zero, and an old policy a little beside it."""
+    model = SD3Model.load(model_folder, lora_rank=4, lora_alpha=8, seed=0)
+    model.pipeline.transformer.double()
+    parameters = model.policy_parameters()
+    generator = torch.Generator().manual_seed(2)
+
+    def move(size):
+        with torch.no_grad():
+            for parameter in parameters.values():
+                parameter.add_(size * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
+
+    move(0.1)
+    old_policy = WeightCopy.of(parameters)
+    move(0.003)
+    return model, old_policy
+
+
+@pytest.fixture
+def watched(doubled):
+    model, _ = doubled
+    for parameter in model.policy_parameters().values():
+        parameter.grad = None
+    return Watched(model)
+
+
+@pytest.fixture
+def old_policy(doubled):
+    return doubled[1]
+
+
+def rollout_of(model, prompts):
+    generator = torch.Generator().manual_seed(3)
+    clean = torch.randn(len(prompts) * G, *model.latent_shape, generator=generator, dtype=torch.float64)
+    return Rollout(
+        prompts=tuple(prompts),
+        conditioning=model.encode(prompts),
+        clean=clean,
+        group=torch.arange(len(prompts)).repeat_interleave(G),
+        pictures=[],
+        seeds=(),
+        sampling_seconds=0.0,
+        decoding_seconds=0.0,
+    )
+
+
+def lesson_of(model, rewards):
+    """A lesson from rewards (K, G)."""
+    rollout = rollout_of(model, PROMPTS[: len(rewards)])
+    advantages = group_advantages(rewards.flatten().double(), rollout.group, num_groups=len(rewards))
+    return Lesson.of(rollout, advantages)
+
+
+def random_rewards(num_groups=K):
+    return torch.rand(num_groups, G, generator=torch.Generator().manual_seed(4))
+
+
+def gradient(model, lesson, config, micro_batch, old_policy, before_part=lambda: None):
+    """The LoRA gradient that PolicyUpdate accumulates at SIGMA, flat, and the tally."""
+    parameters = model.policy_parameters()
+    for parameter in parameters.values():
+        parameter.grad = None
+    shared = SharedNoise.draw(lesson, SIGMA, run_seed=0, step=0, index=0)
+    update = PolicyUpdate(model, config, micro_batch=micro_batch, before_part=before_part)
+    old_error = update.old_errors(lesson, shared, old_policy) if update.needs_old_policy and old_policy else None
+    tally = Tally()
+    update.accumulate(lesson, shared, tally, old_error)
+    found = [torch.zeros_like(one) if one.grad is None else one.grad for one in parameters.values()]
+    return torch.cat([one.flatten() for one in found]), tally
+
+
+LOSSES = {
+    "frozen reference": LossConfig(reference="frozen", clip_range=0.0),
+    "frozen reference, clip, KL": LossConfig(reference="frozen", clip_range=2e-3, kl_weight=0.3),
+    "old policy": LossConfig(reference="old_policy", clip_range=0.0),
+    "old policy, clip": LossConfig(reference="old_policy", clip_range=2e-3),
+    "old policy, clip, KL": LossConfig(reference="old_policy", clip_range=2e-3, kl_weight=0.3),
+    "guided reference": LossConfig(reference="frozen", reference_guidance=3.0, clip_range=2e-3, kl_weight=0.3),
+}
+SOFT_BETA = {"frozen": 5.0, "old_policy": 300.0}
+
+
+def loss_config(name):
+    """One of LOSSES with a preference_beta at which no gate is shut or wide open."""
+    return replace(LOSSES[name], preference_beta=SOFT_BETA[LOSSES[name].reference])
+
+
+def naive_gradient(model, lesson, config, old_policy):
+    """beta^-1 times the gradient of -log sigmoid(-s) per group, plus KL: the paper's form, by autograd."""
+    parameters = model.policy_parameters()
+    shared = SharedNoise.draw(lesson, SIGMA, run_seed=0, step=0, index=0)
+    total, num_clipped = 0.0, 0
+    for group in range(lesson.num_groups):
+        rows = slice(group * G, (group + 1) * G)
+        clean, eps, advantage = lesson.clean[rows], shared.noise[group], lesson.advantage[rows]
+        x, target = (1 - 0.8) * clean + 0.8 * eps, eps - clean
+        prompt = lesson.conditioning.select([group] * G)
+        with torch.no_grad(), old_policy.swapped_in(parameters):
+            old_error = ((model.velocity(x, SIGMA, prompt) - target) ** 2).mean((1, 2, 3))
+        with torch.no_grad(), model.reference():
+            frozen = model.velocity(x, SIGMA, prompt)
+            if config.reference_guidance > 1:
+                empty = model.velocity(x, SIGMA, model.encode([""] * G))
+                frozen = empty + config.reference_guidance * (frozen - empty)
+        frozen_error = ((frozen - target) ** 2).mean((1, 2, 3))
+        velocity = model.velocity(x, SIGMA, prompt)
+        error = ((velocity - target) ** 2).mean((1, 2, 3))
+        if config.clip_range:
+            ratio = (old_error - error.detach()).exp()
+            too_far = torch.where(advantage > 0, ratio > 1 + config.clip_range, ratio < 1 - config.clip_range)
+            num_clipped += int(too_far.sum())
+            error = torch.where(too_far, error.detach(), error)
+        reference_error = frozen_error if config.reference == "frozen" else old_error
+        preference = config.preference_beta / G * (advantage * (error - reference_error)).sum()
+        kl = ((velocity - frozen) ** 2).mean((1, 2, 3)).sum()
+        loss = -functional.logsigmoid(-preference) / config.preference_beta * G + config.kl_weight * kl
+        found = torch.autograd.grad(loss / lesson.num_pictures, list(parameters.values()), materialize_grads=True)
+        total = total + torch.cat([one.flatten() for one in found])
+    return total, num_clipped
+
+
+def assert_same_gradient(one, other):
+    assert other.abs().max() > 0
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-6 * float(other.abs().max()))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("micro_batch", [1, 3, G, 2 * G, K * G])
+def test_the_gradient_is_that_of_the_papers_loss_for_any_micro_batch(watched, old_policy, name, micro_batch):
+    config, lesson = loss_config(name), lesson_of(watched, random_rewards())
+    expected, num_clipped = naive_gradient(watched, lesson, config, old_policy)
+    found, tally = gradient(watched, lesson, config, micro_batch, old_policy)
+    assert_same_gradient(found, expected)
+    assert int(torch.cat(tally.clipped).sum()) == num_clipped
+    assert (num_clipped > 0) == (config.clip_range > 0)
+    gates = torch.cat(tally.gates)
+    assert 0.02 < gates.min() < gates.max() < 0.98
+
+
+@pytest.mark.parametrize("micro_batch", [3, 2 * G])
+def test_the_tally_does_not_depend_on_the_micro_batch(watched, old_policy, micro_batch):
+    config, lesson = loss_config("guided reference"), lesson_of(watched, random_rewards())
+    _, whole = gradient(watched, lesson, config, K * G, old_policy)
+    _, parts = gradient(watched, lesson, config, micro_batch, old_policy)
+    for name in ("gates", "errors", "kls", "clipped"):
+        torch.testing.assert_close(torch.cat(getattr(parts, name)), torch.cat(getattr(whole, name)))
+
+
+@pytest.mark.parametrize("micro_batch", [3, 2 * G])
+def test_groups_without_a_preference_cost_no_forward_and_change_nothing_but_the_mean(watched, old_policy, micro_batch):
+    config, rewards = loss_config("frozen reference, clip, KL"), random_rewards()
+    alone, _ = gradient(watched, lesson_of(watched, rewards[:2]), config, micro_batch, old_policy)
+    cost_alone, watched.num_pictures = watched.num_pictures, 0
+    with_dead = torch.cat([rewards[:2], torch.full((1, G), 0.5)])
+    found, _ = gradient(watched, lesson_of(watched, with_dead), config, micro_batch, old_policy)
+    assert watched.num_pictures == cost_alone == 3 * 2 * G
+    assert_same_gradient(found, alone * 2 / 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "forwards_per_picture"),
+    [
+        ("frozen reference", 2),
+        ("old policy", 2),
+        ("frozen reference, clip, KL", 3),
+        ("old policy, clip, KL", 3),
+        ("guided reference", 4),
+    ],
+)
+def test_velocities_are_asked_for_only_where_needed(watched, old_policy, name, forwards_per_picture):
+    gradient(watched, lesson_of(watched, random_rewards()), loss_config(name), 2 * G, old_policy)
+    assert watched.num_pictures == forwards_per_picture * K * G
+
+
+def test_while_the_policy_is_the_old_policy_nothing_is_clipped_and_every_gate_is_a_half(watched):
+    lesson = lesson_of(watched, random_rewards())
+    _, tally = gradient(watched, lesson, loss_config("old policy, clip"), 3, None)
+    assert watched.num_pictures == K * G
+    assert torch.cat(tally.gates).tolist() == [0.5] * K
+    assert not torch.cat(tally.clipped).any()
+
+
+def test_clipped_samples_give_no_gradient(watched, old_policy):
+    config = loss_config("old policy, clip")
+    lesson = lesson_of(watched, random_rewards())
+    _, tally = gradient(watched, lesson, config, K * G, old_policy)
+    clipped = torch.cat(tally.clipped)
+    without = replace(lesson, advantage=torch.where(clipped, 0.0, lesson.advantage))
+    assert 0 < clipped.sum() < K * G
+    # At beta 0 every gate is a half, so that leaving samples out changes nothing else.
+    flat = replace(config, preference_beta=0.0)
+    left_out, _ = gradient(watched, without, flat, K * G, old_policy)
+    found, _ = gradient(watched, lesson, flat, K * G, old_policy)
+    assert_same_gradient(found, left_out)
+    unclipped, _ = gradient(watched, lesson, replace(flat, clip_range=0.0), K * G, old_policy)
+    assert (unclipped - found).abs().max() > 1e-3 * found.abs().max()
+
+
+def test_gradients_of_several_noise_levels_add_up(watched, old_policy):
+    config, lesson = loss_config("old policy, clip"), lesson_of(watched, random_rewards())
+    update = PolicyUpdate(watched, config, micro_batch=3, before_part=lambda: None)
+    alone = []
+    for index, sigma in enumerate((0.7, 0.9)):
+        shared = SharedNoise.draw(lesson, torch.tensor(sigma), run_seed=0, step=0, index=index)
+        for parameter in watched.policy_parameters().values():
+            parameter.grad = None
+        update.accumulate(lesson, shared, Tally(), update.old_errors(lesson, shared, old_policy))
+        alone.append({name: one.grad for name, one in watched.policy_parameters().items() if one.grad is not None})
+        last = shared
+    for parameter in watched.policy_parameters().values():
+        parameter.grad = None
+    first = SharedNoise.draw(lesson, torch.tensor(0.7), run_seed=0, step=0, index=0)
+    for shared in (first, last):
+        update.accumulate(lesson, shared, Tally(), update.old_errors(lesson, shared, old_policy))
+    for name, parameter in watched.policy_parameters().items():
+        if parameter.grad is not None:
+            torch.testing.assert_close(parameter.grad, alone[0][name] + alone[1][name])
+
+
+def test_old_errors_are_those_of_the_old_policy_and_give_the_weights_back(watched, old_policy):
+    lesson = lesson_of(watched, random_rewards())
+    shared = SharedNoise.draw(lesson, SIGMA, run_seed=0, step=0, index=0)
+    update = PolicyUpdate(watched, LossConfig(), micro_batch=5, before_part=lambda: None)
+    before = {name: one.detach().clone() for name, one in watched.policy_parameters().items()}
+    found = update.old_errors(lesson, shared, old_policy)
+    assert all(torch.equal(one, before[name]) for name, one in watched.policy_parameters().items())
+    x, target, conditioning = shared.apply(lesson, slice(None))
+    with torch.no_grad(), old_policy.swapped_in(watched.policy_parameters()):
+        expected = ((watched.velocity(x, SIGMA, conditioning) - target) ** 2).mean((1, 2, 3))
+    torch.testing.assert_close(found, expected)
+    assert not found.requires_grad
+
+
+@pytest.mark.parametrize("micro_batch", [1, 3, G, 2 * G])
+def test_a_stop_is_looked_for_before_every_micro_batch(watched, old_policy, micro_batch):
+    looks = []
+
+    def look():
+        looks.append(watched.num_forwards)
+
+    lesson = lesson_of(watched, random_rewards())
+    gradient(watched, lesson, loss_config("old policy"), micro_batch, old_policy, before_part=look)
+    assert looks == list(range(watched.num_forwards))
+
+
+def test_noise_is_shared_inside_a_group_and_fresh_for_every_group_level_step_and_seed(watched):
+    lesson = lesson_of(watched, random_rewards())
+    shared = SharedNoise.draw(lesson, SIGMA, run_seed=0, step=0, index=0)
+    x, target, _ = shared.apply(lesson, slice(None))
+    noise = (x - (1 - 0.8) * lesson.clean) / 0.8
+    for group in range(K):
+        members = noise[group * G : (group + 1) * G]
+        torch.testing.assert_close(members, members[:1].expand_as(members), atol=1e-6, rtol=0)
+    torch.testing.assert_close(target, noise - lesson.clean, atol=1e-6, rtol=0)
+    places = [{}, {"index": 1}, {"step": 1}, {"run_seed": 1}]
+    draws = [SharedNoise.draw(lesson, SIGMA, **{"run_seed": 0, "step": 0, "index": 0} | place) for place in places]
+    every = torch.cat([draw.noise for draw in draws])
+    assert len({one.numpy().tobytes() for one in every}) == len(places) * K
+
+
+def test_the_noise_of_a_group_does_not_depend_on_which_others_have_a_preference(watched):
+    rewards = random_rewards()
+    whole = SharedNoise.draw(lesson_of(watched, rewards), SIGMA, run_seed=0, step=0, index=0)
+    rewards[0] = 0.5
+    lesson = lesson_of(watched, rewards)
+    fewer = SharedNoise.draw(lesson, SIGMA, run_seed=0, step=0, index=0)
+    assert lesson.kept_groups == (1, 2)
+    assert torch.equal(fewer.noise, whole.noise[1:])
+
+
+def test_the_watched_kl_is_that_to_the_reference(watched):
+    lesson = lesson_of(watched, random_rewards())
+    shared = SharedNoise.draw(lesson, SIGMA, run_seed=0, step=0, index=0)
+    update = PolicyUpdate(watched, LossConfig(), micro_batch=4, before_part=lambda: None)
+    x, _, conditioning = shared.apply(lesson, slice(0, 5))
+    with torch.no_grad():
+        policy = watched.velocity(x, SIGMA, conditioning)
+        with watched.reference():
+            reference = watched.velocity(x, SIGMA, conditioning)
+    torch.testing.assert_close(update.measured_kl(lesson, shared, 5), ((policy - reference) ** 2).mean((1, 2, 3)))
