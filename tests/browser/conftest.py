@@ -82,6 +82,12 @@ def open_lab(tmp_path: Path) -> Iterator[Callable[..., OpenLab]]:
 
 
 @pytest.fixture
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    return _free_port()
+
+
+@pytest.fixture
 def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
     """Opens a page of a lab; options go to the browser's context (viewport, color_scheme ...)."""
     contexts, troubles = [], []

@@ -146,7 +146,10 @@ def test_recording_waits_while_the_disk_is_slow(path):
 
         thread = threading.Thread(target=trainer)
         thread.start()
-        time.sleep(0.5)
+        deadline = time.monotonic() + 10
+        while len(handed_over) < 5 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(0.3)
         writer.record(run_id, PhaseChanged(step=0, phase=Phase.SAMPLING, done=0, total=1))
         waiting = len(handed_over)
         gate.set()

@@ -204,7 +204,8 @@ def test_phases_are_written_at_most_twice_a_second_and_the_last_one_always(write
     started = time.monotonic()
     for done in range(2000):
         writer.record(run_id, PhaseChanged(step=0, phase=Phase.SAMPLING, done=done, total=2000))
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < 2
+    started = time.monotonic()
     while time.monotonic() - started < 1.7:
         writer.record(run_id, PhaseChanged(step=0, phase=Phase.SCORING, done=0, total=1))
         tokens.add(reader.change_token())

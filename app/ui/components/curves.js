@@ -7,11 +7,15 @@ import { figure, expand } from "./figures.js";
 
 let plotly = null;
 
+// plotly.js, or null where it did not load; the next call tries again then.
 function loadPlotly() {
-  plotly ??= new Promise((resolve, reject) => {
+  plotly ??= new Promise((resolve) => {
     const script = h("script", { src: "/lab/plotly.min.js" });
     script.addEventListener("load", () => resolve(window.Plotly));
-    script.addEventListener("error", () => reject(new Error("plotly.min.js did not load")));
+    script.addEventListener("error", () => {
+      plotly = null;
+      resolve(null);
+    });
     document.head.append(script);
   });
   return plotly;
@@ -90,6 +94,7 @@ class Curves {
     this.grid.hidden = !hasRows;
     if (!hasRows || !isShown(this.grid)) return;
     const Plotly = await loadPlotly();
+    if (!Plotly) return;
     const wanted = this.charts.flatMap((chart) => expand(chart, runs));
     for (const chart of wanted) this.drawOne(Plotly, chart, runs);
     for (const [key, cell] of this.cells) cell.box.hidden = !wanted.some((chart) => chart.key === key);

@@ -1,6 +1,6 @@
 // The run's diary: what happened, newest first.
 
-import { h } from "./dom.js";
+import { h, say } from "./dom.js";
 import { clock } from "./format.js";
 import { subscribe } from "./live.js";
 
@@ -10,7 +10,8 @@ export function mount({ element }) {
   let run = null;
   let last = 0;
   const lines = h("ol", { class: "lab-diary", reversed: true });
-  const box = h("details", { class: "lab-card", hidden: true }, h("summary", {}, "Diary of this run"), lines);
+  const newest = h("span", { dir: "auto" });
+  const box = h("details", { class: "lab-card", hidden: true }, h("summary", {}, "Diary: ", newest), lines);
   element.append(box);
   subscribe("diary", {
     cursor: () => ({ run, last }),
@@ -20,6 +21,7 @@ export function mount({ element }) {
       last = update.last;
       lines.prepend(...update.lines.map(line).reverse());
       while (lines.children.length > MAX_LINES) lines.lastElementChild.remove();
+      say(newest, lines.firstElementChild?.lastElementChild.textContent ?? "");
       box.hidden = lines.children.length === 0;
     },
   });
