@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import yaml
-
-from app.recipes import load_recipe
+from app.recipes import load_recipe, parse_value
 from app.settings import Settings
+from app.store.database import DamagedStoreError, open_for_writing, set_aside
+from app.store.lock import LabLock
 from app.store.reader import Reader
 from app.store.writer import Writer
 from dgpo_core.config import RunConfig, from_dict, to_dict, with_setting
@@ -25,7 +25,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = Settings(folder=options.folder, host=options.host, port=options.port)
         settings.folder.mkdir(parents=True, exist_ok=True)
+        if options.set_aside:
+            set_damaged_store_aside(settings)
         return options.command(settings, options)
+    except DamagedStoreError as error:
+        print(f"{error} Add --set-aside to move it away and begin a new one.", file=sys.stderr)
+        return 2
     except LabError as error:
         print(error, file=sys.stderr)
         return 2
@@ -39,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--folder", type=Path, default=Path("lab"), help="where the lab keeps everything (lab)")
     parser.add_argument("--host", default="127.0.0.1", help="address of this machine to listen on (127.0.0.1)")
     parser.add_argument("--port", type=int, default=7860, help="port to listen on (7860)")
+    parser.add_argument("--set-aside", action="store_true", help="move a damaged store away and begin a new one")
     parser.set_defaults(command=open_lab)
     commands = parser.add_subparsers(title="commands")
     train = commands.add_parser("train", help="run a recipe without a browser; an open page shows it live")
@@ -46,6 +52,15 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting")
     train.set_defaults(command=train_headless)
     return parser
+
+
+def set_damaged_store_aside(settings: Settings) -> None:
+    """Moves the store away where it is damaged and nobody has it open; a sound one stays."""
+    with LabLock(settings.folder, "lab"), LabLock(settings.folder, "training"):
+        try:
+            open_for_writing(settings.database).close()
+        except DamagedStoreError:
+            print(f"The damaged store was moved to {set_aside(settings.database)}. A new one begins.")
 
 
 @contextmanager
@@ -63,7 +78,6 @@ def open_lab(settings: Settings, options: argparse.Namespace) -> int:
     """Serves the page until Ctrl-C; a run then stops at its next safe point and is saved."""
     from app.lab import Lab
     from app.runner import Runner
-    from app.store.lock import LabLock
     from app.ui.build import serve
 
     with LabLock(settings.folder, "lab"), opened_store(settings) as (reader, writer):
@@ -82,7 +96,7 @@ def configured(recipe: str, changes: Sequence[str]) -> RunConfig:
         key, equals, text = change.partition("=")
         if not equals:
             raise ConfigError(f"--set needs KEY=VALUE, got {change!r}. For example: --set schedule.num_steps=100.")
-        values = with_setting(values, key.strip(), yaml.safe_load(text))
+        values = with_setting(values, key.strip(), parse_value(text, key.strip()))
     return from_dict(values)
 
 

@@ -66,6 +66,18 @@ def parse_recipe(text: str | bytes, name: str = "The recipe") -> RunConfig:
     return from_dict({} if values is None else values)
 
 
+def parse_value(text: str, name: str) -> Any:
+    """The value of one setting, written as in a recipe.
+
+    Raises:
+        ConfigError: not YAML.
+    """
+    try:
+        return yaml.load(text, Loader=_RecipeLoader)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise ConfigError(f"{name} cannot be read: {text[:80]!r} is not YAML. Write it as in a recipe.") from None
+
+
 def dump_recipe(config: RunConfig) -> str:
     """The settings as YAML text; parse_recipe gives them back."""
     return yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True)

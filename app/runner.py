@@ -9,10 +9,13 @@ from __future__ import annotations
 import shutil
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Event as Flag
 from threading import Lock, Thread
 
+from app.recorder import Recorder
 from app.settings import Settings
 from app.store.lock import LabLock
 from app.store.reader import Reader
@@ -24,6 +27,9 @@ from dgpo_core.events import Command, Compare, EndReason, Event, Phase, PhaseCha
 
 SECONDS_BETWEEN_READS = 0.05
 SECONDS_TO_STOP = 60.0
+SECONDS_TO_LET_GO = 1.0
+_NEVER_DRAWN = "The run ended before this comparison was drawn. Ask for it again."
+_CLOSED = "The lab was closed while this comparison was drawn. Ask for it again."
 OnEvent = Callable[[Event], None]
 
 
@@ -35,6 +41,8 @@ class Runner:
         self._one_at_a_time = Lock()
         self._training = LabLock(settings.folder, "training")
         self._thread: Thread | None = None
+        self._recorder: Recorder | None = None
+        self._is_closing = Flag()
         self._mark_interrupted()
 
     def start(self, config: RunConfig, on_event: OnEvent | None = None) -> int:
@@ -43,14 +51,9 @@ class Runner:
         Raises:
             StoreError: another run is live, in this process or another; the message says whose.
         """
-        with self._one_at_a_time:
-            self._take_training_lock()
-            try:
-                run_id = self._writer.create_run(to_dict(config), config.schedule.num_steps)
-            except StoreError:
-                self._training.release()
-                raise
-            self._begin(lambda: self._train(run_id, config, None, on_event))
+        with self._one_at_a_time, self._reserved():
+            run_id = self._writer.create_run(to_dict(config), config.schedule.num_steps)
+            self._begin_training(run_id, config, None, on_event)
             return run_id
 
     def resume(self, run_id: int, on_event: OnEvent | None = None) -> int:
@@ -60,36 +63,28 @@ class Runner:
         with self._one_at_a_time:
             run = self._run(run_id)
             config = from_dict(run.config)
-            self._take_training_lock()
-            try:
+            with self._reserved():
                 self._writer.resume_run(run_id)
-            except StoreError:
-                self._training.release()
-                raise
-            checkpoint = newest_checkpoint(self.checkpoints(run_id))
-            self._begin(lambda: self._train(run_id, config, checkpoint, on_event))
+                checkpoint = newest_checkpoint(self.checkpoints(run_id))
+                self._begin_training(run_id, config, checkpoint, on_event)
             return run_id
 
     def send(self, run_id: int, command: Command) -> None:
-        """Hands a command to a live run of any process."""
-        self._writer.send(run_id, command)
+        """Hands a command to a live run of any process; StoreError where there is nobody to hear it."""
+        with self._one_at_a_time:
+            self._mark_interrupted()
+            self._writer.send(run_id, command)
 
     def request_comparison(self, run_id: int, step: int | None, num_prompts: int, seed: int) -> int:
         """Asks for a before/after comparison: of the live run between its steps, else in a thread now."""
         with self._one_at_a_time:
+            self._mark_interrupted()
             run = self._run(run_id)
-            if not run.state.is_live:
-                self._take_training_lock()
-            try:
+            if run.state.is_live:
+                return self._ask_live_run(run_id, step, num_prompts, seed)
+            with self._reserved():
                 request_id = self._writer.request_comparison(run_id, step, num_prompts, seed)
-                request = Compare(request_id, step, num_prompts, seed)
-                if run.state.is_live:
-                    self._writer.send(run_id, request)
-            except StoreError:
-                self._training.release()
-                raise
-            if not run.state.is_live:
-                self._begin(lambda: self._compare(run, request))
+                self._begin_comparison(run, Compare(request_id, step, num_prompts, seed))
             return request_id
 
     def set_notes(self, run_id: int, text: str) -> None:
@@ -103,6 +98,10 @@ class Runner:
         self._writer.delete_run(run_id)
         shutil.rmtree(self.checkpoints(run_id).parent, ignore_errors=True)
 
+    def trouble(self) -> str:
+        """What keeps the store from writing now, in words; empty when nothing does."""
+        return self._recorder.trouble if self._recorder else ""
+
     def checkpoints(self, run_id: int) -> Path:
         """The folder of a run's checkpoints."""
         return self._settings.folder / "runs" / str(run_id) / "checkpoints"
@@ -114,10 +113,12 @@ class Runner:
         return self._thread is None or not self._thread.is_alive()
 
     def close(self) -> None:
-        """Stops this process's run at its next safe point and waits until it is saved."""
+        """Ends what this process's thread does at its next safe point, and waits until a run is saved."""
+        self._is_closing.set()
         live = self._reader.live_run()
         if live is not None and self._training.is_held:
-            self._writer.send(live.id, Stop())
+            with suppress(StoreError):  # it may end by itself just now
+                self._writer.send(live.id, Stop())
         self.wait(SECONDS_TO_STOP)
 
     def _run(self, run_id: int) -> RunRow:
@@ -127,16 +128,32 @@ class Runner:
         return run
 
     def _mark_interrupted(self) -> None:
-        """Runs that lost their process are said to be so; whoever trains elsewhere is left alone."""
+        """Runs that lost their process are said to be so; whoever trains, here or elsewhere, is left alone."""
+        if self._training.is_held:
+            return
         try:
-            with self._training:
-                self._writer.mark_interrupted()
+            self._training.acquire()
         except StoreError:
-            if self._training.is_held:
-                raise
+            return
+        try:
+            self._writer.mark_interrupted()
+        finally:
+            self._training.release()
+
+    @contextmanager
+    def _reserved(self) -> Iterator[None]:
+        """The training lock, for the thread that is begun within; given back where that fails."""
+        self._take_training_lock()
+        try:
+            yield
+        except BaseException:
+            self._training.release()
+            raise
 
     def _take_training_lock(self) -> None:
-        """Held from here until the thread ends. A thread that just ended may still be letting go."""
+        """Held from here until the thread ends."""
+        if self._training.is_held and self._reader.live_run() is None:
+            self.wait(SECONDS_TO_LET_GO)  # the page may know of a run's end before its thread has let go
         if self._training.is_held:
             live = self._reader.live_run()
             doing = f"Run {live.id} ({live.name}) is live" if live else "A comparison is being drawn"
@@ -144,57 +161,90 @@ class Runner:
         self._training.acquire()
         self._writer.mark_interrupted()
 
-    def _begin(self, work: Callable[[], None]) -> None:
+    def _begin(self, work: Callable[[], None], on_failure: Callable[[Exception], None]) -> None:
+        """Does the work in the training thread, and lets go of the training lock when it ends."""
+
         def run_and_release() -> None:
             try:
                 work()
+            except Exception as error:  # noqa: BLE001 - the one place that turns any failure into words on the page
+                on_failure(error)
             finally:
                 self._training.release()
 
         self._thread = Thread(target=run_and_release, name="training", daemon=True)
         self._thread.start()
 
-    def _train(self, run_id: int, config: RunConfig, checkpoint: Path | None, on_event: OnEvent | None) -> None:
-        """The body of the training thread."""
-        commands = _Commands(self._reader, self._writer, run_id)
+    def _begin_training(
+        self, run_id: int, config: RunConfig, checkpoint: Path | None, on_event: OnEvent | None
+    ) -> None:
+        recorder = self._recorder = Recorder(self._writer, run_id)
 
         def emit(event: Event) -> None:
-            self._writer.record(run_id, event)
+            recorder.record(event)
             if on_event is not None:
                 on_event(event)
 
-        try:
+        def work() -> None:
             emit(PhaseChanged(step=0, phase=Phase.LOADING, done=0, total=1))
             from dgpo_core.assembly import assemble
             from dgpo_core.trainer import train
 
+            commands = _Commands(self._reader, self._writer, run_id)
             parts = assemble(config, self.checkpoints(run_id), folder=self._settings.folder)
             train(config, parts, emit=emit, next_command=commands.next, resume_from=checkpoint)
-            self._writer.flush()
-        except Exception as error:  # noqa: BLE001 - the one place where any failure becomes a failed run on the page
+            recorder.flush()
+            self._forget_comparisons(run_id)
+
+        def on_failure(error: Exception) -> None:
             emit(_failure(error, self._reader.latest_step(run_id)))
-            self._writer.flush()
+            recorder.flush()
+            self._forget_comparisons(run_id)
 
-    def _compare(self, run: RunRow, request: Compare) -> None:
-        """The body of the thread that draws a comparison of a run that is not live."""
-        from dgpo_core.assembly import assemble
-        from dgpo_core.checkpoint import newest_checkpoint
-        from dgpo_core.comparison import averaged_weights, compare
-        from dgpo_core.errors import CheckpointError
+        self._begin(work, on_failure)
 
+    def _ask_live_run(self, run_id: int, step: int | None, num_prompts: int, seed: int) -> int:
+        request_id = self._writer.request_comparison(run_id, step, num_prompts, seed)
         try:
+            self._writer.send(run_id, Compare(request_id, step, num_prompts, seed))
+        except StoreError as error:
+            self._writer.fail_comparison(request_id, str(error))
+            raise
+        return request_id
+
+    def _forget_comparisons(self, run_id: int) -> None:
+        """Says of comparisons that an ended run did not come to that they will not come."""
+        for row in self._reader.comparisons(run_id):
+            if not row.is_done and not row.message:
+                self._writer.fail_comparison(row.id, _NEVER_DRAWN)
+
+    def _begin_comparison(self, run: RunRow, request: Compare) -> None:
+        def work() -> None:
+            from dgpo_core.assembly import assemble
+            from dgpo_core.checkpoint import newest_checkpoint, step_of
+            from dgpo_core.comparison import averaged_weights, compare
+            from dgpo_core.errors import CheckpointError
+
             folder = self.checkpoints(run.id)
             newest = newest_checkpoint(folder)
             if newest is None:
                 raise CheckpointError(f"Run {run.id} has no checkpoint to compare. Resume it, or start another run.")
-            step = int(newest.name.removeprefix("step-")) if request.step is None else request.step
+            step = step_of(newest) if request.step is None else request.step
             parts = assemble(from_dict(run.config), folder, folder=self._settings.folder)
             weights = averaged_weights(folder, step, parts.model)
-            done = compare(parts.examiner, parts.heldout_prompts, request, weights=weights, step=step)
+            prompts, on_step = parts.heldout_prompts, self._end_if_closing
+            done = compare(parts.examiner, prompts, request, weights=weights, step=step, on_step=on_step)
             self._writer.record(run.id, done)
             self._writer.flush()
-        except LabError as error:
-            self._writer.fail_comparison(request.request_id, str(error))
+
+        def on_failure(error: Exception) -> None:
+            self._writer.fail_comparison(request.request_id, _in_words(error))
+
+        self._begin(work, on_failure)
+
+    def _end_if_closing(self, index: int, total: int) -> None:
+        if self._is_closing.is_set():
+            raise StoreError(_CLOSED)
 
 
 class _Commands:
@@ -216,15 +266,19 @@ class _Commands:
         return self._waiting.pop(0) if self._waiting else None
 
 
-def _failure(error: Exception, step: int | None) -> RunFailed:
+def _in_words(error: Exception) -> str:
     """What the page says of an exception: its own words where they are meant for people."""
-    message = (
-        str(error)
-        if isinstance(error, LabError)
-        else f"The run stopped on an unexpected error, {type(error).__name__}: {error}. "
-        "Its last checkpoint is safe; resume it, and report the details below if it happens again."
+    if isinstance(error, LabError):
+        return str(error)
+    return (
+        f"This stopped on an unexpected error, {type(error).__name__}: {error}. "
+        "The last checkpoint is safe; try again, and report the details if it happens again."
     )
-    return RunFailed(step=0 if step is None else step + 1, message=message, details=traceback.format_exc())
+
+
+def _failure(error: Exception, step: int | None) -> RunFailed:
+    details = "".join(traceback.format_exception(error))
+    return RunFailed(step=0 if step is None else step + 1, message=_in_words(error), details=details)
 
 
 def end_in_words(run: RunRow) -> str:

@@ -25,11 +25,11 @@ class Knob:
     is_important: bool = False
 
     def allowed(self) -> str:
-        """The allowed values in words."""
+        """The allowed values in words; empty for what is on or off, or any text."""
         if self.choices:
             return "one of " + ", ".join(self.choices)
         if self.low is None and self.high is None:
-            return "text"
+            return ""
         if self.high is None:
             return f"at least {self.low:.10g}"
         return f"{self.low:.10g} to {self.high:.10g}"
@@ -256,7 +256,8 @@ def _checked(path: str, value: Any, kind: type, knob: Knob) -> Any:
         value, right_type = int(value), True
     names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
     if not right_type or (kind is float and not isfinite(value)):
-        raise ConfigError(f"{path} must be {names[kind]}, got {value!r}. Allowed: {knob.allowed()}.")
+        allowed = f"Allowed: {knob.allowed()}." if knob.allowed() else knob.help
+        raise ConfigError(f"{path} must be {names[kind]}, got {value!r}. {allowed}")
     below = knob.low is not None and value < knob.low
     above = knob.high is not None and value > knob.high
     if below or above or (knob.choices and value not in knob.choices):

@@ -223,13 +223,13 @@ class _Run:
         return is_regular or step in (0, schedule.num_steps)
 
     def _evaluate(self) -> None:
-        """Examines the averaged weights, or at the very start the base."""
+        """Examines the averaged weights, which at the very start are the base's."""
         self.emit(
             self.parts.examiner.examine(
                 self.examined,
                 seed=self.config.seed,
                 step=self.state.step,
-                weights=self.state.averaged if self.state.step else None,
+                weights=self.state.averaged,
                 on_step=self._on_step(Phase.EXAMINING),
             )
         )

@@ -48,7 +48,7 @@ def _row(setting: Setting) -> str:
 def _allowed(setting: Setting) -> str:
     if setting.kind is bool:
         return "true or false"
-    return KINDS[setting.kind] + setting.knob.allowed()
+    return KINDS[setting.kind] + (setting.knob.allowed() or "text")
 
 
 def _written(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""A whole run on the small model: parts, settings, and ears for its events. A step takes some hundredths of a second."""
+"""A whole run on the small model: parts, settings, and ears for its events. A step takes about a tenth of a second."""
 
 from __future__ import annotations
 

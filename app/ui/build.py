@@ -29,7 +29,7 @@ SUBTITLE = "Teach a text-to-image model by comparing groups of its own pictures.
 
 def build_page(lab: Lab) -> gr.Blocks:
     """The whole page. It holds no state of a run; everything comes from the store."""
-    live = Live(lab.reader)
+    live = Live(lab.reader, lab.actions.trouble)
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, elem_id="lab") as page:
         gr.HTML(f'<header class="lab-header"><h1>{TITLE}</h1><p>{SUBTITLE}</p></header>', js_on_load=None)
         live.heartbeat()
@@ -89,8 +89,6 @@ def serve(lab: Lab, say: Callable[[str], object] = sys.stdout.write) -> None:
             _, url, _ = page.launch(prevent_thread_lock=True, **launch_options(lab))
         except OSError:
             port = lab.settings.port
-            raise ConfigError(
-                f"port {port} is taken. Choose another with --port {port + 1}."
-            ) from None
+            raise ConfigError(f"port {port} is taken. Choose another with --port {port + 1}.") from None
         say(f"{TITLE} is open at {url} (Ctrl-C ends it).\n")
         page.block_thread()

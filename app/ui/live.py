@@ -35,8 +35,9 @@ Topic = Callable[[RunRow | None, Any], Any]
 class Live:
     """The topics of one page and the call that answers them."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, trouble: Callable[[], str] = str) -> None:
         self.reader = reader
+        self._trouble = trouble
         self._topics: dict[str, Topic] = {}
 
     def topic(self, name: str, answer: Topic) -> None:
@@ -73,7 +74,12 @@ class Live:
         return self.panel("heartbeat.js", server_functions=[poll], elem_id="heartbeat")
 
     def poll(self, request: dict[str, Any]) -> dict[str, Any]:
-        """What changed since the page's token: {"token"} alone when nothing did, else the topics' answers."""
+        """What changed since the page's token: {"token"} alone when nothing did, else the topics' answers.
+
+        {"error"} instead, in words for the page, while the lab is in trouble.
+        """
+        if words := self._trouble():
+            return {"error": words}
         try:
             return self._changes(request)
         except LabError as error:

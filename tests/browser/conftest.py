@@ -24,6 +24,7 @@ class OpenLab:
     """A lab that answers at url. actions remember what the page asked for."""
 
     url: str
+    folder: Path
     writer: Any
     reader: Any
     actions: Any
@@ -72,7 +73,7 @@ def open_lab(tmp_path: Path) -> Iterator[Callable[..., OpenLab]]:
         page = build_page(lab)
         _, url, _ = page.launch(**launch_options(lab), prevent_thread_lock=True)
         opened.append((page, writer, lab.reader))
-        return OpenLab(url.rstrip("/"), writer, lab.reader, lab.actions)
+        return OpenLab(url.rstrip("/"), folder, writer, lab.reader, lab.actions)
 
     yield opener
     for page, writer, reader in opened:

@@ -46,6 +46,10 @@ class StoreActions:
         self.sent: list[tuple[int, Command]] = []
         self.started: list[RunConfig] = []
         self.resumed: list[int] = []
+        self.troubled = ""
+
+    def trouble(self) -> str:
+        return self.troubled
 
     def start(self, config: RunConfig) -> int:
         self.started.append(config)

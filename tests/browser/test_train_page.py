@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from synthetic import HOSTILE, fill_live_run, step_done
 
@@ -182,7 +180,7 @@ def test_own_prompts_are_counted_and_used_as_they_were_typed(open_lab, open_page
     page.wait_for_function("document.querySelector('#own-prompts-found textarea').value.startsWith('2 prompts. 1 rep')")
     page.get_by_role("button", name="Start").click()
     page.locator("#status").locator("[data-state=starting]").wait_for()
-    path = Path(lab.actions.started[0].prompts.train)
+    path = lab.folder / lab.actions.started[0].prompts.train
     assert path.read_text(encoding="utf-8") == f"{HOSTILE}\na red circle\n"
 
 

@@ -1,4 +1,4 @@
-"""The whole lab as a person meets it: a real process, the embedded model, a real Chromium, one run from Start to Compare."""
+"""The whole lab as a person meets it: a real process, the embedded model, Chromium, one run from Start to Compare."""
 
 from __future__ import annotations
 

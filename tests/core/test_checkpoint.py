@@ -357,7 +357,7 @@ def test_a_full_disk_leaves_the_older_checkpoint(tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
     try:
-        with pytest.raises(CheckpointError, match="Older checkpoints are untouched. Free some disk space"):
+        with pytest.raises(CheckpointError, match=r"Older checkpoints are untouched\. Free some disk space"):
             save_checkpoint(tmp_path, large)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

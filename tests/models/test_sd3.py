@@ -189,9 +189,7 @@ def test_batches_of_a_rollout_do_not_change_it(trained, sampler):
 
 
 def test_a_model_that_was_moved_is_still_the_same_model(model, model_folder, tmp_path):
-    moved = SD3Model.load(
-        shutil.copytree(model_folder, tmp_path / "elsewhere"), lora_rank=4, lora_alpha=8, seed=5
-    )
+    moved = SD3Model.load(shutil.copytree(model_folder, tmp_path / "elsewhere"), lora_rank=4, lora_alpha=8, seed=5)
     assert moved.identity() == model.identity()
 
 

@@ -36,6 +36,10 @@ class RememberingActions:
         self.started: list[RunConfig] = []
         self.sent: list[tuple[int, Command]] = []
         self.resumed: list[int] = []
+        self.troubled = ""
+
+    def trouble(self) -> str:
+        return self.troubled
 
     def start(self, config: RunConfig) -> int:
         if self.started:

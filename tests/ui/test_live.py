@@ -113,3 +113,10 @@ def test_previews_travel_once_and_can_be_asked_for_while_the_model_is_loaded(liv
     writer.record(run, RunEnded(step=0, reason=EndReason.STOPPED))
     writer.flush()
     assert live.poll({"topics": {"previews": second["newest"]}})["topics"]["previews"]["can_sample"] is False
+
+
+def test_trouble_of_the_lab_is_said_instead_of_news(lab):
+    live = Live(lab.reader, lab.actions.trouble)
+    assert "token" in live.poll({"token": None, "run": None, "topics": {}})
+    lab.actions.troubled = "The disk is full."
+    assert live.poll({"token": None, "run": None, "topics": {}}) == {"error": "The disk is full."}

@@ -1,0 +1,49 @@
+"""Events to the store, with patience: a full disk makes a run wait, not fail."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from app.store.writer import Writer
+from dgpo_core.errors import StoreError
+from dgpo_core.events import Event
+
+SECONDS_BETWEEN_TRIES = 2.0
+NUM_TRIES = 300
+
+
+class Recorder:
+    """Records one run's events. trouble is what keeps the store from writing now, for the page; empty when nothing."""
+
+    def __init__(
+        self, writer: Writer, run_id: int, *, num_tries: int = NUM_TRIES, wait: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._writer, self._run_id = writer, run_id
+        self._num_tries, self._wait = num_tries, wait
+        self.trouble = ""
+
+    def record(self, event: Event) -> None:
+        """Hands the event to the store; while the store cannot write, waits and tries again.
+
+        Raises:
+            StoreError: it still could not after ten minutes.
+        """
+        self._patiently(lambda: self._writer.record(self._run_id, event))
+
+    def flush(self) -> None:
+        """Returns when all is on disk; waits and raises like record()."""
+        self._patiently(self._writer.flush)
+
+    def _patiently(self, write: Callable[[], None]) -> None:
+        for tried in range(1, self._num_tries + 1):
+            try:
+                write()
+            except StoreError as error:
+                self.trouble = f"{error} The run waits and goes on by itself."
+                if tried == self._num_tries:
+                    raise
+                self._wait(SECONDS_BETWEEN_TRIES)
+            else:
+                self.trouble = ""
+                return

@@ -1,0 +1,42 @@
+"""A store that cannot write makes the run wait."""
+
+import pytest
+
+from app.recorder import Recorder
+from dgpo_core.errors import StoreError
+from dgpo_core.events import Warned
+
+EVENT = Warned(step=0, message="hello")
+
+
+class FullDisk:
+    """A writer whose disk is full for the first few events."""
+
+    def __init__(self, refusals: int) -> None:
+        self.refusals = refusals
+        self.written: list[tuple[int, Warned]] = []
+
+    def record(self, run_id: int, event: Warned) -> None:
+        if self.refusals:
+            self.refusals -= 1
+            raise StoreError("The disk is full.")
+        self.written.append((run_id, event))
+
+    def flush(self) -> None:
+        self.record(0, EVENT)
+
+
+def test_an_event_is_given_again_until_there_is_room_and_the_trouble_is_said_meanwhile():
+    disk, said = FullDisk(refusals=3), []
+    recorder = Recorder(disk, 7, wait=lambda seconds: said.append(recorder.trouble))
+    recorder.record(EVENT)
+    assert disk.written == [(7, EVENT)]
+    assert said == ["The disk is full. The run waits and goes on by itself."] * 3
+    assert recorder.trouble == ""
+
+
+def test_patience_ends():
+    recorder = Recorder(FullDisk(refusals=100), 7, num_tries=5, wait=lambda seconds: None)
+    with pytest.raises(StoreError, match="disk is full"):
+        recorder.flush()
+    assert recorder.trouble.startswith("The disk is full.")
