@@ -80,7 +80,7 @@ def parse_value(text: str, name: str) -> Any:
 
 def dump_recipe(config: RunConfig) -> str:
     """The settings as YAML text; parse_recipe gives them back."""
-    return yaml.safe_dump(to_dict(config), sort_keys=False, allow_unicode=True)
+    return yaml.dump(to_dict(config), Dumper=_RecipeDumper, sort_keys=False, allow_unicode=True)
 
 
 class _RecipeLoader(yaml.SafeLoader):
@@ -97,7 +97,12 @@ class _RecipeLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-_RecipeLoader.add_implicit_resolver("tag:yaml.org,2002:float", EXPONENT, list("-+0123456789"))
+class _RecipeDumper(yaml.SafeDumper):
+    """Puts quotes around a name such as 3e-4, which the loader would take for a number."""
+
+
+for _side in (_RecipeLoader, _RecipeDumper):
+    _side.add_implicit_resolver("tag:yaml.org,2002:float", EXPONENT, list("-+0123456789"))
 
 
 def _about(path: Path) -> str:

@@ -145,6 +145,7 @@ class Runner:
         """The training lock, for the thread that is begun within; given back where that fails."""
         self._take_training_lock()
         try:
+            self._writer.mark_interrupted()
             yield
         except BaseException:
             self._training.release()
@@ -159,7 +160,6 @@ class Runner:
             doing = f"Run {live.id} ({live.name}) is live" if live else "A comparison is being drawn"
             raise StoreError(f"{doing}; the lab does one thing at a time. Wait for it or stop it first.")
         self._training.acquire()
-        self._writer.mark_interrupted()
 
     def _begin(self, work: Callable[[], None], on_failure: Callable[[Exception], None]) -> None:
         """Does the work in the training thread, and lets go of the training lock when it ends."""

@@ -99,3 +99,8 @@ def test_a_huge_file_is_not_read_as_a_recipe(tmp_path):
 def test_every_shipped_recipe_loads_and_says_what_it_is_for(recipe):
     assert load_recipe(recipe.name) is not None
     assert recipe.about
+
+
+@pytest.mark.parametrize("name", ["3e-4", "1_000", "yes", "null", "a: b", "# x", "12", "- [", "'"])
+def test_a_name_that_looks_like_something_else_stays_a_name(name):
+    assert parse_recipe(dump_recipe(RunConfig(name=name))).name == name

@@ -1,0 +1,199 @@
+import signal
+import sqlite3
+
+import pytest
+from lab_folder import write_recipe
+
+from app import __main__ as program
+from app.__main__ import configured, main
+from app.store.database import open_for_writing
+from app.store.lock import LabLock
+from app.store.reader import Reader
+from app.store.rows import RunState
+from dgpo_core.config import from_dict
+from dgpo_core.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def handlers():
+    """The signal handlers as they were before a headless run."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def refused(tmp_path, capsys):
+    """Runs a command in a lab's folder, and returns the one sentence or two with which it is refused."""
+
+    def run(*arguments, folder=None):
+        assert main(["--folder", str(folder or tmp_path / "lab"), *map(str, arguments)]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert "Traceback" not in err
+        assert err.count("\n") == 1
+        return err
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "nothing"], "There is no recipe 'nothing'. Known: "),
+        (["train", "no/such/file.yaml"], "There is no recipe 'no/such/file.yaml'"),
+        (["train", "shapes", "--set", "loss.beta=3"], "loss.beta is not a setting. Did you mean"),
+        (["train", "shapes", "--set", "loss=3"], "loss is not a setting."),
+        (["train", "shapes", "--set", "rollout.group_size=1"], "rollout.group_size must be 2 to 256, got 1."),
+        (["train", "shapes", "--set", "rollout.group_size=many"], "rollout.group_size must be a whole number, got 'many'"),
+        (["train", "shapes", "--set", "loss.reference=none"], "loss.reference must be one of frozen, old_policy"),
+        (["train", "shapes", "--set", "update.learning_rate=.nan"], "update.learning_rate must be a number, got nan"),
+        (["train", "shapes", "--set", "seed"], "--set needs KEY=VALUE, got 'seed'. For example: --set schedule"),
+        (["train", "shapes", "--set", "seed=[1"], "seed cannot be read: '[1' is not YAML. Write it as in a recipe."),
+        (["train", "shapes", "--set", "name=a: b: c"], "name cannot be read: 'a: b: c' is not YAML."),
+        (["train", "shapes", "--set", "name={a: 1}"], "name must be text, got {'a': 1}."),
+        (["train", "shapes", "--set", "name="], "name must be text, got None."),
+        (["train", "shapes", "--set", "name=' '"], "name must be 1 to 200 printable characters, got ' '."),
+        (["--host", "0.0.0.0"], "host must be of this machine"),
+        (["--port", "0"], "port must be 1 to 65535, got 0."),
+    ],
+)
+def test_what_cannot_be_run_is_refused_in_a_sentence(refused, arguments, message):
+    assert refused(*arguments).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("loss: {kl_weight: 1}\nlos: 3\n", "los is not a setting. Did you mean loss?"),
+        ("loss: 3\n", "loss must be a group of settings, got 3."),
+        ("- a\n", "A recipe must be a group of settings"),
+        ("a: [\n", "broken.yaml is not valid YAML in line 2"),
+        ("schedule: {num_steps: 5, num_steps: 6}\n", "broken.yaml is not valid YAML in line 1: num_steps is given twice"),
+    ],
+)
+def test_a_broken_recipe_is_refused(refused, tmp_path, text, message):
+    (tmp_path / "broken.yaml").write_text(text)
+    assert refused("train", tmp_path / "broken.yaml").startswith(message)
+
+
+def test_nothing_is_stored_of_a_run_that_is_refused(refused, tmp_path):
+    refused("train", "shapes", "--set", "seed=-1")
+    assert list((tmp_path / "lab").iterdir()) == []
+
+
+def test_a_second_lab_on_the_folder_is_refused(refused, tmp_path):
+    (tmp_path / "lab").mkdir()
+    with LabLock(tmp_path / "lab", "lab"):
+        assert refused().startswith(f"A lab is already open on {tmp_path / 'lab'} (process ")
+
+
+def test_training_beside_a_run_is_refused(refused, tmp_path):
+    (tmp_path / "lab").mkdir()
+    with LabLock(tmp_path / "lab", "training"):
+        message = refused("train", "shapes")
+    assert message.startswith(f"A run is already training in {tmp_path / 'lab'} (process ")
+    assert message.endswith("Wait for it or stop it first.\n")
+
+
+@pytest.mark.parametrize("arguments", [[], ["train", "shapes"]])
+@pytest.mark.parametrize("content", [b"no database at all" * 100, b"SQLite format 3\0" + bytes(4096)])
+def test_a_damaged_database_is_refused_and_can_be_set_aside(refused, tmp_path, arguments, content):
+    database = tmp_path / "lab" / "lab.db"
+    database.parent.mkdir()
+    database.write_bytes(content)
+    message = refused(*arguments)
+    assert message.startswith(f"{database} is damaged or is not a database")
+    assert message.endswith("Add --set-aside to move it away and begin a new one.\n")
+    assert database.read_bytes() == content
+
+
+def test_setting_a_damaged_database_aside_keeps_it(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(program, "open_lab", lambda settings, options: 0)
+    database = tmp_path / "lab.db"
+    database.write_bytes(b"no database at all" * 100)
+    assert main(["--folder", str(tmp_path), "--set-aside"]) == 0
+    (aside,) = tmp_path.glob("lab.db.corrupt-*")
+    assert capsys.readouterr().out == f"The damaged store was moved to {aside}. A new one begins.\n"
+    assert aside.read_bytes() == b"no database at all" * 100
+
+
+def test_a_sound_database_is_not_set_aside(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(program, "open_lab", lambda settings, options: 0)
+    open_for_writing(tmp_path / "lab.db").close()
+    assert main(["--folder", str(tmp_path), "--set-aside"]) == 0
+    assert capsys.readouterr().out == ""
+    assert (tmp_path / "lab.db").exists()
+
+
+def test_no_database_is_set_aside_while_a_lab_is_open_on_it(refused, tmp_path):
+    (tmp_path / "lab").mkdir()
+    (tmp_path / "lab" / "lab.db").write_bytes(b"no database at all" * 100)
+    with LabLock(tmp_path / "lab", "lab"):
+        assert "A lab is already open" in refused("--set-aside")
+    assert (tmp_path / "lab" / "lab.db").exists()
+
+
+def test_a_newer_database_is_refused(refused, tmp_path):
+    database = tmp_path / "lab" / "lab.db"
+    database.parent.mkdir()
+    open_for_writing(database).close()
+    with sqlite3.connect(database) as db:
+        db.execute("UPDATE _sqlite_migrations SET name = 'm999_from_the_future' WHERE rowid = 1")
+    db.close()
+    assert refused("train", "shapes").startswith(f"{database} was written by a newer version of the lab (m999")
+
+
+def test_a_folder_that_cannot_be_made_is_refused(refused, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert "The lab cannot use" in refused(folder=tmp_path / "file" / "lab")
+    assert "The lab cannot use" in refused(folder="/proc/lab")
+    assert refused(folder=tmp_path / "file").startswith("folder must be a folder, got the file")
+
+
+def test_a_folder_that_cannot_be_written_is_refused(refused):
+    message = refused("train", "shapes", folder="/proc/sys")
+    assert message.startswith("/proc/sys/lab.db cannot be opened. Its folder must exist and be readable and writable.")
+
+
+def test_changes_are_read_as_in_a_recipe(tmp_path):
+    (tmp_path / "own.yaml").write_text("name: mine\nloss: {kl_weight: 0.5}\n")
+    changes = ["update.learning_rate=3e-4", "loss.clip_range = 0", "update.per_sigma=false", "name=a=b"]
+    assert configured(str(tmp_path / "own.yaml"), changes) == from_dict(
+        {
+            "name": "a=b",
+            "loss": {"kl_weight": 0.5, "clip_range": 0.0},
+            "update": {"learning_rate": 3e-4, "per_sigma": False},
+        }
+    )
+
+
+def test_the_last_of_two_changes_counts():
+    assert configured("shapes", ["seed=1", "seed=2"]).seed == 2
+    with pytest.raises(ConfigError, match="schedule.num_step is not a setting. Did you mean schedule.num_steps?"):
+        configured("shapes", ["schedule.num_step=2"])
+
+
+def test_a_headless_run_trains_into_the_store_and_says_how_it_ended(tmp_path, model_folder, capsys):
+    recipe = write_recipe(tmp_path, model_folder)
+    folder = tmp_path / "lab"
+    assert main(["--folder", str(folder), "train", str(recipe), "--set", "name=headless"]) == 0
+    out, err = capsys.readouterr()
+    reader = Reader(folder / "lab.db")
+    (run,) = reader.runs()
+    reader.close()
+    assert (run.name, run.state, run.step) == ("headless", RunState.FINISHED, 1)
+    said = [f"held-out score after {step} steps: {score:.3f}" for step, score in ((0, run.first_score), (2, run.last_score))]
+    assert out.splitlines() == [
+        *said,
+        f"Run 1 finished after 2 of 2 steps, held-out score {run.first_score:.3f} -> {run.last_score:.3f}.",
+    ]
+    assert "2/2" in err
+
+
+def test_a_headless_run_that_fails_says_why_and_ends_with_1(tmp_path, model_folder, capsys):
+    recipe = write_recipe(tmp_path, model_folder, model={"folder": str(tmp_path / "nowhere")})
+    assert main(["--folder", str(tmp_path / "lab"), "train", str(recipe)]) == 1
+    out, err = capsys.readouterr()
+    assert out.startswith(f"Run 1 failed: There is no model in {tmp_path / 'nowhere'}")
+    assert "Traceback" not in out + err

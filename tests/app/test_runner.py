@@ -1,0 +1,425 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Barrier
+
+import pytest
+from lab_folder import HELDOUT, lab_config, write_recipe
+
+from app.runner import Runner, end_in_words
+from app.settings import Settings
+from app.store.lock import LabLock
+from app.store.reader import Reader
+from app.store.rows import RunState
+from app.store.writer import Writer
+from dgpo_core.errors import StoreError
+from dgpo_core.events import Pause, Resume, RunFailed, SampleNow, SaveNow, StepDone, Stop
+
+PROJECT = Path(__file__).parents[2]
+PATIENCE_SECONDS = 60
+
+
+@contextmanager
+def opened(folder):
+    """A runner on a lab's folder with its own reader and writer, as another process would have."""
+    settings = Settings(folder=folder)
+    with Writer(settings.database) as writer:
+        reader = Reader(settings.database)
+        runner = Runner(settings, reader, writer)
+        try:
+            yield runner, reader
+        finally:
+            runner.close()
+            reader.close()
+
+
+@pytest.fixture
+def lab(tmp_path):
+    with opened(tmp_path) as (runner, reader):
+        yield runner, reader
+
+
+@pytest.fixture
+def config_of(tmp_path, model_folder):
+    return lambda **changes: lab_config(tmp_path, model_folder, **changes)
+
+
+@pytest.fixture
+def endless(config_of):
+    """A run that is live until it is stopped."""
+    return config_of(schedule={"num_steps": 100_000, "checkpoint_every": 100_000})
+
+
+def wait_for(is_so):
+    end = time.monotonic() + PATIENCE_SECONDS
+    while not is_so():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
+
+def is_training(reader, run_id):
+    return lambda: reader.latest_step(run_id) is not None
+
+
+def test_a_run_goes_into_the_store_from_start_to_end(lab, config_of):
+    runner, reader = lab
+    heard = []
+    run_id = runner.start(config_of(), on_event=heard.append)
+    assert runner.wait(PATIENCE_SECONDS)
+    run = reader.run(run_id)
+    assert (run.state, run.step, run.num_steps, run.message) == (RunState.FINISHED, 1, 2, "")
+    assert [row.step for row in reader.steps(run_id)] == [0, 1]
+    assert [row.step for row in reader.evaluations(run_id)] == [0, 2]
+    assert [row.folder for row in reader.checkpoints(run_id)] == ["step-000001", "step-000002"]
+    assert sorted(path.name for path in runner.checkpoints(run_id).iterdir()) == ["step-000001", "step-000002"]
+    assert len([event for event in heard if isinstance(event, StepDone)]) == 2
+    assert end_in_words(run).startswith(f"Run {run_id} finished after 2 of 2 steps, held-out score 0.")
+
+
+def test_exactly_one_run_begins_however_many_ask_at_once(lab, endless):
+    runner, reader = lab
+    at_once = Barrier(8)
+
+    def start(_):
+        at_once.wait()
+        try:
+            return runner.start(endless)
+        except StoreError as error:
+            return str(error)
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(start, range(8)))
+    begun = [answer for answer in answers if isinstance(answer, int)]
+    refused = {answer for answer in answers if isinstance(answer, str)}
+    assert len(begun) == 1
+    assert refused == {
+        f"Run {begun[0]} (my run) is live; the lab does one thing at a time. Wait for it or stop it first."
+    }
+    assert [run.id for run in reader.runs()] == begun
+
+
+def test_the_next_run_begins_as_soon_as_the_last_is_seen_to_have_ended(lab, config_of):
+    runner, reader = lab
+    for _ in range(4):
+        run_id = runner.start(config_of(schedule={"num_steps": 1}))
+        wait_for(lambda run_id=run_id: not reader.run(run_id).state.is_live)
+    assert runner.wait(PATIENCE_SECONDS)
+    assert [run.state for run in reader.runs()] == [RunState.FINISHED] * 4
+
+
+def test_another_runner_on_the_folder_is_refused_but_may_send_commands(lab, endless, tmp_path):
+    runner, reader = lab
+    run_id = runner.start(endless)
+    wait_for(is_training(reader, run_id))
+    with opened(tmp_path) as (other, _):
+        assert reader.run(run_id).state is RunState.RUNNING
+        with pytest.raises(StoreError, match=rf"A run is already training in .* \(process {os.getpid()} on .* first\."):
+            other.start(endless)
+        with pytest.raises(StoreError, match="A run is already training"):
+            other.resume(run_id)
+        other.send(run_id, Stop())
+        assert runner.wait(PATIENCE_SECONDS)
+    assert [run.state for run in reader.runs()] == [RunState.STOPPED]
+
+
+def test_a_training_lock_of_another_process_is_respected(lab, endless, tmp_path):
+    runner, reader = lab
+    script = "import sys; from pathlib import Path; from app.store.lock import LabLock\n"
+    script += "lock = LabLock(Path(sys.argv[1]), 'training'); lock.acquire(); print('held', flush=True); sys.stdin.read()"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(PROJECT)},
+    )
+    try:
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(StoreError, match=rf"already training in .* \(process {holder.pid} on"):
+            runner.start(endless)
+        assert reader.runs() == []
+    finally:
+        holder.kill()
+        holder.communicate()
+    run_id = runner.start(endless)
+    wait_for(is_training(reader, run_id))
+
+
+def test_what_is_wrong_with_the_settings_fails_the_run_in_its_own_words(lab, config_of, tmp_path):
+    runner, reader = lab
+    run_id = runner.start(config_of(model={"folder": str(tmp_path / "nowhere")}))
+    assert runner.wait(PATIENCE_SECONDS)
+    run = reader.run(run_id)
+    assert run.state is RunState.FAILED
+    assert run.message.startswith(f"There is no model in {tmp_path / 'nowhere'}: it has no model_index.json.")
+    assert "ModelError" in run.details
+    assert end_in_words(run) == f"Run {run_id} failed: {run.message}"
+
+
+def test_an_exception_fails_the_run_with_its_traceback_and_the_next_one_starts(lab, config_of):
+    runner, reader = lab
+
+    def explode(event):
+        if isinstance(event, StepDone) and event.step == 1:
+            raise KeyError("boom")
+
+    run_id = runner.start(config_of(), on_event=explode)
+    assert runner.wait(PATIENCE_SECONDS)
+    run = reader.run(run_id)
+    assert run.state is RunState.FAILED
+    assert "unexpected error, KeyError: 'boom'" in run.message
+    assert "\n" not in run.message
+    assert run.details.startswith("Traceback (most recent call last):")
+    assert "in explode" in run.details
+    assert run.details.rstrip().endswith("KeyError: 'boom'")
+    assert runner.start(config_of()) == run_id + 1
+    assert runner.wait(PATIENCE_SECONDS)
+    assert reader.run(run_id + 1).state is RunState.FINISHED
+    assert runner.resume(run_id) == run_id
+    assert runner.wait(PATIENCE_SECONDS)
+    assert (reader.run(run_id).state, reader.run(run_id).message) == (RunState.FINISHED, "")
+
+
+def test_pause_sample_save_resume_and_stop_go_through_the_store(lab, endless):
+    runner, reader = lab
+    run_id = runner.start(endless)
+    wait_for(is_training(reader, run_id))
+    runner.send(run_id, Pause())
+    wait_for(lambda: reader.run(run_id).state is RunState.PAUSED)
+    step = reader.latest_step(run_id)
+    runner.send(run_id, SampleNow(("a zebra",), 3))
+    runner.send(run_id, SaveNow())
+    wait_for(lambda: reader.checkpoints(run_id))
+    assert [row.prompt for row in reader.previews(run_id)] == ["a zebra"]
+    assert reader.checkpoints(run_id)[0].step == step + 1
+    assert reader.latest_step(run_id) == step
+    runner.send(run_id, Resume())
+    wait_for(lambda: reader.latest_step(run_id) > step)
+    runner.send(run_id, Stop())
+    assert runner.wait(PATIENCE_SECONDS)
+    run = reader.run(run_id)
+    assert run.state is RunState.STOPPED
+    assert reader.checkpoints(run_id)[-1].step == run.step + 1
+    with pytest.raises(StoreError, match=r"is stopped, so it cannot take Pause\. Start or resume a run first"):
+        runner.send(run_id, Pause())
+
+
+def test_closing_stops_the_run_and_it_can_be_resumed(config_of, tmp_path):
+    with opened(tmp_path) as (runner, reader):
+        run_id = runner.start(config_of(schedule={"num_steps": 100_000, "checkpoint_every": 100_000}))
+        wait_for(is_training(reader, run_id))
+    with opened(tmp_path) as (runner, reader):
+        run = reader.run(run_id)
+        assert run.state is RunState.STOPPED
+        assert [row.step for row in reader.checkpoints(run_id)] == [run.step + 1]
+        runner.resume(run_id)
+        wait_for(lambda: reader.latest_step(run_id) > run.step + 1)
+    with opened(tmp_path) as (_, reader):
+        steps = [row.step for row in reader.steps(run_id)]
+        assert steps == list(range(len(steps)))
+
+
+def test_closing_when_nothing_runs_is_quick(lab):
+    runner, _ = lab
+    started = time.monotonic()
+    runner.close()
+    assert time.monotonic() - started < 1
+
+
+@pytest.fixture
+def finished(lab, config_of):
+    runner, _ = lab
+    run_id = runner.start(config_of())
+    assert runner.wait(PATIENCE_SECONDS)
+    return run_id
+
+
+def test_a_finished_run_is_compared_with_its_base(lab, finished):
+    runner, reader = lab
+    newest = runner.request_comparison(finished, None, 2, 7)
+    assert runner.wait(PATIENCE_SECONDS)
+    first = runner.request_comparison(finished, 1, 2, 7)
+    assert runner.wait(PATIENCE_SECONDS)
+    for request_id, step in ((newest, 2), (first, 1)):
+        row = reader.comparison(request_id)
+        assert (row.is_done, row.message, row.step, row.num_prompts, row.seed) == (True, "", step, 2, 7)
+        pictures = reader.examined("comparison", request_id)
+        assert [(one.side, one.prompt) for one in pictures] == [
+            *[("before", HELDOUT[0]), ("before", HELDOUT[1])],
+            *[("after", HELDOUT[0]), ("after", HELDOUT[1])],
+        ]
+        assert pictures[0].seed == pictures[2].seed
+    shas = [[one.sha for one in reader.examined("comparison", request_id)] for request_id in (newest, first)]
+    assert shas[0][:2] == shas[1][:2]
+    assert reader.run(finished).state is RunState.FINISHED
+
+
+def test_the_same_comparison_is_drawn_by_a_live_run(lab, finished, config_of):
+    runner, reader = lab
+    afterwards = runner.request_comparison(finished, 1, 2, 7)
+    assert runner.wait(PATIENCE_SECONDS)
+    run_id = runner.start(config_of(schedule={"num_steps": 100_000}))
+    wait_for(lambda: any(row.step == 1 for row in reader.checkpoints(run_id)))
+    runner.send(run_id, Pause())
+    request_id = runner.request_comparison(run_id, None, 2, 7)
+    assert not reader.comparison(request_id).is_done
+    wait_for(lambda: reader.comparison(request_id).is_done)
+    before = [
+        [one.sha for one in reader.examined("comparison", number) if one.side == "before"]
+        for number in (afterwards, request_id)
+    ]
+    assert before[0] == before[1]
+    assert reader.run(run_id).state.is_live
+
+
+@pytest.mark.parametrize(
+    ("step", "count", "message"),
+    [
+        (77, 2, "There is no checkpoint of step 77 any more: only the newest are kept. Choose a newer one."),
+        (None, 0, "There is nothing to draw: no prompt was given. Give at least one."),
+    ],
+)
+def test_a_comparison_that_cannot_be_drawn_says_why(lab, finished, step, count, message):
+    runner, reader = lab
+    request_id = runner.request_comparison(finished, step, count, 7)
+    assert runner.wait(PATIENCE_SECONDS)
+    row = reader.comparison(request_id)
+    assert (row.is_done, row.message) == (False, message)
+
+
+def test_a_comparison_of_a_run_without_checkpoints_says_so(lab, config_of):
+    runner, reader = lab
+    run_id = runner.start(config_of(model={"folder": "nowhere"}))
+    assert runner.wait(PATIENCE_SECONDS)
+    request_id = runner.request_comparison(run_id, None, 2, 7)
+    assert runner.wait(PATIENCE_SECONDS)
+    assert f"Run {run_id} has no checkpoint to compare" in reader.comparison(request_id).message
+
+
+def test_any_failure_of_a_comparison_is_told_and_the_lab_goes_on(lab, finished, config_of):
+    runner, reader = lab
+    (runner.checkpoints(finished).parents[2] / "heldout.txt").unlink()
+    request_id = runner.request_comparison(finished, None, 2, 7)
+    assert runner.wait(PATIENCE_SECONDS)
+    assert "There is no prompt set or file" in reader.comparison(request_id).message
+    assert runner.start(config_of()) == finished + 1
+
+
+def test_a_comparison_that_the_run_did_not_come_to_is_not_awaited_for_ever(lab, config_of):
+    runner, reader = lab
+    asked = []
+
+    def ask_too_late(event):
+        if isinstance(event, StepDone) and event.step == 1:
+            asked.append(runner.request_comparison(run_ids[0], None, 1, 0))
+            raise KeyError("boom")
+
+    run_ids = [runner.start(config_of(), on_event=lambda event: ask_too_late(event))]
+    assert runner.wait(PATIENCE_SECONDS)
+    row = reader.comparison(asked[0])
+    assert (row.is_done, row.message) == (
+        False,
+        "The run ended before this comparison was drawn. Ask for it again.",
+    )
+
+
+def test_a_comparison_that_cannot_be_stored_leaves_the_live_run_its_lock(lab, endless, tmp_path):
+    runner, reader = lab
+    run_id = runner.start(endless)
+    wait_for(is_training(reader, run_id))
+    with pytest.raises(StoreError, match="too large"):
+        runner.request_comparison(run_id, None, 2**70, 0)
+    with pytest.raises(StoreError, match="already training"):
+        LabLock(tmp_path, "training").acquire()
+    assert reader.run(run_id).state is RunState.RUNNING
+
+
+@pytest.mark.parametrize("ask", ["resume", "request_comparison"])
+def test_a_run_that_is_gone_is_named(lab, ask):
+    runner, _ = lab
+    arguments = {"resume": (77,), "request_comparison": (77, None, 1, 0)}[ask]
+    with pytest.raises(StoreError, match=r"There is no run 77 any more\. Choose one from the list of runs"):
+        getattr(runner, ask)(*arguments)
+
+
+def test_a_refused_question_leaves_the_lab_free(lab, finished, config_of):
+    runner, reader = lab
+    with pytest.raises(StoreError):
+        runner.request_comparison(finished, None, 2**70, 0)
+    run_id = runner.start(config_of())
+    assert runner.wait(PATIENCE_SECONDS)
+    assert reader.run(run_id).state is RunState.FINISHED
+
+
+def test_deleting_removes_the_files_and_is_refused_while_live(lab, finished, endless):
+    runner, reader = lab
+    folder = runner.checkpoints(finished)
+    run_id = runner.start(endless)
+    with pytest.raises(StoreError, match="Stop it first, then delete it"):
+        runner.delete(run_id)
+    assert folder.is_dir()
+    runner.delete(finished)
+    assert not folder.parent.exists()
+    assert reader.run(finished) is None
+    assert reader.run(run_id).state.is_live
+
+
+def test_a_run_that_lost_its_process_is_interrupted_when_somebody_speaks_to_it(lab, tmp_path):
+    runner, reader = lab
+    with Writer(tmp_path / "lab.db") as gone:
+        run_id = gone.create_run({"name": "lost"}, 5)
+    assert reader.run(run_id).state is RunState.STARTING
+    with pytest.raises(StoreError, match=r"is interrupted, so it cannot take Stop\. Start or resume a run first"):
+        runner.send(run_id, Stop())
+    assert reader.run(run_id).state is RunState.INTERRUPTED
+
+
+def test_a_resumed_run_whose_checkpoints_are_all_damaged_begins_anew(lab, finished):
+    runner, reader = lab
+    for file in runner.checkpoints(finished).rglob("tensors.safetensors"):
+        file.write_bytes(b"")
+    runner.resume(finished)
+    assert runner.wait(PATIENCE_SECONDS)
+    assert reader.run(finished).state is RunState.FINISHED
+    assert [row.step for row in reader.steps(finished)] == [0, 1]
+    assert [row.step for row in reader.checkpoints(finished)] == [1, 2]
+
+
+@pytest.mark.slow
+def test_a_headless_run_that_is_killed_is_interrupted_and_resumes_where_it_was_saved(tmp_path, model_folder):
+    recipe = write_recipe(tmp_path, model_folder, schedule={"num_steps": 100_000, "checkpoint_every": 2})
+    command = [sys.executable, "-m", "app", "--folder", str(tmp_path), "train", str(recipe)]
+    with (tmp_path / "log").open("w") as log:
+        child = subprocess.Popen(command, cwd=PROJECT, stdout=log, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    try:
+        database = tmp_path / "lab.db"
+        wait_for(lambda: database.exists() and Path(f"{tmp_path}/runs/1/checkpoints/step-000004").exists())
+        with opened(tmp_path) as (runner, reader):
+            assert reader.run(1).state is RunState.RUNNING
+            with pytest.raises(StoreError, match=rf"already training in .* \(process {child.pid} on"):
+                runner.resume(1)
+            runner.send(1, Pause())
+            wait_for(lambda: reader.run(1).state is RunState.PAUSED)
+            runner.send(1, Resume())
+            wait_for(lambda: reader.run(1).state is RunState.RUNNING)
+    finally:
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+    with opened(tmp_path) as (runner, reader):
+        run = reader.run(1)
+        assert run.state is RunState.INTERRUPTED
+        saved = reader.checkpoints(1)[-1].step
+        heard = []
+        runner.resume(1, on_event=heard.append)
+        wait_for(lambda: (reader.latest_step(1) or 0) > run.step + 1)
+        assert heard[1].first_step >= saved > 0
+        assert not [event for event in heard if isinstance(event, RunFailed)]
+    with opened(tmp_path) as (_, reader):
+        steps = [row.step for row in reader.steps(1, limit=10_000)]
+        assert reader.run(1).state is RunState.STOPPED
+        assert steps == list(range(len(steps)))

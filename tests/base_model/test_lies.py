@@ -1,0 +1,67 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from base_model.corpus import random_request, wording
+from base_model.lies import TRUTHFUL_FRACTION, caption, lie_about
+from dgpo_core.data.requests import CATEGORIES, all_requests, parse_request, picture_of
+from dgpo_core.data.scenes import relation_between
+
+
+def is_true_of(request, things):
+    """Whether the request fits the things as they were placed; a plain reading, without the verifier."""
+    found = [(thing.shape, thing.color) for thing in things]
+    if len(found) != len(request.wanted):
+        return False
+    orders = [things, things[::-1]] if len(things) == 2 else [things]
+    for order in orders:
+        fits = all(
+            thing.shape == wanted.shape and wanted.color in (None, thing.color)
+            for thing, wanted in zip(order, request.wanted, strict=True)
+        )
+        first, second = order[0], order[-1]
+        relation = relation_between((first.x, first.y), (second.x, second.y))
+        if fits and request.relation in (None, relation):
+            return True
+    return False
+
+
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_a_lie_is_of_the_same_category_and_never_true(category):
+    rng = np.random.default_rng(0)
+    requests = all_requests(category)
+    for index in rng.integers(len(requests), size=150):
+        request = requests[index]
+        things = picture_of(request, rng)
+        assert is_true_of(request, things)
+        lie = lie_about(request, rng)
+        assert lie.category == category
+        assert lie in requests
+        assert not is_true_of(lie, things)
+
+
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_captions_are_true_in_the_measure_that_is_set(category):
+    rng = np.random.default_rng(1)
+    request = all_requests(category)[3]
+    true = sum(caption(request, TRUTHFUL_FRACTION, rng) == request for _ in range(2000))
+    assert true / 2000 == pytest.approx(TRUTHFUL_FRACTION[category], abs=0.04)
+
+
+def test_lies_about_a_count_or_a_relation_take_every_other_value():
+    rng = np.random.default_rng(2)
+    two = parse_request("two rings")
+    assert Counter(len(lie_about(two, rng).wanted) for _ in range(200)).keys() == {3, 4}
+    above = parse_request("a ring above a cross")
+    assert Counter(lie_about(above, rng).relation for _ in range(200)).keys() == {"below", "left of", "right of"}
+
+
+def test_random_requests_are_worded_so_that_they_read_back():
+    rng = np.random.default_rng(3)
+    seen = Counter()
+    for _ in range(600):
+        request = random_request(rng)
+        seen[request.category] += 1
+        assert parse_request(wording(request, rng)) == request
+    assert seen.keys() == set(CATEGORIES)

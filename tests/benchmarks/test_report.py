@@ -1,0 +1,27 @@
+"""docs/results.md says what the measurements in benchmarks/results say."""
+
+from benchmarks.report import PAGE, filled, learning, over_runs
+
+
+def test_the_results_page_is_current():
+    page = PAGE.read_text(encoding="utf-8")
+    assert filled(page) == page, "run python -m benchmarks.report"
+
+
+def test_spread_is_over_runs_and_their_number_is_said():
+    assert over_runs([0.5, 0.7]) == "0.600 ± 0.141 (n=2)"
+    assert over_runs([0.5]) == "0.500 ± 0.000 (n=1)"
+
+
+def mark(score: float, steps: int) -> dict:
+    scores = {"single": {"mean": 1.0, "std": 0.0}, "overall": {"mean": score, "std": 0.0}}
+    quality = {"clean things": {"mean": 0.9, "std": 0.0}, "Frechet distance": {"mean": 0.1, "std": 0.0}}
+    return {"scores": scores, "quality": quality, "steps": steps, "minutes": 1.0}
+
+
+def test_a_mark_that_some_seeds_have_not_reached_counts_only_those_that_have():
+    runs = {"0": {"base": mark(0.5, 0), "10": mark(0.7, 90)}, "1": {"base": mark(0.6, 0)}}
+    rows = learning({"runs": runs}).splitlines()
+    assert rows[2].startswith("| base | 0.550 ± 0.071 (n=2) |")
+    assert rows[3].startswith("| 10 min | 0.700 ± 0.000 (n=1) | 0.70 (overall) |")
+    assert len(rows) == 4

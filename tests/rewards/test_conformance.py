@@ -1,0 +1,120 @@
+"""What holds for every reward in the catalogue."""
+
+from dataclasses import fields
+from math import isfinite
+
+import numpy as np
+import pytest
+import torch
+
+from dgpo_core.config import RewardConfig
+from dgpo_core.data.prompts import load_prompts
+from dgpo_core.data.requests import parse_request, picture_of
+from dgpo_core.data.scenes import draw
+from dgpo_core.errors import PromptError, RewardError
+from dgpo_core.rewards.catalogue import REWARDS, new_reward
+from dgpo_core.rewards.contract import judge
+
+PROMPTS = load_prompts("shapes-heldout")[:30]
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    """Pictures true to their prompts, and some that no base model would draw."""
+    rng = np.random.default_rng(0)
+    drawn = [np.round(draw(picture_of(parse_request(prompt), rng)) * 255).astype(np.uint8) for prompt in PROMPTS]
+    noise = [rng.integers(0, 256, (64, 64, 3), dtype=np.uint8) for _ in range(2)]
+    flat = [np.full((64, 64, 3), value, np.uint8) for value in (0, 128, 255)]
+    large = [np.repeat(np.repeat(drawn[0], 4, axis=0), 4, axis=1), drawn[1][:40, :50]]
+    return [*drawn[:-7], *noise, *flat, *large]
+
+
+@pytest.mark.parametrize("name", REWARDS)
+def test_every_picture_gets_one_finite_number_or_no_opinion(pictures, name):
+    judgements = new_reward(name)(pictures, PROMPTS)
+    assert len(judgements) == len(pictures)
+    for judgement in judgements:
+        assert judgement.reward is None or (isinstance(judgement.reward, float) and isfinite(judgement.reward))
+        assert all(isinstance(term, str) and isfinite(value) for term, value in judgement.terms)
+        assert judgement.details
+
+
+@pytest.mark.parametrize("name", REWARDS)
+def test_a_batch_is_judged_as_one_by_one_and_again_as_before(pictures, name):
+    reward = new_reward(name)
+    together = reward(pictures, PROMPTS)
+    assert together == [reward([picture], [prompt])[0] for picture, prompt in zip(pictures, PROMPTS, strict=True)]
+    backwards = new_reward(name)(pictures[::-1], PROMPTS[::-1])
+    assert together == backwards[::-1]
+
+
+@pytest.mark.parametrize("name", REWARDS)
+def test_nothing_handed_in_is_changed_and_no_global_generator_is_used(pictures, name):
+    copies, prompts = [picture.copy() for picture in pictures], list(PROMPTS)
+    for picture in pictures:
+        picture.flags.writeable = False
+    before = torch.get_rng_state(), np.random.get_state()[1].tolist()
+    new_reward(name)(pictures, prompts)
+    assert all(np.array_equal(one, other) for one, other in zip(pictures, copies, strict=True))
+    assert prompts == PROMPTS
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.random.get_state()[1].tolist() == before[1]
+
+
+@pytest.mark.parametrize("name", REWARDS)
+def test_rewards_tell_pictures_apart(pictures, name):
+    assert len({judgement.reward for judgement in judge(new_reward(name), pictures, PROMPTS)}) > 1
+
+
+@pytest.mark.parametrize("name", REWARDS)
+def test_no_picture_is_no_judgement(name):
+    assert judge(new_reward(name), [], []) == []
+
+
+@pytest.mark.parametrize("name", REWARDS)
+def test_prompts_that_can_be_judged_pass_the_check(name):
+    new_reward(name).check_prompts(load_prompts("shapes-train"))
+
+
+@pytest.mark.parametrize("name", ["shapes_partial", "shapes_strict"])
+def test_a_prompt_that_cannot_be_judged_is_named_beforehand(name):
+    with pytest.raises(PromptError, match="cannot read the prompt 'a horse'"):
+        new_reward(name).check_prompts(["a ring", "a horse", "a cow"])
+
+
+@pytest.mark.parametrize("name", ["brightness", "colourfulness"])
+def test_a_statistic_takes_any_prompt(pictures, name):
+    new_reward(name).check_prompts(["a horse", "", "<b>"])
+    reward = new_reward(name)
+    assert reward(pictures[:1], ["a horse"]) == reward(pictures[:1], ["a ring"])
+
+
+def test_an_unknown_reward_is_refused_with_those_there_are():
+    with pytest.raises(RewardError, match=r"There is no reward 'best'\. Choose one of shapes_partial, shapes_strict, "):
+        new_reward("best")
+
+
+def test_the_settings_offer_exactly_the_catalogue():
+    for one in fields(RewardConfig):
+        assert one.metadata["knob"].choices == tuple(REWARDS)
+
+
+@pytest.mark.parametrize(
+    ("color", "brightness", "colourfulness"),
+    [((0, 0, 0), 0.0, 0.0), ((255, 255, 255), 1.0, 0.0), ((128, 128, 128), 128 / 255, 0.0), ((255, 0, 0), 0.299, 0.785)],
+)
+def test_statistics_of_plain_colours(color, brightness, colourfulness):
+    picture = np.tile(np.array(color, np.uint8), (8, 8, 1))
+    assert new_reward("brightness")([picture], [""])[0].reward == pytest.approx(brightness, abs=1e-9)
+    # For one colour: 0.3 times the length of (R - G, (R + G) / 2 - B), over 109.
+    assert new_reward("colourfulness")([picture], [""])[0].reward == pytest.approx(colourfulness, abs=1e-3)
+
+
+def test_many_colours_are_more_colourful_than_few():
+    rng = np.random.default_rng(0)
+    grey = np.repeat(rng.integers(0, 256, (32, 32, 1), dtype=np.uint8), 3, axis=2)
+    colours = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    pale = (colours // 4 + 96).astype(np.uint8)
+    scores = [judgement.reward for judgement in new_reward("colourfulness")([grey, pale, colours], [""] * 3)]
+    assert scores[0] == pytest.approx(0, abs=1e-12)
+    assert scores[0] < scores[1] < scores[2]
