@@ -130,7 +130,9 @@ def test_another_runner_on_the_folder_is_refused_but_may_send_commands(lab, endl
 def test_a_training_lock_of_another_process_is_respected(lab, endless, tmp_path):
     runner, reader = lab
     script = "import sys; from pathlib import Path; from app.store.lock import LabLock\n"
-    script += "lock = LabLock(Path(sys.argv[1]), 'training'); lock.acquire(); print('held', flush=True); sys.stdin.read()"
+    script += (
+        "lock = LabLock(Path(sys.argv[1]), 'training'); lock.acquire(); print('held', flush=True); sys.stdin.read()"
+    )
     holder = subprocess.Popen(
         [sys.executable, "-c", script, str(tmp_path)],
         stdin=subprocess.PIPE,
@@ -395,7 +397,9 @@ def test_a_headless_run_that_is_killed_is_interrupted_and_resumes_where_it_was_s
     recipe = write_recipe(tmp_path, model_folder, schedule={"num_steps": 100_000, "checkpoint_every": 2})
     command = [sys.executable, "-m", "app", "--folder", str(tmp_path), "train", str(recipe)]
     with (tmp_path / "log").open("w") as log:
-        child = subprocess.Popen(command, cwd=PROJECT, stdout=log, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        child = subprocess.Popen(
+            command, cwd=PROJECT, stdout=log, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"}
+        )
     try:
         database = tmp_path / "lab.db"
         wait_for(lambda: database.exists() and Path(f"{tmp_path}/runs/1/checkpoints/step-000004").exists())

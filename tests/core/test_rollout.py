@@ -46,7 +46,8 @@ def test_the_prompts_of_a_step_are_drawn_quickly_from_a_long_list():
 
 
 @pytest.mark.parametrize(
-    ("count", "expected"), [(1, [0]), (2, [0, 3]), (3, [0, 2, 4]), (6, list(range(6))), (99, list(range(6))), (0, []), (-1, [])]
+    ("count", "expected"),
+    [(1, [0]), (2, [0, 3]), (3, [0, 2, 4]), (6, list(range(6))), (99, list(range(6))), (0, []), (-1, [])],
 )
 def test_examined_prompts_are_spread_over_the_list(count, expected):
     assert spread_over([str(index) for index in range(6)], count) == [str(index) for index in expected]

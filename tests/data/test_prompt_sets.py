@@ -34,7 +34,9 @@ def test_held_out_prompts_are_100_of_each_category_and_none_is_trained_on():
 
 
 def test_whole_combinations_are_held_out_where_there_are_many():
-    train, heldout = ({parse_request(prompt) for prompt in load_prompts(f"shapes-{name}")} for name in ("train", "heldout"))
+    train, heldout = (
+        {parse_request(prompt) for prompt in load_prompts(f"shapes-{name}")} for name in ("train", "heldout")
+    )
     shared = Counter(request.category for request in train & heldout)
     assert shared.keys() == {"single", "counting"}
 
@@ -66,7 +68,10 @@ def test_what_comes_back_is_stripped_not_empty_and_there_once(lines):
     [
         ("", r"here holds no prompt\. Write one prompt per line\."),
         ("\n \t\n", r"here holds no prompt\."),
-        ("\n".join(map(str, range(MAX_PROMPTS + 1))), r"here holds 100001 prompts; at most 100000 are allowed\. Use fewer"),
+        (
+            "\n".join(map(str, range(MAX_PROMPTS + 1))),
+            r"here holds 100001 prompts; at most 100000 are allowed\. Use fewer",
+        ),
         ("a\nb\0c", r"Prompt 2 of here holds a NUL or half a surrogate pair, which no text has\. Remove it\."),
         ("a\n\ud83d", r"Prompt 2 of here holds a NUL or half a surrogate pair"),
         ("a" * (MAX_CHARACTERS + 1), r"Prompt 1 of here has 2001 characters; at most 2000 are allowed\. Shorten it\."),

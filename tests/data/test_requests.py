@@ -48,7 +48,10 @@ def test_an_unknown_category_is_a_bug():
         ("a circle", Request("single", (Wanted("circle"),))),
         ("A Red  Circle.", Request("colors", (Wanted("circle", "red"),))),
         ("an image of four crosses on a white background", Request("counting", (Wanted("cross"),) * 4)),
-        ("a photo of a red ring and a blue cross", Request("attribution", (Wanted("ring", "red"), Wanted("cross", "blue")))),
+        (
+            "a photo of a red ring and a blue cross",
+            Request("attribution", (Wanted("ring", "red"), Wanted("cross", "blue"))),
+        ),
         ("a red ring and a cross", Request("attribution", (Wanted("ring", "red"), Wanted("cross")))),
         ("a ring left of a red cross", Request("position", (Wanted("ring"), Wanted("cross", "red")), "left of")),
         ("a ring and a ring", Request("two", (Wanted("ring"), Wanted("ring")))),

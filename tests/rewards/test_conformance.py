@@ -101,7 +101,12 @@ def test_the_settings_offer_exactly_the_catalogue():
 
 @pytest.mark.parametrize(
     ("color", "brightness", "colourfulness"),
-    [((0, 0, 0), 0.0, 0.0), ((255, 255, 255), 1.0, 0.0), ((128, 128, 128), 128 / 255, 0.0), ((255, 0, 0), 0.299, 0.785)],
+    [
+        ((0, 0, 0), 0.0, 0.0),
+        ((255, 255, 255), 1.0, 0.0),
+        ((128, 128, 128), 128 / 255, 0.0),
+        ((255, 0, 0), 0.299, 0.785),
+    ],
 )
 def test_statistics_of_plain_colours(color, brightness, colourfulness):
     picture = np.tile(np.array(color, np.uint8), (8, 8, 1))

@@ -121,12 +121,19 @@ def test_a_swarm_of_things_is_judged_quickly_and_is_wrong():
 
 
 def test_strict_is_all_or_nothing_and_partial_is_the_fraction_passed():
-    pictures, prompts = [picture(RED_RING, BLUE_CROSS)] * 2, ["a red ring and a blue cross", "a red ring and a red cross"]
+    pictures, prompts = (
+        [picture(RED_RING, BLUE_CROSS)] * 2,
+        ["a red ring and a blue cross", "a red ring and a red cross"],
+    )
     strict, partial = (ShapesVerifier(is_strict=is_strict)(pictures, prompts) for is_strict in (True, False))
     assert [one.reward for one in strict] == [1.0, 0.0]
     assert [one.reward for one in partial] == [1.0, 4 / 5]
-    assert strict[1].terms == partial[1].terms == (
-        *[("number of things", 1.0), ("ring", 1.0), ("red ring", 1.0)],
-        *[("cross", 1.0), ("red cross", 0.0)],
+    assert (
+        strict[1].terms
+        == partial[1].terms
+        == (
+            *[("number of things", 1.0), ("ring", 1.0), ("red ring", 1.0)],
+            *[("cross", 1.0), ("red cross", 0.0)],
+        )
     )
     assert strict[1].details == partial[1].details == "found red ring, blue cross; wrong: red cross"

@@ -97,7 +97,7 @@ class Curves {
     if (!Plotly) return;
     const wanted = this.charts.flatMap((chart) => expand(chart, runs));
     for (const chart of wanted) this.drawOne(Plotly, chart, runs);
-    for (const [key, cell] of this.cells) cell.box.hidden = !wanted.some((chart) => chart.key === key);
+    for (const [key, cell] of this.cells) if (!wanted.some((chart) => chart.key === key)) cell.box.hidden = true;
   }
 
   drawOne(Plotly, chart, runs) {
