@@ -40,7 +40,8 @@ class Runner:
         self._settings, self._reader, self._writer = settings, reader, writer
         self._one_at_a_time = Lock()
         self._training = LabLock(settings.folder, "training")
-        self._thread: Thread | None = None
+        self._has_ended = Flag()
+        self._has_ended.set()
         self._recorder: Recorder | None = None
         self._is_closing = Flag()
         self._mark_interrupted()
@@ -108,9 +109,8 @@ class Runner:
 
     def wait(self, seconds: float | None = None) -> bool:
         """Waits for this process's thread to end; whether it has."""
-        if self._thread is not None:
-            self._thread.join(seconds)
-        return self._thread is None or not self._thread.is_alive()
+        # Not by Thread.join: before Python 3.13, one that Ctrl-C interrupts takes the thread for ended (bpo-45274).
+        return self._has_ended.wait(seconds)
 
     def close(self) -> None:
         """Ends what this process's thread does at its next safe point, and waits until a run is saved."""
@@ -164,6 +164,8 @@ class Runner:
     def _begin(self, work: Callable[[], None], on_failure: Callable[[Exception], None]) -> None:
         """Does the work in the training thread, and lets go of the training lock when it ends."""
 
+        has_ended = self._has_ended = Flag()
+
         def run_and_release() -> None:
             try:
                 work()
@@ -171,9 +173,9 @@ class Runner:
                 on_failure(error)
             finally:
                 self._training.release()
+                has_ended.set()
 
-        self._thread = Thread(target=run_and_release, name="training", daemon=True)
-        self._thread.start()
+        Thread(target=run_and_release, name="training", daemon=True).start()
 
     def _begin_training(
         self, run_id: int, config: RunConfig, checkpoint: Path | None, on_event: OnEvent | None

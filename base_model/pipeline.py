@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from diffusers import (
@@ -11,41 +10,25 @@ from diffusers import (
     SD3Transformer2DModel,
     StableDiffusion3Pipeline,
 )
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
 
 from base_model.autoencoder import LATENT_CHANNELS
-from dgpo_core.data.requests import CATEGORIES, ENDINGS, OPENINGS, all_requests
 
+TOKENIZER = Path(__file__).parent / "tokenizer"
 NUM_TOKENS = 16
 TEXT_WIDTH = 64
 WIDTH, NUM_HEADS, NUM_LAYERS = 128, 4, 6
 
 
-def new_tokenizer(folder: Path) -> CLIPTokenizer:
-    """A CLIP tokenizer in which every word of the Shapes world is one token."""
-    sentences = [request.wording() for category in CATEGORIES for request in all_requests(category)]
-    sentences += [*OPENINGS, *ENDINGS]
-    tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>", unk_token="<|endoftext|>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    trainer = trainers.BpeTrainer(
-        vocab_size=4096,
-        min_frequency=1,
-        special_tokens=["<|startoftext|>", "<|endoftext|>"],
-        initial_alphabet=list("abcdefghijklmnopqrstuvwxyz"),
-        end_of_word_suffix="</w>",
-    )
-    tokenizer.train_from_iterator(sentences, trainer)
-    folder.mkdir(parents=True, exist_ok=True)
-    tokenizer.model.save(str(folder))
-    vocabulary = json.loads((folder / "vocab.json").read_text())
-    for letter in "abcdefghijklmnopqrstuvwxyz0123456789,.!?'-":
-        for form in (letter, f"{letter}</w>"):
-            vocabulary.setdefault(form, len(vocabulary))
-    (folder / "vocab.json").write_text(json.dumps(vocabulary))
+def shapes_tokenizer() -> CLIPTokenizer:
+    """A CLIP tokenizer in which every word of the Shapes world is one token.
+
+    Its files are kept and not made anew: byte-pair training breaks ties at random, and a model
+    that was trained with other token numbers does not understand a word.
+    """
     return CLIPTokenizer(
-        str(folder / "vocab.json"),
-        str(folder / "merges.txt"),
+        str(TOKENIZER / "vocab.json"),
+        str(TOKENIZER / "merges.txt"),
         model_max_length=NUM_TOKENS,
         pad_token="<|endoftext|>",
     )
@@ -88,9 +71,9 @@ def new_transformer() -> SD3Transformer2DModel:
     )
 
 
-def new_pipeline(autoencoder: AutoencoderKL, folder: Path) -> StableDiffusion3Pipeline:
-    """The whole pipeline around a trained autoencoder. folder keeps the tokenizer's files."""
-    tokenizer = new_tokenizer(folder / "tokenizer")
+def new_pipeline(autoencoder: AutoencoderKL) -> StableDiffusion3Pipeline:
+    """The whole pipeline around a trained autoencoder, transformer and text encoders untrained."""
+    tokenizer = shapes_tokenizer()
     return StableDiffusion3Pipeline(
         transformer=new_transformer(),
         scheduler=FlowMatchEulerDiscreteScheduler(shift=1.0),

@@ -145,7 +145,7 @@ class Stage:
     def __init__(self, folder: Path, name: str, budget_minutes: float) -> None:
         torch.manual_seed(0)
         autoencoder = AutoencoderKL.from_pretrained(folder / "vae").eval()
-        pipeline = new_pipeline(autoencoder, folder)
+        pipeline = new_pipeline(autoencoder)
         self._file, self._log = folder / f"{name}.pt", folder / f"{name}.jsonl"
         self._budget_minutes = budget_minutes
         self._learner = Learner(pipeline)

@@ -20,7 +20,7 @@ SHIPPED = Path(__file__).parents[1] / "assets" / "shapes-sd3"
 
 def release(work: Path, stage: str, into: Path) -> None:
     """Saves the averaged weights of a stage as a diffusers folder, and its training log beside the card."""
-    pipeline = new_pipeline(AutoencoderKL.from_pretrained(work / "vae"), work)
+    pipeline = new_pipeline(AutoencoderKL.from_pretrained(work / "vae"))
     learner = Learner(pipeline)
     learner.load_state_dict(torch.load(work / f"{stage}.pt", weights_only=True)["averaged"])
     pipeline.vae.register_to_config(_name_or_path="")

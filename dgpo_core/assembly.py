@@ -21,9 +21,7 @@ PROJECT = Path(__file__).parents[1]
 NO_CATEGORY = "all"
 
 
-def assemble(
-    config: RunConfig, checkpoints: Path, *, folder: Path = Path(), model: Model | None = None
-) -> Parts:
+def assemble(config: RunConfig, checkpoints: Path, *, folder: Path = Path(), model: Model | None = None) -> Parts:
     """The parts of a run, prompts checked first because that is quick.
 
     folder is where relative names of prompt files begin. A model given is used instead of loading one.

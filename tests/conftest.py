@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,22 +16,28 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def loaded_model(model_folder: Path):
-    """The model of model_folder with a LoRA of rank 4, loaded once; take `model` instead."""
+def model_and_lora(model_folder: Path):
+    """The model of model_folder with a LoRA of rank 4, loaded once, and a copy of the LoRA as it was loaded."""
     from dgpo_core.models.sd3 import SD3Model
 
-    return SD3Model.load(model_folder, lora_rank=4, lora_alpha=8, seed=0)
+    model = SD3Model.load(model_folder, lora_rank=4, lora_alpha=8, seed=0)
+    return model, {name: parameter.detach().clone() for name, parameter in model.policy_parameters().items()}
+
+
+@pytest.fixture(scope="session")
+def loaded_model(model_and_lora):
+    """The model, its LoRA as the last test left it; for fixtures that live longer than a test."""
+    return model_and_lora[0]
 
 
 @pytest.fixture
-def model(loaded_model) -> Iterator:
-    """The loaded model with its LoRA as it was loaded, whatever other tests did to it."""
+def model(model_and_lora):
+    """The model with its LoRA as it was loaded, whatever other tests did to it."""
     import torch
 
-    parameters = loaded_model.policy_parameters()
-    fresh = {name: parameter.detach().clone() for name, parameter in parameters.items()}
-    yield loaded_model
+    model, fresh = model_and_lora
     with torch.no_grad():
-        for name, parameter in parameters.items():
+        for name, parameter in model.policy_parameters().items():
             parameter.copy_(fresh[name])
             parameter.grad = None
+    return model

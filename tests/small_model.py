@@ -10,7 +10,7 @@ import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
 
-from base_model.pipeline import NUM_TOKENS, new_tokenizer
+from base_model.pipeline import NUM_TOKENS, shapes_tokenizer
 
 CHANNELS, LATENT_SIZE, TEXT_WIDTH, WIDTH = 4, 4, 8, 32
 PROMPTS = ["a red circle", "a blue square", "three rings", "a cross above a diamond", "a green triangle", "two squares"]
@@ -20,7 +20,7 @@ def save_small_pipeline(folder: Path) -> Path:
     """Saves the pipeline with random weights, the same every time; its pictures are 32 x 32."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        tokenizer = new_tokenizer(folder.parent / "tokenizer")
+        tokenizer = shapes_tokenizer()
         pipeline = StableDiffusion3Pipeline(
             transformer=_transformer(),
             scheduler=FlowMatchEulerDiscreteScheduler(shift=1.0),

@@ -13,7 +13,7 @@ from dgpo_core.assembly import category_of
 from dgpo_core.checkpoint import same_numbers
 from dgpo_core.config import RunConfig, from_dict
 from dgpo_core.control import NextCommand
-from dgpo_core.events import Command, EndReason, Event
+from dgpo_core.events import Command, EndReason, Event, PhaseChanged
 from dgpo_core.examination import Examiner
 from dgpo_core.models.protocol import Model
 from dgpo_core.rewards.catalogue import new_reward
@@ -29,6 +29,8 @@ SMALL = {
     "update": {"micro_batch": 8, "learning_rate": 1e-2},
     "schedule": {"num_steps": 3, "evaluate_every": 0, "evaluation_prompts": 2, "checkpoint_every": 100},
 }
+EVERY_STEP = {"num_steps": 3, "checkpoint_every": 1, "checkpoints_kept": 100}
+"""A schedule that saves every state of its three steps."""
 
 
 def small_config(**changes: dict) -> RunConfig:
@@ -119,3 +121,22 @@ def numbers_at(folder: Path, model: Model, config: RunConfig) -> str:
     state = TrainingState(model.policy_parameters(), config.update)
     state.load(saved.tensors, saved.step)
     return same_numbers(state.tensors())
+
+
+class Forwards:
+    """Counts the forwards of a model's transformer while in a with."""
+
+    def __init__(self, model: Model) -> None:
+        self._transformer, self.count = model.pipeline.transformer, 0
+
+    def __enter__(self) -> Forwards:
+        self._hook = self._transformer.register_forward_hook(lambda *_: setattr(self, "count", self.count + 1))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._hook.remove()
+
+
+def without_phases(events: Sequence[Event]) -> list[Event]:
+    """The events but those that only tell how far the run is."""
+    return [event for event in events if not isinstance(event, PhaseChanged)]

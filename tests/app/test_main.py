@@ -3,11 +3,10 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from lab_folder import write_recipe
+from lab_folder import wait_for, write_recipe
 
 from app import __main__ as program
 from app.__main__ import configured, main
@@ -17,7 +16,6 @@ from app.store.reader import Reader
 from app.store.rows import RunState
 from dgpo_core.config import from_dict
 from dgpo_core.errors import ConfigError
-
 
 PROJECT = Path(__file__).parents[2]
 
@@ -184,7 +182,7 @@ def test_changes_are_read_as_in_a_recipe(tmp_path):
 
 def test_the_last_of_two_changes_counts():
     assert configured("shapes", ["seed=1", "seed=2"]).seed == 2
-    with pytest.raises(ConfigError, match="schedule.num_step is not a setting. Did you mean schedule.num_steps?"):
+    with pytest.raises(ConfigError, match=r"schedule\.num_step is not a setting\. Did you mean schedule\.num_steps\?"):
         configured("shapes", ["schedule.num_step=2"])
 
 
@@ -226,18 +224,15 @@ def test_a_headless_run_that_is_told_to_end_is_saved_and_stopped(tmp_path, model
             command, cwd=PROJECT, stdout=log, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"}
         )
     try:
-        reader = Reader(folder / "lab.db")
-        end = time.monotonic() + 60
-        while not (folder / "lab.db").exists() or not reader.runs() or reader.latest_step(1) is None:
-            assert time.monotonic() < end
-            time.sleep(0.05)
+        wait_for(lambda: "1/100000" in (tmp_path / "log").read_text())
         child.send_signal(number)
         assert child.wait(60) == 0
-        run, (saved,) = reader.run(1), reader.checkpoints(1)
-        reader.close()
     finally:
         child.kill()
         child.wait()
+    reader = Reader(folder / "lab.db")
+    run, (saved,) = reader.run(1), reader.checkpoints(1)
+    reader.close()
     assert (run.state, saved.step) == (RunState.STOPPED, run.step + 1)
     said = (tmp_path / "log").read_text()
     assert "Run 1 stopped after" in said

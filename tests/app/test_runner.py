@@ -4,66 +4,19 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from threading import Barrier
 
 import pytest
-from lab_folder import HELDOUT, lab_config, write_recipe
+from lab_folder import PATIENCE_SECONDS, is_training, opened, wait_for, write_recipe
 
-from app.runner import Runner, end_in_words
-from app.settings import Settings
-from app.store.lock import LabLock
-from app.store.reader import Reader
+from app.runner import end_in_words
 from app.store.rows import RunState
 from app.store.writer import Writer
 from dgpo_core.errors import StoreError
 from dgpo_core.events import Pause, Resume, RunFailed, SampleNow, SaveNow, StepDone, Stop
 
 PROJECT = Path(__file__).parents[2]
-PATIENCE_SECONDS = 60
-
-
-@contextmanager
-def opened(folder):
-    """A runner on a lab's folder with its own reader and writer, as another process would have."""
-    settings = Settings(folder=folder)
-    with Writer(settings.database) as writer:
-        reader = Reader(settings.database)
-        runner = Runner(settings, reader, writer)
-        try:
-            yield runner, reader
-        finally:
-            runner.close()
-            reader.close()
-
-
-@pytest.fixture
-def lab(tmp_path):
-    with opened(tmp_path) as (runner, reader):
-        yield runner, reader
-
-
-@pytest.fixture
-def config_of(tmp_path, model_folder):
-    return lambda **changes: lab_config(tmp_path, model_folder, **changes)
-
-
-@pytest.fixture
-def endless(config_of):
-    """A run that is live until it is stopped."""
-    return config_of(schedule={"num_steps": 100_000, "checkpoint_every": 100_000})
-
-
-def wait_for(is_so):
-    end = time.monotonic() + PATIENCE_SECONDS
-    while not is_so():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.01)
-
-
-def is_training(reader, run_id):
-    return lambda: reader.latest_step(run_id) is not None
 
 
 def test_a_run_goes_into_the_store_from_start_to_end(lab, config_of):
@@ -233,129 +186,12 @@ def test_closing_when_nothing_runs_is_quick(lab):
     assert time.monotonic() - started < 1
 
 
-@pytest.fixture
-def finished(lab, config_of):
-    runner, _ = lab
-    run_id = runner.start(config_of())
-    assert runner.wait(PATIENCE_SECONDS)
-    return run_id
-
-
-def test_a_finished_run_is_compared_with_its_base(lab, finished):
-    runner, reader = lab
-    newest = runner.request_comparison(finished, None, 2, 7)
-    assert runner.wait(PATIENCE_SECONDS)
-    first = runner.request_comparison(finished, 1, 2, 7)
-    assert runner.wait(PATIENCE_SECONDS)
-    for request_id, step in ((newest, 2), (first, 1)):
-        row = reader.comparison(request_id)
-        assert (row.is_done, row.message, row.step, row.num_prompts, row.seed) == (True, "", step, 2, 7)
-        pictures = reader.examined("comparison", request_id)
-        assert [(one.side, one.prompt) for one in pictures] == [
-            *[("before", HELDOUT[0]), ("before", HELDOUT[1])],
-            *[("after", HELDOUT[0]), ("after", HELDOUT[1])],
-        ]
-        assert pictures[0].seed == pictures[2].seed
-    shas = [[one.sha for one in reader.examined("comparison", request_id)] for request_id in (newest, first)]
-    assert shas[0][:2] == shas[1][:2]
-    assert reader.run(finished).state is RunState.FINISHED
-
-
-def test_the_same_comparison_is_drawn_by_a_live_run(lab, finished, config_of):
-    runner, reader = lab
-    afterwards = runner.request_comparison(finished, 1, 2, 7)
-    assert runner.wait(PATIENCE_SECONDS)
-    run_id = runner.start(config_of(schedule={"num_steps": 100_000}))
-    wait_for(lambda: any(row.step == 1 for row in reader.checkpoints(run_id)))
-    runner.send(run_id, Pause())
-    request_id = runner.request_comparison(run_id, None, 2, 7)
-    assert not reader.comparison(request_id).is_done
-    wait_for(lambda: reader.comparison(request_id).is_done)
-    before = [
-        [one.sha for one in reader.examined("comparison", number) if one.side == "before"]
-        for number in (afterwards, request_id)
-    ]
-    assert before[0] == before[1]
-    assert reader.run(run_id).state.is_live
-
-
-@pytest.mark.parametrize(
-    ("step", "count", "message"),
-    [
-        (77, 2, "There is no checkpoint of step 77 any more: only the newest are kept. Choose a newer one."),
-        (None, 0, "There is nothing to draw: no prompt was given. Give at least one."),
-    ],
-)
-def test_a_comparison_that_cannot_be_drawn_says_why(lab, finished, step, count, message):
-    runner, reader = lab
-    request_id = runner.request_comparison(finished, step, count, 7)
-    assert runner.wait(PATIENCE_SECONDS)
-    row = reader.comparison(request_id)
-    assert (row.is_done, row.message) == (False, message)
-
-
-def test_a_comparison_of_a_run_without_checkpoints_says_so(lab, config_of):
-    runner, reader = lab
-    run_id = runner.start(config_of(model={"folder": "nowhere"}))
-    assert runner.wait(PATIENCE_SECONDS)
-    request_id = runner.request_comparison(run_id, None, 2, 7)
-    assert runner.wait(PATIENCE_SECONDS)
-    assert f"Run {run_id} has no checkpoint to compare" in reader.comparison(request_id).message
-
-
-def test_any_failure_of_a_comparison_is_told_and_the_lab_goes_on(lab, finished, config_of):
-    runner, reader = lab
-    (runner.checkpoints(finished).parents[2] / "heldout.txt").unlink()
-    request_id = runner.request_comparison(finished, None, 2, 7)
-    assert runner.wait(PATIENCE_SECONDS)
-    assert "There is no prompt set or file" in reader.comparison(request_id).message
-    assert runner.start(config_of()) == finished + 1
-
-
-def test_a_comparison_that_the_run_did_not_come_to_is_not_awaited_for_ever(lab, config_of):
-    runner, reader = lab
-    asked = []
-
-    def ask_too_late(event):
-        if isinstance(event, StepDone) and event.step == 1:
-            asked.append(runner.request_comparison(run_ids[0], None, 1, 0))
-            raise KeyError("boom")
-
-    run_ids = [runner.start(config_of(), on_event=lambda event: ask_too_late(event))]
-    assert runner.wait(PATIENCE_SECONDS)
-    row = reader.comparison(asked[0])
-    assert (row.is_done, row.message) == (
-        False,
-        "The run ended before this comparison was drawn. Ask for it again.",
-    )
-
-
-def test_a_comparison_that_cannot_be_stored_leaves_the_live_run_its_lock(lab, endless, tmp_path):
-    runner, reader = lab
-    run_id = runner.start(endless)
-    wait_for(is_training(reader, run_id))
-    with pytest.raises(StoreError, match="too large"):
-        runner.request_comparison(run_id, None, 2**70, 0)
-    with pytest.raises(StoreError, match="already training"):
-        LabLock(tmp_path, "training").acquire()
-    assert reader.run(run_id).state is RunState.RUNNING
-
-
 @pytest.mark.parametrize("ask", ["resume", "request_comparison"])
 def test_a_run_that_is_gone_is_named(lab, ask):
     runner, _ = lab
     arguments = {"resume": (77,), "request_comparison": (77, None, 1, 0)}[ask]
     with pytest.raises(StoreError, match=r"There is no run 77 any more\. Choose one from the list of runs"):
         getattr(runner, ask)(*arguments)
-
-
-def test_a_refused_question_leaves_the_lab_free(lab, finished, config_of):
-    runner, reader = lab
-    with pytest.raises(StoreError):
-        runner.request_comparison(finished, None, 2**70, 0)
-    run_id = runner.start(config_of())
-    assert runner.wait(PATIENCE_SECONDS)
-    assert reader.run(run_id).state is RunState.FINISHED
 
 
 def test_deleting_removes_the_files_and_is_refused_while_live(lab, finished, endless):

@@ -19,9 +19,9 @@ PLACES = ["question:9", "question:20", "question:33", "replace:3", "fsync:7", "f
 
 
 @pytest.fixture(scope="module")
-def straight(loaded_model, tmp_path_factory):
+def unbroken(loaded_model, tmp_path_factory):
     """The hash of everything after six steps without a break, and what the steps reported."""
-    folder = tmp_path_factory.mktemp("straight")
+    folder = tmp_path_factory.mktemp("unbroken")
     _, heard = run(CONFIG, small_parts(loaded_model, folder, CONFIG))
     return numbers_at(folder / "step-000006", loaded_model, CONFIG), reported(heard)
 
@@ -36,7 +36,7 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("at", [1, 3, 5])
-def test_six_steps_are_the_same_as_some_and_a_kill_and_the_rest(model, tmp_path, straight, at):
+def test_six_steps_are_the_same_as_some_and_a_kill_and_the_rest(model, tmp_path, unbroken, at):
     def kill(event):
         if isinstance(event, CheckpointSaved) and event.step == at:
             raise Killed
@@ -50,11 +50,11 @@ def test_six_steps_are_the_same_as_some_and_a_kill_and_the_rest(model, tmp_path,
     assert reason is EndReason.FINISHED
     assert rest.of(RunStarted)[0].first_step == at
     assert [event.step for event in rest.of(EvaluationDone)] == [6]
-    assert reported(first) | reported(rest) == straight[1]
-    assert numbers_at(tmp_path / "step-000006", model, CONFIG) == straight[0]
+    assert reported(first) | reported(rest) == unbroken[1]
+    assert numbers_at(tmp_path / "step-000006", model, CONFIG) == unbroken[0]
 
 
-def test_a_kill_between_checkpoints_repeats_the_steps_since_the_last_one(model, tmp_path, straight):
+def test_a_kill_between_checkpoints_repeats_the_steps_since_the_last_one(model, tmp_path, unbroken):
     config = small_config(schedule=SCHEDULE | {"checkpoint_every": 4})
 
     def kill(event):
@@ -65,7 +65,7 @@ def test_a_kill_between_checkpoints_repeats_the_steps_since_the_last_one(model, 
         run(config, small_parts(model, tmp_path, config), emit=kill)
     _, rest = run(config, small_parts(model, tmp_path, config), resume_from=newest_checkpoint(tmp_path))
     assert [event.step for event in rest.of(StepDone)] == [4, 5]
-    assert numbers_at(tmp_path / "step-000006", model, config) == straight[0]
+    assert numbers_at(tmp_path / "step-000006", model, config) == unbroken[0]
 
 
 @pytest.fixture(scope="module")
@@ -85,22 +85,22 @@ def killed(model_folder, tmp_path_factory):
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_a_run_killed_by_the_system_goes_on_bit_for_bit(model, killed, straight, place):
+def test_a_run_killed_by_the_system_goes_on_bit_for_bit(model, killed, unbroken, place):
     folder = killed / place
     newest = newest_checkpoint(folder)
     assert 0 < step_of(newest) < 6
     reason, rest = run(CONFIG, small_parts(model, folder, CONFIG), resume_from=newest)
     assert reason is EndReason.FINISHED
-    assert {step: straight[1][step] for step in reported(rest)} == reported(rest)
-    assert numbers_at(folder / "step-000006", model, CONFIG) == straight[0]
+    assert {step: unbroken[1][step] for step in reported(rest)} == reported(rest)
+    assert numbers_at(folder / "step-000006", model, CONFIG) == unbroken[0]
     assert sorted(path.name for path in folder.iterdir()) == ["step-000005", "step-000006"]
 
 
-def test_a_finished_run_resumed_finishes_again(model, tmp_path, straight):
+def test_a_finished_run_resumed_finishes_again(model, tmp_path, unbroken):
     run(CONFIG, small_parts(model, tmp_path, CONFIG))
     reason, again = run(CONFIG, small_parts(model, tmp_path, CONFIG), resume_from=tmp_path / "step-000006")
     assert (reason, again.of(StepDone)) == (EndReason.FINISHED, [])
-    assert numbers_at(tmp_path / "step-000006", model, CONFIG) == straight[0]
+    assert numbers_at(tmp_path / "step-000006", model, CONFIG) == unbroken[0]
 
 
 def test_a_checkpoint_beyond_the_one_taken_up_is_dropped(model, tmp_path):

@@ -1,0 +1,137 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from small_run import EVERY_STEP, Forwards, numbers_at, run, small_config, small_parts
+
+from dgpo_core.checkpoint import find_damage, newest_checkpoint
+from dgpo_core.errors import RewardError
+from dgpo_core.events import EndReason, EvaluationDone, StepDone
+from dgpo_core.rewards.contract import Judgement
+
+
+class Judge:
+    """Brightness, then whatever change does to the judgements and to what was handed in."""
+
+    def __init__(self, change):
+        self._change = change
+
+    def check_prompts(self, prompts):
+        pass
+
+    def __call__(self, pictures, prompts):
+        judgements = [
+            Judgement(brightness, (("brightness", brightness),)) for brightness in map(brightness_of, pictures)
+        ]
+        return self._change(judgements, pictures, prompts)
+
+
+def brightness_of(picture):
+    return float((picture @ np.array([0.299, 0.587, 0.114])).mean() / 255)
+
+
+def reseeding(judgements, pictures, prompts):
+    torch.manual_seed(0)
+    np.random.seed(0)
+    torch.rand(10)
+    return judgements
+
+
+def spoiling(judgements, pictures, prompts):
+    for picture in pictures:
+        picture[:] = 0
+    prompts.clear()
+    return judgements
+
+
+@pytest.mark.parametrize("change", [reseeding, spoiling], ids=lambda change: change.__name__)
+def test_a_reward_that_meddles_changes_nothing(model, tmp_path, straight, change):
+    config = small_config(schedule=EVERY_STEP | {"evaluate_every": 1})
+    parts = small_parts(model, tmp_path, config, reward=Judge(change), judge=Judge(change))
+    _, heard = run(config, parts)
+    assert numbers_at(tmp_path / "step-000003", model, config) == straight[3]
+    assert [len(event.samples) for event in heard.of(EvaluationDone)] == [2, 2, 2, 2]
+
+
+def with_rewards(*values):
+    """Rewards in turn; the Ellipsis keeps the brightness."""
+
+    def change(judgements, pictures, prompts):
+        return [
+            one if values[index % len(values)] is ... else Judgement(values[index % len(values)])
+            for index, one in enumerate(judgements)
+        ]
+
+    return change
+
+
+@pytest.mark.parametrize("bad", [None, math.nan, math.inf, -math.inf, 1e300, np.float32("nan"), torch.tensor(math.nan)])
+def test_a_reward_without_an_opinion_leaves_the_sample_out(model, tmp_path, bad):
+    config = small_config(schedule={"num_steps": 2})
+    reason, heard = run(config, small_parts(model, tmp_path, config, reward=Judge(with_rewards(bad, ..., ..., ...))))
+    assert reason is EndReason.FINISHED
+    for group in heard.of(StepDone)[-1].groups:
+        rewards = [sample.reward for sample in group.samples]
+        assert rewards[0] is None
+        assert group.samples[0].advantage == 0
+        assert group.reward_mean == pytest.approx(np.mean(rewards[1:]), abs=1e-6)
+        assert group.has_preference
+    assert find_damage(newest_checkpoint(tmp_path)) == ""
+
+
+@pytest.mark.parametrize("value", [0.5, None, math.nan, 0, True])
+def test_a_step_without_any_preference_learns_nothing_and_says_so(model, tmp_path, value):
+    config = small_config(schedule={"num_steps": 1, "checkpoint_every": 1})
+    parts = small_parts(model, tmp_path, config, reward=Judge(with_rewards(value)))
+    with Forwards(model) as forwards:
+        _, heard = run(config, parts)
+        # Two denoising steps each: base examined, groups, averaged examined. Nothing for the update.
+        assert forwards.count == 6
+    done = heard.of(StepDone)[0]
+    assert [(group.has_preference, group.gate) for group in done.groups] == [(False, 0.5)] * 2
+    assert done.metrics.preference_fraction == 0
+    assert (done.metrics.gate, done.metrics.grad_norm, done.metrics.kl) == (0.5, 0.0, 0.0)
+    assert not any(one.any() for name, one in model.policy_parameters().items() if "lora_B" in name)
+
+
+@pytest.mark.parametrize("value", [1, np.float32(0.5), np.int64(2), True, torch.tensor(0.25)])
+def test_numbers_of_other_kinds_are_rewards_too(model, tmp_path, value):
+    config = small_config(schedule={"num_steps": 1})
+    _, heard = run(config, small_parts(model, tmp_path, config, reward=Judge(with_rewards(value, ...))))
+    rewards = [sample.reward for group in heard.of(StepDone)[0].groups for sample in group.samples]
+    assert [type(reward) for reward in rewards] == [float] * 8
+    assert rewards[0] == float(value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda judgements, *_: judgements[:-1], "gave 7 judgements for 8 pictures. It must give one per picture"),
+        (lambda judgements, *_: [], "gave 0 judgements for 8 pictures"),
+        (with_rewards("good"), "gave 'good' for a picture. It must give one number, or None"),
+        (with_rewards([1.0, 2.0]), r"gave '\[1.0, 2.0\]' for a picture"),
+        (with_rewards(torch.zeros(2)), "gave .* for a picture"),
+    ],
+)
+def test_a_reward_that_breaks_its_contract_ends_the_run_in_one_sentence(model, tmp_path, change, message):
+    config = small_config()
+    with pytest.raises(RewardError, match=message):
+        run(config, small_parts(model, tmp_path, config, reward=Judge(change)))
+
+
+def test_a_reward_that_raises_passes_through_and_leaves_the_weights_usable(model, tmp_path, straight):
+    config = small_config(schedule=EVERY_STEP)
+    calls = []
+
+    def raising(judgements, pictures, prompts):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyError("reward of the second step")
+        return judgements
+
+    with pytest.raises(KeyError, match="reward of the second step"):
+        run(config, small_parts(model, tmp_path, config, reward=Judge(raising)))
+    assert newest_checkpoint(tmp_path).name == "step-000001"
+    run(config, small_parts(model, tmp_path, config), resume_from=tmp_path / "step-000001")
+    assert numbers_at(tmp_path / "step-000003", model, config) == straight[3]
