@@ -6,8 +6,9 @@ import argparse
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from app.recipes import load_recipe, parse_value
 from app.settings import Settings
@@ -41,17 +42,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m app", description=__doc__)
-    parser.add_argument("--folder", type=Path, default=Path("lab"), help="where the lab keeps everything (lab)")
-    parser.add_argument("--host", default="127.0.0.1", help="address of this machine to listen on (127.0.0.1)")
-    parser.add_argument("--port", type=int, default=7860, help="port to listen on (7860)")
-    parser.add_argument("--set-aside", action="store_true", help="move a damaged store away and begin a new one")
+    _add_lab_options(parser, folder=Path("lab"), host="127.0.0.1", port=7860, set_aside=False)
     parser.set_defaults(command=open_lab)
     commands = parser.add_subparsers(title="commands")
     train = commands.add_parser("train", help="run a recipe without a browser; an open page shows it live")
     train.add_argument("recipe", help="name of a recipe in assets/recipes, or a YAML file")
     train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting")
+    absent = argparse.SUPPRESS  # what is not said after the command keeps what was said before it
+    _add_lab_options(train, folder=absent, host=absent, port=absent, set_aside=absent)
     train.set_defaults(command=train_headless)
     return parser
+
+
+def _add_lab_options(parser: argparse.ArgumentParser, **defaults: Any) -> None:
+    """The options of the lab itself, which may stand before or after a command."""
+    add = parser.add_argument
+    add("--folder", type=Path, default=defaults["folder"], help="where the lab keeps everything (lab)")
+    add("--host", default=defaults["host"], help="address of this machine to listen on (127.0.0.1)")
+    add("--port", type=int, default=defaults["port"], help="port to listen on (7860)")
+    add(
+        "--set-aside",
+        action="store_true",
+        default=defaults["set_aside"],
+        help="move a damaged store away and begin a new one",
+    )
 
 
 def set_damaged_store_aside(settings: Settings) -> None:
@@ -82,9 +96,11 @@ def open_lab(settings: Settings, options: argparse.Namespace) -> int:
 
     with LabLock(settings.folder, "lab"), opened_store(settings) as (reader, writer):
         runner = Runner(settings, reader, writer)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             serve(Lab(settings, reader, runner))
         finally:
+            print("Closing the lab; a run is stopped and saved.")
             runner.close()
     return 0
 
@@ -108,12 +124,13 @@ def train_headless(settings: Settings, options: argparse.Namespace) -> int:
     config = configured(options.recipe, options.set)
     with opened_store(settings) as (reader, writer), ProgressBar() as progress:
         runner = Runner(settings, reader, writer)
-        run_id = runner.start(config, on_event=progress.show)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            while not runner.wait(0.5):
-                pass
-        except KeyboardInterrupt:
+            run_id = runner.start(config, on_event=progress.show)
+            with suppress(KeyboardInterrupt):
+                while not runner.wait(0.5):
+                    pass
+        finally:
             runner.close()
         run = reader.run(run_id)
         assert run is not None

@@ -17,19 +17,26 @@ class Recorder:
     """Records one run's events. trouble is what keeps the store from writing now, for the page; empty when nothing."""
 
     def __init__(
-        self, writer: Writer, run_id: int, *, num_tries: int = NUM_TRIES, wait: Callable[[float], None] = time.sleep
+        self,
+        writer: Writer,
+        run_id: int,
+        *,
+        num_tries: int = NUM_TRIES,
+        wait: Callable[[float], None] = time.sleep,
+        is_stopping: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._writer, self._run_id = writer, run_id
-        self._num_tries, self._wait = num_tries, wait
+        self.run_id = run_id
+        self._writer = writer
+        self._num_tries, self._wait, self._is_stopping = num_tries, wait, is_stopping
         self.trouble = ""
 
     def record(self, event: Event) -> None:
         """Hands the event to the store; while the store cannot write, waits and tries again.
 
         Raises:
-            StoreError: it still could not after ten minutes.
+            StoreError: it still could not after ten minutes, or the run is to stop.
         """
-        self._patiently(lambda: self._writer.record(self._run_id, event))
+        self._patiently(lambda: self._writer.record(self.run_id, event))
 
     def flush(self) -> None:
         """Returns when all is on disk; waits and raises like record()."""
@@ -40,9 +47,10 @@ class Recorder:
             try:
                 write()
             except StoreError as error:
-                self.trouble = f"{error} The run waits and goes on by itself."
-                if tried == self._num_tries:
+                if tried == self._num_tries or self._is_stopping():
+                    self.trouble = ""
                     raise
+                self.trouble = f"{error} The run waits and goes on by itself."
                 self._wait(SECONDS_BETWEEN_TRIES)
             else:
                 self.trouble = ""

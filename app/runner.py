@@ -28,6 +28,7 @@ from dgpo_core.events import Command, Compare, EndReason, Event, Phase, PhaseCha
 SECONDS_BETWEEN_READS = 0.05
 SECONDS_TO_STOP = 60.0
 SECONDS_TO_LET_GO = 1.0
+SECONDS_BETWEEN_WATCHES = 5.0
 _NEVER_DRAWN = "The run ended before this comparison was drawn. Ask for it again."
 _CLOSED = "The lab was closed while this comparison was drawn. Ask for it again."
 OnEvent = Callable[[Event], None]
@@ -43,8 +44,11 @@ class Runner:
         self._has_ended = Flag()
         self._has_ended.set()
         self._recorder: Recorder | None = None
+        self._is_stopping = Flag()
         self._is_closing = Flag()
         self._mark_interrupted()
+        self._watch = Thread(target=self._watch_for_lost_runs, name="watch", daemon=True)
+        self._watch.start()
 
     def start(self, config: RunConfig, on_event: OnEvent | None = None) -> int:
         """Begins a run and returns its id; on_event also hears its events, in the training thread.
@@ -71,9 +75,15 @@ class Runner:
             return run_id
 
     def send(self, run_id: int, command: Command) -> None:
-        """Hands a command to a live run of any process; StoreError where there is nobody to hear it."""
+        """Hands a command to a live run of any process; StoreError where there is nobody to hear it.
+
+        A Stop for this process's run needs no store, so that it is obeyed while the disk is full.
+        """
         with self._one_at_a_time:
             self._mark_interrupted()
+            if isinstance(command, Stop) and self._recorder is not None and self._recorder.run_id == run_id:
+                self._is_stopping.set()
+                return
             self._writer.send(run_id, command)
 
     def request_comparison(self, run_id: int, step: int | None, num_prompts: int, seed: int) -> int:
@@ -96,7 +106,9 @@ class Runner:
 
     def delete(self, run_id: int) -> None:
         """Removes a run with its pictures and checkpoints; refused while it is live."""
-        self._writer.delete_run(run_id)
+        with self._one_at_a_time:
+            self._mark_interrupted()
+            self._writer.delete_run(run_id)
         shutil.rmtree(self.checkpoints(run_id).parent, ignore_errors=True)
 
     def trouble(self) -> str:
@@ -115,11 +127,9 @@ class Runner:
     def close(self) -> None:
         """Ends what this process's thread does at its next safe point, and waits until a run is saved."""
         self._is_closing.set()
-        live = self._reader.live_run()
-        if live is not None and self._training.is_held:
-            with suppress(StoreError):  # it may end by itself just now
-                self._writer.send(live.id, Stop())
+        self._is_stopping.set()
         self.wait(SECONDS_TO_STOP)
+        self._watch.join()
 
     def _run(self, run_id: int) -> RunRow:
         run = self._reader.run(run_id)
@@ -139,6 +149,13 @@ class Runner:
             self._writer.mark_interrupted()
         finally:
             self._training.release()
+
+    def _watch_for_lost_runs(self) -> None:
+        """Every few seconds sees to it that a run whose process was killed is not shown as running."""
+        while not self._is_closing.wait(SECONDS_BETWEEN_WATCHES):
+            with suppress(StoreError), self._one_at_a_time:
+                if self._reader.live_run() is not None:
+                    self._mark_interrupted()
 
     @contextmanager
     def _reserved(self) -> Iterator[None]:
@@ -180,7 +197,8 @@ class Runner:
     def _begin_training(
         self, run_id: int, config: RunConfig, checkpoint: Path | None, on_event: OnEvent | None
     ) -> None:
-        recorder = self._recorder = Recorder(self._writer, run_id)
+        self._is_stopping.clear()
+        recorder = self._recorder = Recorder(self._writer, run_id, is_stopping=self._is_stopping.is_set)
 
         def emit(event: Event) -> None:
             recorder.record(event)
@@ -192,7 +210,7 @@ class Runner:
             from dgpo_core.assembly import assemble
             from dgpo_core.trainer import train
 
-            commands = _Commands(self._reader, self._writer, run_id)
+            commands = _Commands(self._reader, self._writer, run_id, self._is_stopping)
             parts = assemble(config, self.checkpoints(run_id), folder=self._settings.folder)
             train(config, parts, emit=emit, next_command=commands.next, resume_from=checkpoint)
             recorder.flush()
@@ -250,15 +268,21 @@ class Runner:
 
 
 class _Commands:
-    """The commands of one run, each given once; reads the store at most every SECONDS_BETWEEN_READS."""
+    """The commands of one run, each given once; reads the store at most every SECONDS_BETWEEN_READS.
 
-    def __init__(self, reader: Reader, writer: Writer, run_id: int) -> None:
+    A stop asked for in this process comes first, and without the store.
+    """
+
+    def __init__(self, reader: Reader, writer: Writer, run_id: int, is_stopping: Flag) -> None:
         self._reader, self._writer, self._run_id = reader, writer, run_id
+        self._is_stopping = is_stopping
         self._last_id = 0
         self._next_read = 0.0
         self._waiting: list[Command] = []
 
     def next(self) -> Command | None:
+        if self._is_stopping.is_set():
+            return Stop()
         if not self._waiting and time.monotonic() >= self._next_read:
             for command_id, command in self._reader.commands_after(self._run_id, self._last_id):
                 self._last_id = command_id

@@ -87,7 +87,10 @@ class RolloutConfig:
     guidance_scale: float = knob(1.0, "Classifier-free guidance; 1 is none, and half the work.", low=1, high=20)
     sigma_shift: float = knob(1.0, "Shift of the sampling sigmas towards noise; SD3.5 uses 3.", low=0.1, high=20)
     old_policy_from_step: int = knob(
-        0, "From this step on the old policy draws the groups; before it, the policy.", low=0, high=1_000_000
+        0,
+        "From this step on the old policy draws the groups, if update.old_policy_decay sets it apart.",
+        low=0,
+        high=1_000_000,
     )
 
 
@@ -118,7 +121,9 @@ class LossConfig:
         "What the preference is measured against: the frozen start, or the policy that drew the groups.",
         choices=("frozen", "old_policy"),
     )
-    reference_guidance: float = knob(1.0, "Guidance of the frozen reference; 1 is none.", low=1, high=20)
+    reference_guidance: float = knob(
+        1.0, "Guidance of the frozen reference, where it is measured against; 1 is none.", low=1, high=20
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +136,10 @@ class UpdateConfig:
     per_sigma: bool = knob(True, "One update per noise level (on) or one per step over all of them (off).")
     micro_batch: int = knob(48, "Pictures per forward pass; changes memory, not the result.", low=1, high=4096)
     old_policy_decay: float = knob(
-        0.0, "Share of the old policy kept per step; 0 makes it the policy at the step's start.", low=0, high=0.999
+        0.0,
+        "Most of the old policy kept per step, risen to by 0.001 a step; 0 makes it the policy at its start.",
+        low=0,
+        high=0.999,
     )
     averaged_decay: float = knob(0.9, "Share of the averaged weights kept per step.", low=0, high=0.9999)
 

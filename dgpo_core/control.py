@@ -41,14 +41,15 @@ class Control:
 
     def run_errands(self, run: Callable[[Errand], None], on_pause: Callable[[], None]) -> None:
         """Runs what was asked for between steps, and stays here while paused, still running errands."""
+        is_told = False
         self.look()
-        if self.is_paused and not self._errands:
-            on_pause()
         while self._errands or self.is_paused:
             if self._errands:
                 run(self._errands.pop(0))
-                if self.is_paused:
-                    on_pause()
+                is_told = False
             else:
+                if not is_told:
+                    on_pause()
+                    is_told = True
                 self._wait(SECONDS_BETWEEN_LOOKS)
             self.look()

@@ -121,6 +121,7 @@ class _Run:
         updating_from = time.monotonic()
         if lesson.num_groups:
             self._learn(lesson, tally)
+        self.state.averaged.follow(self.state.parameters, self.config.update.averaged_decay)
         updated = time.monotonic()
         groups = scored_groups(rollout, judgements, advantages, lesson, tally)
         seconds = StepSeconds(
@@ -179,7 +180,6 @@ class _Run:
             self._optimizer_step(tally, len(noises))
         if not tally.kls:
             tally.kls.append(self.update.measured_kl(lesson, noises[0], KL_WATCHED_PICTURES))
-        state.averaged.follow(state.parameters, config.update.averaged_decay)
 
     def _training_noises(self, lesson: Lesson) -> list[SharedNoise]:
         config, step = self.config, self.state.step

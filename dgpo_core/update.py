@@ -63,7 +63,9 @@ class PolicyUpdate:
     def old_errors(self, lesson: Lesson, shared: SharedNoise, old_policy: WeightCopy) -> Float[Tensor, " B"]:
         """Velocity errors of the whole lesson under the old policy, no gradient."""
         errors = []
-        with old_policy.swapped_in(self._parameters), self._model.drawing():
+        # In half precision merged weights are rounded by as much as a policy moves in a step.
+        quick = self._model.drawing() if self._model.is_exact_when_drawing else torch.no_grad()
+        with old_policy.swapped_in(self._parameters), quick:
             for rows in self._slices(0, len(lesson.clean)):
                 self._before_part()
                 x, target, conditioning = shared.apply(lesson, rows)
@@ -72,8 +74,8 @@ class PolicyUpdate:
 
     @torch.no_grad()
     def measured_kl(self, lesson: Lesson, shared: SharedNoise, count: int) -> Float[Tensor, " B"]:
-        """KL to the reference of the first count pictures, for watching only."""
-        x, _, conditioning = shared.apply(lesson, slice(0, count))
+        """KL to the reference of the first count pictures, at most a micro-batch, for watching only."""
+        x, _, conditioning = shared.apply(lesson, slice(0, min(count, self._micro_batch)))
         velocity = self._model.velocity(x, shared.sigma, conditioning)
         with self._model.reference():
             return kl_to_reference(velocity, self._model.velocity(x, shared.sigma, conditioning)).cpu()

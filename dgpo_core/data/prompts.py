@@ -34,15 +34,16 @@ def parse_prompts(text: str, source: str) -> list[str]:
 
 
 def load_prompts(name_or_path: str, folder: Path | None = None) -> list[str]:
-    """The prompts of a shipped set, or of a UTF-8 text file (relative to folder, when one is given).
+    """The prompts of a shipped set, or of a UTF-8 text file; a relative path begins in folder, else where we are.
 
     Raises:
         PromptError: there is no such set or file, it is not text, or its prompts cannot be used.
     """
     if name_or_path in shipped_names():
         return load_prompts(str(SHIPPED / f"{name_or_path}.txt"))
-    path = (folder or Path()) / name_or_path
     try:
+        path = (folder or Path()) / name_or_path
+        path = path if path.exists() else Path(name_or_path)
         text = path.read_text(encoding="utf-8-sig")  # Windows editors begin a file with a byte order mark
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError, ValueError) as error:
         if isinstance(error, UnicodeDecodeError):

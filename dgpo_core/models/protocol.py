@@ -50,6 +50,11 @@ class Model(Protocol):
         """A context in which velocity() is that of the frozen reference."""
         ...
 
+    @property
+    def is_exact_when_drawing(self) -> bool:
+        """Whether velocities within drawing() are those of training, up to float32 rounding."""
+        ...
+
     def drawing(self) -> AbstractContextManager[None]:
         """A context for many forwards with the weights as they are now, faster; nothing may be trained in it."""
         ...

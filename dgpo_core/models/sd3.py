@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dgpo_core.errors import ModelError
+from dgpo_core.flow import timestep_of
 from dgpo_core.models.protocol import Conditioning
 from dgpo_core.rewards.contract import Picture
 from dgpo_core.seeds import seed_of
@@ -56,17 +57,31 @@ class SD3Model:
                     target_modules=list(ATTENTION + FEED_FORWARD),
                 )
             )
+        for parameter in self.policy_parameters().values():
+            # In bfloat16 an update of 3e-4 is smaller than the spacing of the weights and would be lost.
+            parameter.data = parameter.data.float()
         self._layers = [module for module in self._transformer.modules() if isinstance(module, LoraLayer)]
 
     @classmethod
-    def load(cls, folder: Path, *, lora_rank: int, lora_alpha: int, seed: int, device: str = "cpu") -> SD3Model:
-        """The model of a diffusers folder, with a fresh LoRA.
+    def load(
+        cls,
+        folder: Path,
+        *,
+        lora_rank: int,
+        lora_alpha: int,
+        seed: int,
+        device: str = "cpu",
+        dtype: torch.dtype | None = None,
+    ) -> SD3Model:
+        """The model of a diffusers folder, with a fresh LoRA in float32.
+
+        dtype is that of the frozen weights: bfloat16 on a GPU, float32 on a CPU, unless given.
 
         Raises:
             ModelError: the folder is missing, incomplete, damaged, or of another architecture.
         """
         _check_folder(folder)
-        dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
+        dtype = dtype or (torch.bfloat16 if device.startswith("cuda") else torch.float32)
         without_t5 = {} if (folder / "text_encoder_3").exists() else {"text_encoder_3": None, "tokenizer_3": None}
         try:
             pipeline = StableDiffusion3Pipeline.from_pretrained(
@@ -109,7 +124,7 @@ class SD3Model:
             hidden_states=x.to(dtype),
             encoder_hidden_states=conditioning.embeddings,
             pooled_projections=conditioning.pooled,
-            timestep=(1000 * sigma.float()).expand(len(x)),
+            timestep=timestep_of(sigma.to(x.device, torch.float32)).expand(len(x)),
             return_dict=False,
         )[0].float()
 
@@ -120,6 +135,10 @@ class SD3Model:
             yield
         finally:
             self._enable_lora(True)
+
+    @property
+    def is_exact_when_drawing(self) -> bool:
+        return bool(self._transformer.dtype == torch.float32)
 
     @contextmanager
     def drawing(self) -> Iterator[None]:

@@ -39,4 +39,12 @@ def test_patience_ends():
     recorder = Recorder(FullDisk(refusals=100), 7, num_tries=5, wait=lambda seconds: None)
     with pytest.raises(StoreError, match="disk is full"):
         recorder.flush()
-    assert recorder.trouble.startswith("The disk is full.")
+    assert recorder.trouble == "", "nothing waits any more, so nothing may be said to wait"
+
+
+def test_a_stop_ends_the_waiting_at_once():
+    waits = []
+    recorder = Recorder(FullDisk(refusals=100), 7, wait=waits.append, is_stopping=lambda: len(waits) >= 2)
+    with pytest.raises(StoreError, match="disk is full"):
+        recorder.record(EVENT)
+    assert len(waits) == 2

@@ -41,7 +41,7 @@ def test_errands_asked_for_inside_a_step_wait_for_its_end():
 
 def test_a_pause_waits_for_resume_and_still_runs_errands():
     turns = Turns([Pause()], [], [SAMPLE], [COMPARE, SaveNow()], [Resume()])
-    assert turns.run_errands() == ["paused", SAMPLE, "paused", COMPARE, "paused", SaveNow(), "paused"]
+    assert turns.run_errands() == ["paused", SAMPLE, "paused", COMPARE, SaveNow(), "paused"]
     assert turns.waits == [SECONDS_BETWEEN_LOOKS] * 4
     assert not turns.control.is_paused
 
@@ -49,6 +49,17 @@ def test_a_pause_waits_for_resume_and_still_runs_errands():
 def test_errands_before_a_pause_are_run_before_it_is_told():
     turns = Turns([SAMPLE, Pause()], [Resume()])
     assert turns.run_errands() == [SAMPLE, "paused"]
+
+
+def test_a_pause_that_comes_while_an_errand_runs_is_told():
+    turns = Turns([SaveNow()], [Resume()])
+
+    def run(errand):
+        turns.done.append(errand)
+        turns.turns[0].append(Pause())
+
+    turns.control.run_errands(run, lambda: turns.done.append("paused"))
+    assert turns.done == [SaveNow(), "paused"]
 
 
 @pytest.mark.parametrize("commands", [[Pause(), Resume()], [Pause(), Pause(), Resume()], [Resume()], []])

@@ -11,6 +11,7 @@ from small_model import PROMPTS, damaged_copy
 
 from dgpo_core.config import RolloutConfig
 from dgpo_core.errors import ModelError
+from dgpo_core.models.protocol import Conditioning
 from dgpo_core.models.sd3 import SD3Model
 from dgpo_core.rollout import draw_latents, starting_noise
 
@@ -68,6 +69,35 @@ def test_the_lora_is_the_same_for_the_same_seed_and_starts_as_the_base(model_fol
     with model.reference():
         base = model.velocity(x, sigma, conditioning)
     torch.testing.assert_close(model.velocity(x, sigma, conditioning), base)
+
+
+@pytest.fixture(scope="module")
+def half(model_folder):
+    """The model as a GPU holds it: frozen weights in bfloat16."""
+    return SD3Model.load(model_folder, lora_rank=4, lora_alpha=8, seed=0, dtype=torch.bfloat16)
+
+
+def test_the_lora_is_float32_over_a_base_in_half_precision(half):
+    assert {parameter.dtype for parameter in half.policy_parameters().values()} == {torch.float32}
+    assert half.pipeline.transformer.dtype == torch.bfloat16
+    x, sigma, conditioning = batch(half)
+    velocity = half.velocity(x, sigma, conditioning)
+    assert velocity.dtype == torch.float32
+    velocity.square().mean().backward()
+    assert all(parameter.grad is not None for parameter in half.policy_parameters().values())
+
+
+def test_only_a_float32_model_draws_exactly_as_it_trains(half, model):
+    assert model.is_exact_when_drawing
+    assert not half.is_exact_when_drawing
+
+
+def test_noise_levels_may_stay_on_the_cpu_when_the_model_is_elsewhere(model_folder):
+    elsewhere = SD3Model.load(model_folder, lora_rank=2, lora_alpha=2, seed=0)
+    x, sigma, conditioning = batch(elsewhere)
+    elsewhere.pipeline.transformer.to("meta")
+    there = Conditioning(conditioning.embeddings.to("meta"), conditioning.pooled.to("meta"))
+    assert elsewhere.velocity(x.to("meta"), sigma, there).shape == x.shape
 
 
 def test_drawing_gives_the_velocities_of_the_live_policy(trained):
