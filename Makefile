@@ -1,4 +1,5 @@
 # make run opens the lab, make test passes; everything else is for people who change it.
+# Options go through ARGS: make run ARGS="--port 7861".
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,7 +8,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 .PHONY: run test check docs bench clean
 
 run: $(VENV)/.runs
-	$(BIN)/python -m app
+	$(BIN)/python -m app $(ARGS)
 
 test: $(VENV)/.tests
 	$(BIN)/python -m pytest
@@ -28,7 +29,7 @@ clean:
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "Python 3.11, 3.12 or 3.13 is needed, this is " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12 run")'
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Python's venv is missing; on Debian: apt install python3-venv"; exit 1; }
 
 $(VENV)/.runs: requirements.txt constraints.txt | $(VENV)/bin/python
 	@echo "Installing the lab into $(VENV); the first time takes some minutes."

@@ -3,6 +3,8 @@
     python -m base_model.pretrain WORK_FOLDER --stage truth --minutes 90
     python -m base_model.pretrain WORK_FOLDER --stage lies --minutes 10
 
+With --start a new stage begins from the weights of a pipeline folder, such as assets/shapes-sd3.
+
 Every minute the state is written to WORK_FOLDER/<stage>.pt; the same command goes on from it.
 """
 
@@ -17,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, StableDiffusion3Pipeline
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -62,6 +65,12 @@ class Learner(nn.Module):
 
     def _keep_features(self, block: nn.Module, inputs: object, outputs: tuple[Tensor, Tensor]) -> None:
         self._features = outputs[1]
+
+    def start_from(self, folder: Path) -> None:
+        """Takes over the weights of a pipeline folder; the naming head begins anew."""
+        for part in ("transformer", "text_encoder", "text_encoder_2"):
+            weights = load_file(next((folder / part).glob("*.safetensors")))
+            getattr(self, part).load_state_dict(weights)
 
     def forward(self, tokens: Tensor, noisy: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
         """Velocity (B, C, H, W) and the logits of what is in each cell (B, 64, classes)."""
@@ -142,7 +151,7 @@ class Captions:
 class Stage:
     """One stage of training, resumed from its file where there is one."""
 
-    def __init__(self, folder: Path, name: str, budget_minutes: float) -> None:
+    def __init__(self, folder: Path, name: str, budget_minutes: float, start: Path | None = None) -> None:
         torch.manual_seed(0)
         autoencoder = AutoencoderKL.from_pretrained(folder / "vae").eval()
         pipeline = new_pipeline(autoencoder)
@@ -157,7 +166,9 @@ class Stage:
             torch.optim.Muon(muon, lr=self._rates[0], weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
             torch.optim.AdamW(adam, lr=self._rates[1], weight_decay=0.01, betas=(0.9, 0.99)),
         ]
-        if name == "lies" and not self._file.exists():
+        if start is not None:
+            self._learner.start_from(start)
+        elif name == "lies" and not self._file.exists():
             self._learner.load_state_dict(torch.load(folder / "truth.pt", weights_only=True)["averaged"])
         self._averaged = {key: value.detach().clone() for key, value in self._learner.state_dict().items()}
         if self._file.exists():
@@ -251,7 +262,8 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path)
     parser.add_argument("--stage", choices=("truth", "lies"), required=True)
     parser.add_argument("--minutes", type=float, required=True)
+    parser.add_argument("--start", type=Path)
     arguments = parser.parse_args()
     # The fused attention backward for bfloat16 on CPUs takes seven times as long as the plain one.
     with sdpa_kernel(SDPBackend.MATH):
-        Stage(arguments.folder, arguments.stage, arguments.minutes).train()
+        Stage(arguments.folder, arguments.stage, arguments.minutes, arguments.start).train()
