@@ -156,10 +156,19 @@ class Reader:
         sql = "SELECT step, folder, num_bytes, created FROM checkpoints WHERE run_id = ? ORDER BY step"
         return [decoding.checkpoint_row(row) for row in self._rows(sql, run_id)]
 
-    def diary(self, run_id: int, after: int = 0, limit: int = 500) -> list[EventRow]:
-        """The first `limit` lines of a run's diary whose id is beyond `after`, oldest first."""
-        sql = "SELECT id, created, step, kind, message FROM events WHERE run_id = ? AND id > ? ORDER BY id LIMIT ?"
-        return [decoding.event_row(row) for row in self._rows(sql, run_id, after, limit)]
+    def diary(self, run_id: int, after: int = 0, limit: int = 500, *, newest: bool = False) -> list[EventRow]:
+        """The first `limit` lines of a run's diary whose id is beyond `after` (newest: the last ones), oldest first."""
+        order = "DESC" if newest else "ASC"
+        sql = (
+            "SELECT id, created, step, kind, message FROM events WHERE run_id = ? AND id > ?"
+            f" ORDER BY id {order} LIMIT ?"
+        )
+        rows = [decoding.event_row(row) for row in self._rows(sql, run_id, after, limit)]
+        return rows[::-1] if newest else rows
+
+    def latest_diary_line(self) -> int | None:
+        """The id of the newest line in any run's diary; None before the first."""
+        return self._rows("SELECT max(id) AS id FROM events")[0]["id"]
 
     def commands_after(self, run_id: int, last_id: int) -> list[tuple[int, Command]]:
         """Ids and commands beyond last_id that have not been carried out, oldest first."""

@@ -7,6 +7,7 @@ from typing import Any
 
 from app.store.rows import CheckpointRow, ComparisonRow, RunRow, RunState
 from app.ui.comparison_views import counted
+from app.ui.train_views import place_in_phase
 from dgpo_core.errors import ConfigError
 from dgpo_core.events import Phase
 
@@ -62,13 +63,16 @@ def progress(run: RunRow | None, comparison: ComparisonRow) -> str:
         return f"This comparison failed: {comparison.message}"
     if run is None:
         return "The run of this comparison was deleted."
+    if not run.state.is_live:
+        return (
+            "The lab is loading the model and drawing the pictures; this takes a while. "
+            "If the lab was closed in the meantime, press Compare to ask again."
+        )
     if run.phase == Phase.COMPARING:
-        return f"Drawing pictures: {run.phase_done} of {run.phase_total}."
+        return ": ".join(filter(None, ("Drawing pictures", place_in_phase(run)))) + "."
     if run.state is RunState.PAUSED:
         return "Waiting: the run is paused."
-    if run.state.is_live:
-        return f"Waiting for its turn: the run is {run.phase or run.state.value}."
-    return "Not drawn yet. If nothing moves here, press Compare to ask for it again."
+    return f"Waiting for its turn: the run is {run.phase or run.state.value}."
 
 
 def wish(run_id: Any, choice: Any, num_prompts: Any, seed: Any) -> tuple[int, int | None, int, int]:

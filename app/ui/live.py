@@ -76,14 +76,14 @@ class Live:
     def poll(self, request: dict[str, Any]) -> dict[str, Any]:
         """What changed since the page's token: {"token"} alone when nothing did, else the topics' answers.
 
-        {"error"} instead, in words for the page, while the lab is in trouble.
+        While the lab is in trouble "error" says so beside them; alone, it says why the store cannot be read.
         """
-        if words := self._trouble():
-            return {"error": words}
         try:
-            return self._changes(request)
+            changes = self._changes(request)
         except LabError as error:
             return {"error": str(error)}
+        words = self._trouble()
+        return changes | {"error": words} if words else changes
 
     def _changes(self, request: dict[str, Any]) -> dict[str, Any]:
         token = str(self.reader.change_token())

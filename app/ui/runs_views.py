@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import yaml
@@ -14,7 +14,6 @@ from app.ui.table import NOTHING, Column, table
 from app.ui.train_views import headline, possible_actions
 
 ARROW = "\N{RIGHTWARDS ARROW}"
-DIARY_READ = 10_000
 DIARY_SHOWN = 300
 NO_RUNS = "No runs yet. Open the Train tab and press Start; the run appears here at once."
 RUN_COLUMNS = (
@@ -53,13 +52,18 @@ def score_change(first: float | None, last: float | None) -> str:
 
 
 def time_taken(run: RunRow, now: datetime) -> str:
-    """From start to end, or to now while the run is live; a run that lost its process has no known end."""
+    """The time its steps took at their present pace, which leaves out the time between a stop and a resume.
+
+    Where no pace is known: from start to end, or to now while the run is live; a lost process has no known end.
+    """
+    if run.seconds_per_step is not None and run.step >= 0:
+        return f"about {duration(timedelta(seconds=(run.step + 1) * run.seconds_per_step))}"
     if run.ended is not None:
         return duration(_moment(run.ended) - _moment(run.created))
     return duration(now - _moment(run.created)) if run.state.is_live else NOTHING
 
 
-def duration(time: Any) -> str:
+def duration(time: timedelta) -> str:
     """A time difference in its two largest useful units."""
     minutes, seconds = divmod(max(0, round(time.total_seconds())), 60)
     hours, minutes = divmod(minutes, 60)

@@ -5,23 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 from app.store.reader import Reader
-from app.store.rows import RunRow
+from app.store.rows import EvaluationRow, RunRow
 from app.ui import train_views as views
 from app.ui.live import Live, whole_number
 
 PREVIEWS_SHOWN = 24
 DIARY_LINES = 200
+TOPICS = ("status", "wall", "previews", "heldout", "diary")
 
 
 class TrainFeed:
-    """Answers the topics status, wall, previews and diary for the shown run."""
+    """Answers the topics of the tab for the shown run; without one, a panel that shows a run is emptied."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
     def answer_all(self, live: Live) -> None:
         """Register every topic."""
-        for name in ("status", "wall", "previews", "diary"):
+        for name in TOPICS:
             live.topic(name, getattr(self, name))
 
     def status(self, run: RunRow | None, _: Any) -> dict[str, Any]:
@@ -33,12 +34,11 @@ class TrainFeed:
 
     def wall(self, run: RunRow | None, cursor: Any) -> dict[str, Any] | None:
         """The groups of the wanted step (else the newest), or only the range of steps when they are shown."""
-        if run is None:
-            return None
-        seen = cursor if isinstance(cursor, dict) else {}
+        seen = _seen(cursor)
+        if run is None or run.step < 0:
+            nothing = {"run": run.id if run else None, "step": None, "latest": None, "low": 0, "high": 1, "groups": []}
+            return nothing if run or seen.get("run") else None
         is_same = seen.get("run") == run.id
-        if run.step < 0:
-            return {"run": run.id, "step": None, "latest": None, "low": 0, "high": 1, "groups": []}
         wanted = whole_number(seen.get("step")) if is_same else None
         step = run.step if wanted is None else min(wanted, run.step)
         if is_same and seen.get("shown") == step:
@@ -46,23 +46,55 @@ class TrainFeed:
         return views.wall_view(run, self._reader.groups(run.id, step), step=step)
 
     def previews(self, run: RunRow | None, cursor: Any) -> dict[str, Any] | None:
-        """The newest previews, and whether more can be asked for."""
+        """The newest previews, whether more can be asked for, and a warning that came since the cursor's diary line."""
+        seen = _seen(cursor)
         if run is None:
-            return None
+            nothing = {"run": None, "can_sample": False, "newest": None, "samples": [], "diary": None, "warning": ""}
+            return nothing if seen.get("run") else None
         samples = self._reader.previews(run.id, limit=PREVIEWS_SHOWN)
-        newest = f"{run.id} {samples[0].id}" if samples else f"{run.id}"
+        newest = samples[0].id if samples else None
         can = views.possible_actions(run, other_is_live=False)
-        update: dict[str, Any] = {"run": run.id, "can_sample": "sample" in can, "newest": newest}
-        return update if cursor == newest else update | {"samples": views.preview_view(samples)}
+        update = {"run": run.id, "can_sample": "sample" in can, "newest": newest} | self._warning(run, seen)
+        is_known = seen.get("run") == run.id and seen.get("newest") == newest
+        return update if is_known else update | {"samples": views.examined_view(samples)}
+
+    def _warning(self, run: RunRow, seen: dict[str, Any]) -> dict[str, Any]:
+        """The newest warning beyond the cursor's diary line (of a new page: none), and the line it has come to."""
+        after = whole_number(seen.get("diary")) if seen.get("run") == run.id else None
+        rows = self._reader.diary(run.id, after=after or 0, limit=1 if after is None else DIARY_LINES, newest=True)
+        warnings = [row.message for row in rows if row.kind == "warned" and after is not None]
+        return {"diary": rows[-1].id if rows else after or 0, "warning": warnings[-1] if warnings else ""}
+
+    def heldout(self, run: RunRow | None, cursor: Any) -> dict[str, Any] | None:
+        """The pictures of the newest examination, or only whether they are still the first ones of the run."""
+        seen = _seen(cursor)
+        examination = self._newest_examination(run, seen) if run else None
+        if run is None or examination is None:
+            nothing = {"run": None, "examination": None, "step": None, "is_first": False, "title": "", "samples": []}
+            return nothing if seen.get("run") else None
+        if (seen.get("run"), seen.get("examination")) == (run.id, examination.id):
+            return {"run": run.id, "is_first": run.step < 0}
+        return views.heldout_view(run, examination, self._reader.examined("evaluation", examination.id))
+
+    def _newest_examination(self, run: RunRow, seen: dict[str, Any]) -> EvaluationRow | None:
+        """Of a run that was taken up again at an earlier step, examinations the page has seen may be gone."""
+        step = whole_number(seen.get("step")) if seen.get("run") == run.id else None
+        later = self._reader.evaluations(run.id, after=step - 1) if step is not None else []
+        return next(reversed(later or self._reader.evaluations(run.id)), None)
 
     def diary(self, run: RunRow | None, cursor: Any) -> dict[str, Any] | None:
-        """The diary's lines after the cursor's."""
+        """The diary's lines after the cursor's; of many, the newest."""
+        seen = _seen(cursor)
         if run is None:
-            return None
-        seen = cursor if isinstance(cursor, dict) else {}
+            return {"run": None, "last": 0, "lines": []} if seen.get("run") else None
         is_same = seen.get("run") == run.id
         after = whole_number(seen.get("last")) if is_same else None
-        rows = self._reader.diary(run.id, after=after or 0, limit=DIARY_LINES)
+        rows = self._reader.diary(run.id, after=after or 0, limit=DIARY_LINES, newest=True)
         if is_same and not rows:
             return None
         return {"run": run.id, "last": rows[-1].id if rows else after or 0, "lines": views.diary_view(rows)}
+
+
+def _seen(cursor: Any) -> dict[str, Any]:
+    """What a page says it has; nothing where what came from the browser makes no sense."""
+    return cursor if isinstance(cursor, dict) else {}

@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from app.store.rows import EventRow, ExaminedRow, GroupRow, RunRow, RunState, SampleRow
+from app.store.rows import EvaluationRow, EventRow, ExaminedRow, GroupRow, RunRow, RunState, SampleRow
 from app.ui.charts import short
 from app.ui.serving import picture_url
+from dgpo_core.events import Phase
 
 RESUMABLE = (RunState.STOPPED, RunState.FAILED, RunState.INTERRUPTED)
+COUNTED: dict[str, str] = {
+    Phase.SAMPLING: "sampling step",
+    Phase.EXAMINING: "sampling step",
+    Phase.COMPARING: "sampling step",
+    Phase.UPDATING: "noise level",
+}
+"""What a phase counts, for words: not pictures, but the sampler's steps over one batch of them."""
 
 
 def status_view(run: RunRow | None, *, other_is_live: bool, has_checkpoint: bool) -> dict[str, Any] | None:
@@ -21,7 +29,7 @@ def status_view(run: RunRow | None, *, other_is_live: bool, has_checkpoint: bool
         "name": run.name,
         "state": run.state.value,
         "headline": headline(run, has_checkpoint=has_checkpoint),
-        "phase": run.phase if run.state.is_live else "",
+        "phase": phase_words(run) if run.state.is_live else "",
         "phase_done": run.phase_done,
         "phase_total": run.phase_total,
         "steps_done": run.step + 1,
@@ -35,6 +43,19 @@ def status_view(run: RunRow | None, *, other_is_live: bool, has_checkpoint: bool
         "created": run.created,
         "can": possible_actions(run, other_is_live=other_is_live),
     }
+
+
+def phase_words(run: RunRow) -> str:
+    """The phase and how far it is, such as 'drawing groups, sampling step 4 of 8'."""
+    return ", ".join(filter(None, (run.phase, place_in_phase(run))))
+
+
+def place_in_phase(run: RunRow) -> str:
+    """Which of the phase's parts is under way, such as 'sampling step 4 of 8'; empty where it has only one."""
+    if run.phase_total <= 1:
+        return ""
+    now = min(run.phase_done + 1, run.phase_total)
+    return f"{COUNTED.get(run.phase, 'part')} {now} of {run.phase_total}"
 
 
 def headline(run: RunRow, *, has_checkpoint: bool) -> str:
@@ -99,26 +120,56 @@ def _group_view(group: GroupRow) -> dict[str, Any]:
         "std": short(group.reward_std),
         "gate": short(group.gate),
         "has_preference": group.has_preference,
-        "samples": [_sample_view(sample) for sample in group.samples],
+        "samples": [_sample_view(sample, group) for sample in group.samples],
     }
 
 
-def _sample_view(sample: SampleRow) -> dict[str, Any]:
+def _sample_view(sample: SampleRow, group: GroupRow) -> dict[str, Any]:
     return {
         "member": sample.member,
         "seed": str(sample.seed),  # a seed may be larger than a browser's whole numbers
         "url": picture_url(sample.sha),
         "reward": short(sample.reward),
         "advantage": short(sample.advantage),
+        "side": side(sample, group),
         "terms": [[name, short(value)] for name, value in sample.terms],
     }
 
 
-def preview_view(samples: Sequence[ExaminedRow]) -> list[dict[str, Any]]:
-    """Pictures drawn on request."""
+def side(sample: SampleRow, group: GroupRow) -> str:
+    """The side of a picture: 'preferred', 'dispreferred', or 'neutral' where the step pulls it neither way."""
+    if not group.has_preference or sample.reward is None or sample.advantage == 0:
+        return "neutral"
+    return "preferred" if sample.advantage > 0 else "dispreferred"
+
+
+def heldout_view(run: RunRow, examination: EvaluationRow, samples: Sequence[ExaminedRow]) -> dict[str, Any]:
+    """The pictures of an examination, worst score first and unscored last; is_first while no group is drawn yet."""
+    worst_first = sorted(samples, key=lambda one: (one.score is None, one.score or 0.0, one.id))
+    return {
+        "run": run.id,
+        "examination": examination.id,
+        "step": examination.step,
+        "is_first": run.step < 0,
+        "title": heldout_title(examination),
+        "samples": examined_view(worst_first),
+    }
+
+
+def heldout_title(examination: EvaluationRow) -> str:
+    """Which policy drew the pictures of an examination, and how well."""
+    by = "the base" if examination.policy == "base" else f"the {examination.policy} policy"
+    when = f"after {examination.step} steps" if examination.step else "before the first step"
+    score = short(examination.score)
+    return f"drawn by {by} {when}, " + ("without a score" if score is None else f"score {score:.2f}")
+
+
+def examined_view(samples: Sequence[ExaminedRow]) -> list[dict[str, Any]]:
+    """Pictures of an examination, or drawn on request."""
     return [
         {
             "prompt": sample.prompt,
+            "category": sample.category,
             "seed": str(sample.seed),
             "score": short(sample.score),
             "details": sample.details,

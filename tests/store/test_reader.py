@@ -42,6 +42,7 @@ def test_nothing_is_found_in_an_empty_lab(writer, reader):
     assert (reader.runs(), reader.live_run(), reader.comparisons()) == ([], None, [])
     assert (reader.steps(1), reader.latest_step(1), reader.groups(1, 0)) == ([], None, [])
     assert (reader.evaluations(1), reader.previews(1), reader.checkpoints(1), reader.diary(1)) == ([], [], [], [])
+    assert reader.latest_diary_line() is None
     assert (reader.picture("0" * 64), reader.comparison(1), reader.commands_after(1, 0)) == (None, None, [])
 
 
@@ -81,6 +82,9 @@ def test_the_diary_is_read_from_a_cursor(writer, reader, run_id):
     first = reader.diary(run_id, limit=2)
     rest = reader.diary(run_id, after=first[-1].id)
     assert [row.message for row in first + rest] == [f"warning {step}" for step in range(5)]
+    newest = reader.diary(run_id, after=first[0].id, limit=2, newest=True)
+    assert [row.message for row in newest] == ["warning 3", "warning 4"]
+    assert reader.latest_diary_line() == newest[-1].id
 
 
 def traced(path, listener):

@@ -232,14 +232,16 @@ def test_stored_comparisons_are_listed_newest_first_with_their_state():
     [
         (run(), stored(message="No memory."), "This comparison failed: No memory."),
         (None, stored(), "The run of this comparison was deleted."),
-        (run(phase=Phase.COMPARING, phase_done=3, phase_total=8), stored(), "Drawing pictures: 3 of 8."),
+        (run(phase=Phase.COMPARING, phase_done=3, phase_total=8), stored(), "Drawing pictures: sampling step 4 of 8."),
+        (run(phase=Phase.COMPARING, phase_done=0, phase_total=1), stored(), "Drawing pictures."),
         (run(state=RunState.PAUSED, phase="paused"), stored(), "Waiting: the run is paused."),
         (run(phase="scoring"), stored(), "Waiting for its turn: the run is scoring."),
         (run(state=RunState.STARTING), stored(), "Waiting for its turn: the run is starting."),
         (
-            run(state=RunState.STOPPED),
-            stored(),
-            "Not drawn yet. If nothing moves here, press Compare to ask for it again.",
+            run(state=RunState.STOPPED, phase=Phase.COMPARING, phase_done=3, phase_total=8),
+            stored(is_done=False),
+            "The lab is loading the model and drawing the pictures; this takes a while. "
+            "If the lab was closed in the meantime, press Compare to ask again.",
         ),
     ],
 )

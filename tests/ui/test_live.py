@@ -1,12 +1,12 @@
 """The page's one call: what changed since its token, for the topics it asks for."""
 
 import pytest
-from conftest import HOSTILE, start_run, step_done
+from conftest import HOSTILE, evaluation, start_run, step_done
 
 from app.ui.live import Live, whole_number
-from app.ui.train_feed import TrainFeed
+from app.ui.train_feed import DIARY_LINES, TOPICS, TrainFeed
 from dgpo_core.errors import StoreError
-from dgpo_core.events import EndReason, Examined, Preview, RunEnded, Warned
+from dgpo_core.events import EndReason, EvaluationDone, Examined, Preview, RunEnded, RunStarted, Warned
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_nothing_travels_while_nothing_was_written(live, writer):
 
 
 def test_an_empty_store_shows_no_run(live):
-    answer = live.poll({"topics": dict.fromkeys(("status", "wall", "previews", "diary"))})
+    answer = live.poll({"topics": dict.fromkeys(TOPICS)})
     assert (answer["run"], answer["live"], answer["topics"]) == (None, None, {"status": {"run": None}})
 
 
@@ -79,7 +79,7 @@ def test_the_wall_sends_a_step_once_and_then_only_the_range(live, writer):
 @pytest.mark.parametrize("cursor", [None, 7, "x", [], {"run": "1"}, {"run": {}, "step": [], "shown": -1}])
 def test_a_senseless_cursor_is_answered_like_a_new_page(cursor, live, writer):
     start_run(writer, 2)
-    topics = dict.fromkeys(("status", "wall", "previews", "diary"), cursor)
+    topics = dict.fromkeys(TOPICS, cursor)
     answer = live.poll({"topics": topics})["topics"]
     assert len(answer["wall"]["groups"]) == 1
     assert answer["diary"]["lines"][0]["kind"] == "started"
@@ -107,16 +107,106 @@ def test_previews_travel_once_and_can_be_asked_for_while_the_model_is_loaded(liv
     drawn = Examined(prompt=HOSTILE, category="", seed=5, score=None, details="", png=sample.png)
     writer.record(run, Preview(step=0, samples=(drawn,)))
     writer.flush()
-    second = live.poll({"topics": {"previews": first["newest"]}})["topics"]["previews"]
+    second = live.poll({"topics": {"previews": first}})["topics"]["previews"]
     assert [(one["prompt"], one["seed"], one["score"]) for one in second["samples"]] == [(HOSTILE, "5", None)]
-    assert "samples" not in live.poll({"topics": {"previews": second["newest"]}})["topics"]["previews"]
+    assert "samples" not in live.poll({"topics": {"previews": second}})["topics"]["previews"]
     writer.record(run, RunEnded(step=0, reason=EndReason.STOPPED))
     writer.flush()
-    assert live.poll({"topics": {"previews": second["newest"]}})["topics"]["previews"]["can_sample"] is False
+    assert live.poll({"topics": {"previews": second}})["topics"]["previews"]["can_sample"] is False
 
 
-def test_trouble_of_the_lab_is_said_instead_of_news(lab):
+def test_a_warning_travels_beside_the_previews_only_when_it_came_after_the_page_last_asked(live, writer):
+    def asked(cursor):
+        writer.flush()
+        return live.poll({"topics": {"previews": cursor}})["topics"]["previews"]
+
+    run = start_run(writer)
+    writer.record(run, Warned(step=0, message="before"))
+    first = asked(None)
+    assert first["warning"] == ""
+    writer.record(run, Warned(step=0, message=HOSTILE))
+    writer.record(run, RunStarted(first_step=0, num_steps=600, num_trainable=10))
+    second = asked(first)
+    assert (second["warning"], "samples" in second) == (HOSTILE, False)
+    assert asked(second)["warning"] == ""
+    assert asked(first | {"run": run + 1})["warning"] == ""
+
+
+def test_a_long_diary_begins_with_its_newest_lines(live, writer):
+    run = start_run(writer)
+    for number in range(DIARY_LINES + 5):
+        writer.record(run, Warned(step=0, message=f"warning {number}"))
+    writer.flush()
+    lines = live.poll({"topics": {"diary": None}})["topics"]["diary"]["lines"]
+    assert [line["message"] for line in lines] == [f"warning {number}" for number in range(5, DIARY_LINES + 5)]
+
+
+def test_when_the_last_run_is_deleted_every_panel_is_emptied_once(live, writer):
+    run = start_run(writer, 1)
+    writer.record(run, evaluation(0))
+    writer.record(run, RunEnded(step=0, reason=EndReason.STOPPED))
+    writer.flush()
+    shown = live.poll({"topics": dict.fromkeys(TOPICS)})["topics"]
+    assert {name for name, update in shown.items() if name != "status" and update["run"] == run} == {*TOPICS} - {
+        "status"
+    }
+    writer.delete_run(run)
+    emptied = live.poll({"topics": shown})["topics"]
+    assert emptied == {
+        "status": {"run": None},
+        "wall": {"run": None, "step": None, "latest": None, "low": 0, "high": 1, "groups": []},
+        "previews": {"run": None, "can_sample": False, "newest": None, "samples": [], "diary": None, "warning": ""},
+        "heldout": {
+            "run": None,
+            "examination": None,
+            "step": None,
+            "is_first": False,
+            "title": "",
+            "samples": [],
+        },
+        "diary": {"run": None, "last": 0, "lines": []},
+    }
+    assert live.poll({"topics": emptied})["topics"] == {"status": {"run": None}}
+
+
+def examination(step, *scores):
+    """An examination whose prompts are the scores they got."""
+    samples = tuple(
+        Examined(prompt=str(score), category="single", seed=1, score=score, details="", png=bytes([step, index]))
+        for index, score in enumerate(scores)
+    )
+    return EvaluationDone(step=step, policy="averaged" if step else "base", score=0.5, quality=(), samples=samples)
+
+
+def test_heldout_pictures_are_those_of_the_newest_examination_worst_first(live, writer):
+    def asked(cursor):
+        writer.flush()
+        return live.poll({"topics": {"heldout": cursor}})["topics"].get("heldout")
+
+    run = start_run(writer)
+    assert asked(None) is None
+    writer.record(run, examination(0, 1.0, None, 0.0, 0.5))
+    first = asked(None)
+    assert [one["prompt"] for one in first["samples"]] == ["0.0", "0.5", "1.0", "None"]
+    assert (first["is_first"], first["title"]) == (True, "drawn by the base before the first step, score 0.50")
+    assert asked(first) == {"run": run, "is_first": True}
+    writer.record(run, step_done(0))
+    assert asked(first) == {"run": run, "is_first": False}
+    writer.record(run, examination(1, 1.0))
+    second = asked(first)
+    assert [one["prompt"] for one in second["samples"]] == ["1.0"]
+    assert (second["is_first"], second["title"]) == (False, "drawn by the averaged policy after 1 steps, score 0.50")
+    writer.record(run, RunStarted(first_step=0, num_steps=600, num_trainable=10))
+    again = asked(second)
+    assert (again["examination"], again["is_first"]) == (first["examination"], True)
+
+
+def test_trouble_of_the_lab_is_said_beside_the_news(lab, writer):
+    start_run(writer)
     live = Live(lab.reader, lab.actions.trouble)
-    assert "token" in live.poll({"token": None, "run": None, "topics": {}})
+    TrainFeed(lab.reader).answer_all(live)
+    well = live.poll({"token": None, "run": None, "topics": {"status": None}})
+    assert set(well) == {"token", "run", "live", "topics"}
     lab.actions.troubled = "The disk is full."
-    assert live.poll({"token": None, "run": None, "topics": {}}) == {"error": "The disk is full."}
+    assert live.poll({"topics": {"status": None}}) == well | {"error": "The disk is full."}
+    assert live.poll({"token": well["token"]}) == {"token": well["token"], "error": "The disk is full."}

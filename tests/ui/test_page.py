@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import HOSTILE, start_run
+from conftest import HOSTILE, RememberingActions, start_run, step_done
 from fastapi.testclient import TestClient
 from gradio.routes import App
 
@@ -15,11 +15,12 @@ from app.recipes import list_recipes, load_recipe
 from app.settings import Settings
 from app.ui.build import build_page, launch_options, serve
 from app.ui.fields import values_of
+from app.ui.tabs.runs import fingerprint as runs_fingerprint
 from app.ui.train_requests import MAX_SAMPLED, OWN_PROMPTS, acting, start
 from dgpo_core.config import RunConfig, settings
 from dgpo_core.data.prompts import load_prompts
 from dgpo_core.errors import ConfigError, PromptError, StoreError
-from dgpo_core.events import Pause, Resume, SampleNow, SaveNow, Stop
+from dgpo_core.events import CheckpointSaved, Pause, Resume, RunFailed, SampleNow, SaveNow, Stop, Warned
 
 PATHS = [setting.path for setting in settings()]
 
@@ -101,6 +102,39 @@ def test_the_start_endpoint_answers_with_the_message_beside_the_form(lab):
     good = client.post("/gradio_api/run/start", json={"data": ["", *form()]})
     assert (good.json()["data"][0], good.json()["data"][1]["interactive"]) == ("", False)
     assert [config.name for config in lab.actions.started] == ["my run"]
+
+
+def test_start_may_be_pressed_again_after_a_run_that_failed_at_once(lab, writer):
+    class FailingActions(RememberingActions):
+        def start(self, config):
+            run_id = super().start(config)
+            self.writer.record(run_id, RunFailed(step=0, message="No model.", details=""))
+            self.writer.flush()
+            return run_id
+
+    page = build_page(replace(lab, actions=FailingActions(writer)))
+    client = TestClient(App.create_app(page, app_kwargs=launch_options(lab)["app_kwargs"]), base_url="http://127.0.0.1")
+    message, button = client.post("/gradio_api/run/start", json={"data": ["", *form()]}).json()["data"]
+    assert (message, button["interactive"]) == ("", True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda writer, run: writer.record(run, CheckpointSaved(step=1, folder="1", num_bytes=1)),
+        lambda writer, run: writer.record(run, Warned(step=1, message="careful")),
+        lambda writer, run: writer.set_notes(run, "mine"),
+        lambda writer, run: writer.rename(run, "other"),
+        lambda writer, run: writer.record(run, step_done(2)),
+    ],
+)
+def test_the_runs_tab_hears_of_everything_it_shows(change, lab, writer):
+    run = start_run(writer, 2)
+    before = runs_fingerprint(lab.reader)
+    assert runs_fingerprint(lab.reader) == before
+    change(writer, run)
+    writer.flush()
+    assert runs_fingerprint(lab.reader) != before
 
 
 @pytest.mark.parametrize("recipe", list_recipes(), ids=lambda recipe: recipe.name)

@@ -53,8 +53,8 @@ def test_the_list_is_newest_first_and_marks_the_open_run():
     lost = run(1, RunState.INTERRUPTED, name=HOSTILE, step=-1)
     listed = views.run_table([lost, finished, run(3)], 2, NOW)
     assert cells(listed) == [
-        ["try 3", "running", "5 of 10", NOTHING, "2 h 0 min", "2025-01-02 03:00 UTC"],
-        ["try 2", "finished", "10 of 10", "0.63 → 0.90", "10 min 30 s", "2025-01-02 03:00 UTC"],
+        ["try 3", "running", "5 of 10", NOTHING, "about 25 s", "2025-01-02 03:00 UTC"],
+        ["try 2", "finished", "10 of 10", "0.63 → 0.90", "about 50 s", "2025-01-02 03:00 UTC"],
         [HOSTILE, "interrupted", "0 of 10", NOTHING, NOTHING, "2025-01-02 03:00 UTC"],
     ]
     assert (listed["chosen"], [row["id"] for row in listed["rows"]]) == ("2", ["3", "2", "1"])
@@ -89,7 +89,7 @@ def test_facts_of_a_failed_run_end_with_its_message():
     assert views.facts(failed, NOW, has_checkpoint=True).splitlines() == [
         "try 1 (run 1)",
         "Failed. It can go on from its last checkpoint.",
-        "5 of 10 steps, started 2025-01-02 03:00 UTC, took 10 s.",
+        "5 of 10 steps, started 2025-01-02 03:00 UTC, took about 25 s.",
         "Held-out score 0.60 → 0.70.",
         "The loss is not finite.",
     ]
@@ -101,6 +101,21 @@ def test_facts_of_a_live_run_say_how_long_it_has_been_at_it():
         "Running.",
         "0 of 10 steps, started 2025-01-02 03:00 UTC, 2 h 0 min so far.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "about 25 s"),
+        ({"state": RunState.INTERRUPTED}, "about 25 s"),
+        ({"state": RunState.STOPPED, "ended": "2025-01-04T03:00:00Z"}, "about 25 s"),
+        ({"step": -1, "seconds_per_step": None}, "2 h 0 min"),
+        ({"seconds_per_step": None, "state": RunState.FAILED, "ended": "2025-01-02T03:00:10Z"}, "10 s"),
+        ({"seconds_per_step": None, "state": RunState.INTERRUPTED}, NOTHING),
+    ],
+)
+def test_time_taken_is_that_of_the_steps_and_not_of_the_nights_between_them(changes, words):
+    assert views.time_taken(run(**changes), NOW) == words
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 
 from app.store.rows import GroupRow, RunRow, RunState, SampleRow
 from app.ui import train_views as views
+from dgpo_core.events import Phase
 
 RUN = RunRow(
     id=3,
@@ -34,7 +35,7 @@ def test_the_card_of_a_running_run():
         "name": "<b>mine</b>",
         "state": "running",
         "headline": "",
-        "phase": "drawing groups",
+        "phase": "drawing groups, sampling step 4 of 8",
         "phase_done": 3,
         "phase_total": 8,
         "steps_done": 40,
@@ -89,6 +90,38 @@ def test_an_interrupted_run_says_where_it_would_go_on():
     assert views.headline(interrupted, has_checkpoint=False).endswith("Resumed, it starts over.")
 
 
+@pytest.mark.parametrize(
+    ("phase", "done", "total", "words"),
+    [
+        (Phase.SAMPLING, 0, 8, "drawing groups, sampling step 1 of 8"),
+        (Phase.SAMPLING, 8, 8, "drawing groups, sampling step 8 of 8"),
+        (Phase.EXAMINING, 2, 8, "examining on held-out prompts, sampling step 3 of 8"),
+        (Phase.COMPARING, 2, 8, "comparing with the base, sampling step 3 of 8"),
+        (Phase.UPDATING, 1, 4, "updating the policy, noise level 2 of 4"),
+        (Phase.SCORING, 0, 1, "scoring"),
+        ("", 0, 0, ""),
+    ],
+)
+def test_a_phase_says_what_it_counts(phase, done, total, words):
+    run = replace(RUN, phase=phase, phase_done=done, phase_total=total)
+    assert views.phase_words(run) == words
+
+
+@pytest.mark.parametrize(
+    ("reward", "advantage", "has_preference", "side"),
+    [
+        (0.5, 0.1, True, "preferred"),
+        (0.5, -0.1, True, "dispreferred"),
+        (0.5, 0.0, True, "neutral"),
+        (None, -0.1, True, "neutral"),
+        (0.5, 0.1, False, "neutral"),
+    ],
+)
+def test_a_picture_that_is_pulled_neither_way_is_on_neither_side(reward, advantage, has_preference, side):
+    one = sample(0, reward, advantage)
+    assert views.side(one, group(one, has_preference=has_preference)) == side
+
+
 def sample(member, reward, advantage):
     return SampleRow(
         id=member,
@@ -139,6 +172,7 @@ def test_the_wall_shares_one_axis_over_all_rewards_and_keeps_text_and_large_seed
                 "url": f"/pictures/{'ab' * 32}.png",
                 "reward": 0.75,
                 "advantage": 1.0,
+                "side": "preferred",
                 "terms": [["colour", 0.5]],
             },
             {
@@ -147,6 +181,7 @@ def test_the_wall_shares_one_axis_over_all_rewards_and_keeps_text_and_large_seed
                 "url": f"/pictures/{'ab' * 32}.png",
                 "reward": None,
                 "advantage": 0.0,
+                "side": "neutral",
                 "terms": [["colour", 0.5]],
             },
         ],

@@ -1,13 +1,16 @@
 // One picture large, with what is known of it; arrow keys walk to its neighbours, Escape closes.
 
-import { h } from "./dom.js";
+import { h, say } from "./dom.js";
+import { fixed } from "./format.js";
 
 let dialog = null;
 
-// Shows pages[at]; a page is {url, alt, prompt, facts: [[name, value], ...]}.
-export function enlarge(pages, at) {
+// Shows pages[at]; a page is {url, alt, prompt, facts: [[name, value], ...]}. back and next say where the arrows lead.
+export function enlarge(pages, at, { back = "Previous", next = "Next" } = {}) {
   dialog ??= build();
   dialog.pages = pages;
+  say(dialog.back, back);
+  say(dialog.next, next);
   draw(at);
   dialog.box.showModal();
 }
@@ -17,8 +20,8 @@ function build() {
   const prompt = h("h3", { dir: "auto" });
   const facts = h("dl", {});
   const button = (label, onclick) => h("button", { type: "button", class: "lab-button small", onclick }, label);
-  const back = button("Better", () => draw(dialog.at - 1));
-  const next = button("Worse", () => draw(dialog.at + 1));
+  const back = button("Previous", () => draw(dialog.at - 1));
+  const next = button("Next", () => draw(dialog.at + 1));
   const close = button("Close", () => dialog.box.close());
   const box = h("dialog", { class: "lab-large", "aria-label": "One picture large" },
     h("div", { class: "lab-large-body" }, image, h("div", {}, prompt, facts)),
@@ -44,3 +47,16 @@ function draw(at) {
   dialog.back.disabled = at === 0;
   dialog.next.disabled = at === dialog.pages.length - 1;
 }
+
+// The page of a picture that was drawn from one prompt and judged.
+export const examinedPage = (sample) => ({
+  url: sample.url,
+  alt: sample.score === null ? sample.prompt : `${sample.prompt}: score ${fixed(sample.score)}`,
+  prompt: sample.prompt,
+  facts: [
+    ["Score", sample.score === null ? "" : fixed(sample.score)],
+    ["Verdict", sample.details],
+    ["Category", sample.category],
+    ["Seed", sample.seed],
+  ].filter(([, value]) => value),
+});

@@ -79,7 +79,7 @@ async function once() {
   const answer = await poll({ token, run: chosen, topics });
   if (!answer) throw new Error("no answer");
   onTrouble(answer.error ?? "");
-  if (answer.error) return TROUBLE_MS;
+  if (answer.token === undefined) return TROUBLE_MS;
   // A refresh() that came while this call was under way wants everything asked again.
   if (numRefreshes === refreshesBefore) token = answer.token;
   if (answer.topics) {

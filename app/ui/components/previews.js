@@ -1,13 +1,12 @@
 // Pictures drawn on request with the policy as it is, newest first, and the box that asks for them.
 
 import { h, say } from "./dom.js";
-import { fixed } from "./format.js";
-import { enlarge } from "./large.js";
+import { enlarge, examinedPage } from "./large.js";
 import { refresh, subscribe } from "./live.js";
 
 export function mount({ element, server }) {
   const previews = new Previews(element, server);
-  subscribe("previews", { cursor: () => previews.newest, show: (update) => previews.take(update) });
+  subscribe("previews", { cursor: () => previews.cursor(), show: (update) => previews.take(update) });
 }
 
 class Previews {
@@ -15,6 +14,8 @@ class Previews {
     this.server = server;
     this.newest = null;
     this.run = null;
+    this.diary = null; // the last line of the run's diary that is known
+    this.isAwaiting = false; // pictures were asked for, and neither they nor a warning has come
     this.prompts = h("textarea", { rows: 2, dir: "auto", "aria-label": "Prompts to draw, one per line", placeholder: "a red circle above a blue square" });
     this.seed = h("input", { type: "number", min: 0, step: 1, value: 0, "aria-label": "Seed" });
     this.button = h("button", { type: "button", class: "lab-button", disabled: true, "data-action": "sample", onclick: () => this.ask() }, "Sample now");
@@ -27,37 +28,40 @@ class Previews {
     );
   }
 
+  cursor() {
+    return { run: this.run, newest: this.newest, diary: this.diary };
+  }
+
   async ask() {
     this.button.disabled = true;
     const wish = { action: "sample", run: this.run, prompts: this.prompts.value, seed: this.seed.valueAsNumber };
     const answer = await this.server.act(wish).catch(() => null);
     say(this.answer, answer ? (answer.error ?? answer.done) : "The lab did not answer. Try again.");
+    this.isAwaiting = Boolean(answer?.done);
     this.button.disabled = false;
     refresh();
   }
 
   take(update) {
+    if (update.run !== this.run) this.hear("");
     this.run = update.run;
+    this.diary = update.diary;
+    if (this.isAwaiting && update.warning) this.hear(update.warning);
     this.button.disabled = !update.can_sample;
     this.button.title = update.can_sample ? "" : "Only a running or paused run has its model loaded.";
     if (!update.samples) return;
     this.newest = update.newest;
-    const pages = update.samples.map(page);
+    const pages = update.samples.map(examinedPage);
     this.strip.replaceChildren(...pages.map((one, i) => tile(one, () => enlarge(pages, i))));
-    if (pages.length) say(this.answer, "");
+    if (pages.length) this.hear("");
+  }
+
+  // The end of waiting, in words or (the pictures themselves) without.
+  hear(words) {
+    this.isAwaiting = false;
+    say(this.answer, words);
   }
 }
-
-const page = (sample) => ({
-  url: sample.url,
-  alt: sample.prompt,
-  prompt: sample.prompt,
-  facts: [
-    ["Score", sample.score === null ? "" : fixed(sample.score)],
-    ["Verdict", sample.details],
-    ["Seed", sample.seed],
-  ].filter(([, value]) => value),
-});
 
 const tile = (page, onclick) =>
   h("button", { type: "button", class: "lab-tile", onclick },

@@ -15,14 +15,14 @@ const NO_RUN = "Choose a recipe and press Start: the first pictures appear withi
 
 export function mount({ element, server, trigger, events }) {
   const card = new StatusCard(element, (action) => server.act({ action, run: card.shown }));
-  let liveness = null;
+  let shown = null;
   subscribe("status", {
     cursor: () => null,
     show: (update, page) => {
       card.show(update.run, page);
-      const isLive = page.live !== null;
-      if (isLive !== liveness) trigger(events[0], { live: isLive });
-      liveness = isLive;
+      const now = `${page.live} ${update.run?.id} ${update.run?.state}`;
+      if (now !== shown) trigger(events[0], { live: page.live !== null });
+      shown = now;
     },
   });
 }
@@ -61,15 +61,15 @@ class StatusCard {
     this.label();
     say(this.answer, "");
     const answer = await this.act(action).catch(() => null);
-    if (!answer || answer.error) this.waiting = null;
+    if ((!answer || answer.error) && this.waiting === action) this.waiting = null;
     say(this.answer, answer ? (answer.error ?? answer.done ?? "") : "The lab did not answer. Try again.");
     this.label();
     refresh();
   }
 
   show(run, page) {
-    if (!run) return;
-    if (run.state !== this.state || run.id !== this.shown || this.waiting === "save") this.waiting = null;
+    if (!run) return this.clear();
+    if (this.isAnswered(run)) this.waiting = null;
     if (run.id !== this.shown) say(this.answer, "");
     this.shown = run.id;
     this.state = run.state;
@@ -89,12 +89,32 @@ class StatusCard {
     this.label();
   }
 
+  // Whether the run shows what was asked of it. A stop is under way until there is nothing left to stop.
+  isAnswered(run) {
+    if (run.id !== this.shown || this.waiting === "save") return true;
+    return this.waiting === "stop" ? !run.can.includes("stop") : run.state !== this.state;
+  }
+
+  // As before the first run: the one that was shown is gone.
+  clear() {
+    if (this.shown === null) return;
+    this.shown = this.state = this.waiting = null;
+    this.can = [];
+    say(this.title, "No run yet");
+    say(this.badge, "");
+    say(this.words, NO_RUN);
+    say(this.answer, "");
+    this.words.hidden = false;
+    this.follow.hidden = this.message.hidden = this.steps.box.hidden = this.phase.box.hidden = this.facts.hidden = true;
+    this.failure.show("");
+    this.label();
+  }
+
   showProgress(run) {
     const left = run.seconds_left === null ? "" : `, about ${duration(run.seconds_left)} left`;
     this.steps.show(run.steps_done, run.num_steps, `${run.steps_done} of ${run.num_steps} steps done${left}`);
-    const part = run.phase_total > 1 ? ` ${run.phase_done} of ${run.phase_total}` : "";
     this.phase.box.hidden = !run.phase || run.state === "paused";
-    this.phase.show(run.phase_done, run.phase_total, `${run.phase}${part}`);
+    this.phase.show(run.phase_done, run.phase_total, run.phase);
   }
 
   showFacts(run) {
@@ -112,7 +132,8 @@ class StatusCard {
     for (const [action, label, busy] of ACTIONS) {
       const button = this.buttons.get(action);
       const isPossible = this.can?.includes(action) ?? false;
-      button.disabled = !isPossible || this.waiting !== null;
+      const isBusy = action === "stop" ? this.waiting === "stop" : this.waiting !== null;
+      button.disabled = !isPossible || isBusy;
       // Pause and Go on share a place, and Resume appears only where there is something to resume.
       button.hidden = !isPossible && (action === "go_on" || action === "resume" || (action === "pause" && this.can?.includes("go_on")));
       say(button, this.waiting === action ? `${busy} …` : label);

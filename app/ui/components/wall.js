@@ -82,24 +82,21 @@ class StepWalk {
 function legend() {
   return h("p", { class: "lab-legend" },
     h("span", { class: "lab-key preferred" }, "+ preferred: better than its group, pulled towards"),
-    h("span", { class: "lab-key other" }, "− dispreferred: pushed away from"),
+    h("span", { class: "lab-key dispreferred" }, "− dispreferred: pushed away from"),
+    h("span", { class: "lab-key neutral" }, "= neutral: pulled neither way"),
     h("span", { class: "lab-key-note" }, "numbers: reward, then advantage"));
 }
 
 function groupRow(group, wall) {
   const flag = group.has_preference ? null : h("span", { class: "lab-flag", tabindex: "0", "data-tip": NO_PREFERENCE, "aria-label": `no preference. ${NO_PREFERENCE}` }, "no preference");
-  const isPreferred = (sample) => group.has_preference && sample.advantage > 0;
-  const sides = [
-    ["preferred", group.samples.filter(isPreferred)],
-    [group.has_preference ? "other" : "none", group.samples.filter((sample) => !isPreferred(sample))],
-  ];
+  const sides = Object.keys(SIDES).map((side) => [side, group.samples.filter((sample) => sample.side === side)]);
   return h("section", { class: "lab-group", "aria-label": `Group of: ${group.prompt}` },
     h("header", {},
       h("h3", { dir: "auto" }, group.prompt), flag,
       h("span", { class: "lab-numbers" }, `mean ${fixed(group.mean)} ± ${fixed(group.std)}`), gate(group), strip(group, wall)),
     h("div", { class: "lab-samples" },
       sides.filter(([, samples]) => samples.length).map(([side, samples]) =>
-        h("div", { class: `lab-side ${side}` }, samples.map((sample) => tile(sample, side, group, wall))))));
+        h("div", { class: `lab-side ${side}` }, samples.map((sample) => tile(sample, group, wall))))));
 }
 
 function gate(group) {
@@ -114,7 +111,7 @@ function strip(group, wall) {
   const place = (value) => 4 + (112 * (value - wall.low)) / span;
   const kept = (value) => Math.min(116, Math.max(4, place(value)));
   const dots = group.samples.filter((sample) => sample.reward !== null).map((sample) =>
-    svg("circle", { cx: place(sample.reward), cy: 10, r: 3.2, class: group.has_preference && sample.advantage > 0 ? "preferred" : "other" }));
+    svg("circle", { cx: place(sample.reward), cy: 10, r: 3.2, class: sample.side }));
   const label = `Rewards of this group on an axis from ${fixed(wall.low)} to ${fixed(wall.high)}, mean ${fixed(group.mean)}, spread ${fixed(group.std)}`;
   return svg("svg", { class: "lab-strip", viewBox: "0 0 120 20", role: "img", "aria-label": label },
     svg("title", {}, label),
@@ -124,32 +121,30 @@ function strip(group, wall) {
     svg("line", { x1: place(group.mean), x2: place(group.mean), y1: 2, y2: 18, class: "mean" }));
 }
 
-const SIDES = { preferred: ["+", "preferred"], other: ["−", "dispreferred"], none: ["=", "no preference"] };
+const SIDES = { preferred: "+", dispreferred: "−", neutral: "=" };
 
-function tile(sample, side, group, wall) {
-  const [sign, word] = SIDES[side];
-  const alt = `${group.prompt}: reward ${fixed(sample.reward)}, ${word}`;
+function tile(sample, group, wall) {
+  const alt = `${group.prompt}: reward ${fixed(sample.reward)}, ${sample.side}`;
   return h("button", {
     type: "button", class: "lab-tile", "data-member": sample.member, tabindex: "-1",
-    onclick: () => enlarge(group.samples.map((one) => page(one, group, wall)), group.samples.indexOf(sample)),
+    onclick: () => enlarge(group.samples.map((one) => page(one, group, wall)), group.samples.indexOf(sample), { back: "Better", next: "Worse" }),
   },
     h("img", { src: sample.url, alt, loading: "lazy", decoding: "async" }),
-    h("span", { class: "lab-sign", "aria-hidden": "true" }, sign),
+    h("span", { class: "lab-sign", "aria-hidden": "true" }, SIDES[sample.side]),
     h("span", { class: "lab-reward" }, fixed(sample.reward)),
     h("span", { class: "lab-advantage" }, signed(sample.advantage, 1)));
 }
 
 // What the large view says of a sample.
 function page(sample, group, wall) {
-  const side = !group.has_preference ? "no preference" : sample.advantage > 0 ? "preferred" : "dispreferred";
   return {
     url: sample.url,
     prompt: group.prompt,
-    alt: `${group.prompt}: reward ${fixed(sample.reward)}, ${side}`,
+    alt: `${group.prompt}: reward ${fixed(sample.reward)}, ${sample.side}`,
     facts: [
       ["Reward", fixed(sample.reward, 4)],
       ...sample.terms.map(([name, value]) => [name.replaceAll("_", " "), fixed(value, 4)]),
-      ["Advantage", `${signed(sample.advantage, 3)} (${side})`],
+      ["Advantage", `${signed(sample.advantage, 3)} (${sample.side})`],
       ["Step", String(wall.step)],
       ["Member", `${sample.member + 1} of ${group.samples.length}`],
       ["Seed", sample.seed],

@@ -28,7 +28,7 @@ SHOW_IN_TRAIN = f"(id) => {{ window.dispatchEvent(new CustomEvent('lab:show', {{
 def runs_tab(lab: Lab, live: Live, form: Fields) -> None:
     """Draws the tab. form is the Train tab's form; a run's settings can be put into it."""
     reader = lab.reader
-    changes = changes_panel(live, topic="runs", fingerprint=lambda _: _fingerprint(reader))
+    changes = changes_panel(live, topic="runs", fingerprint=lambda _: fingerprint(reader))
     chosen = gr.Number(None, precision=0, visible=False)  # the open run; a gr.State would not reach SHOW_IN_TRAIN
     runs = live.panel("table.js", can_choose=True, events=("choose",), elem_id="runs-list")
     said = live.panel("words.js", elem_id="runs-said", elem_classes="trouble")
@@ -162,9 +162,12 @@ def _existing(reader: Reader, run_id: int) -> RunRow:
     return run
 
 
-def _fingerprint(reader: Reader) -> Any:
-    """Differs when the list does; every step, examination and end of a run moves one of these."""
-    return [(run.id, run.name, run.state, run.step, run.first_score, run.last_score) for run in reader.runs()]
+def fingerprint(reader: Reader) -> Any:
+    """Differs when anything the tab shows does. What is saved, dropped or examined is also a line in a diary."""
+    runs = [
+        (run.id, run.name, run.notes, run.state, run.step, run.first_score, run.last_score) for run in reader.runs()
+    ]
+    return runs, reader.latest_diary_line()
 
 
 def _following(reader: Reader, run: RunRow | None, other_id: int | None) -> list[Any]:
@@ -187,7 +190,7 @@ def _following(reader: Reader, run: RunRow | None, other_id: int | None) -> list
         *_beside(reader, run, other_id),
         views.evaluation_table(reader.evaluations(run.id)),
         views.checkpoint_table(checkpoints),
-        views.diary_table(reader.diary(run.id, limit=views.DIARY_READ)),
+        views.diary_table(reader.diary(run.id, limit=views.DIARY_SHOWN, newest=True)),
     ]
 
 

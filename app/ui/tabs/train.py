@@ -42,6 +42,7 @@ def train_tab(lab: Lab, live: Live) -> Fields:
             live.panel("wall.js", elem_id="wall")
             live.panel("previews.js", server_functions=[act], elem_id="previews")
             curves_panel(live, topic="curves", charts=RUN_CHARTS, elem_id="curves")
+            live.panel("heldout.js", elem_id="heldout")
             live.panel("diary.js", elem_id="diary")
     _listen(lab, fields, recipe=recipe, start=start, notice=notice, own_prompts=own_prompts, status=status)
     return fields
@@ -117,17 +118,18 @@ def _listen(
         about = next((one.about for one in list_recipes() if one.name == name), "")
         return ["", gr.update(info=about), *values_of(config)]
 
+    def allow_start() -> Any:
+        return gr.update(interactive=lab.reader.live_run() is None)
+
     def begin(own: str, *values: Any) -> list[Any]:
         try:
             requests.start(lab, own, values)
         except LabError as error:
             return [str(error), gr.skip()]
-        return ["", gr.update(interactive=False)]
-
-    def allow_start() -> Any:
-        return gr.update(interactive=lab.reader.live_run() is None)
+        return ["", allow_start()]
 
     recipe.input(choose, recipe, [notice, recipe, *fields.controls], api_name="choose_recipe", **QUICK)
     started = start.click(begin, [own_prompts, *fields.controls], [notice, start], api_name="start", **QUICK)
     started.then(None, js="() => window.dispatchEvent(new Event('lab:follow'))")
-    status.liveness(allow_start, None, start, api_visibility="private", **QUICK)
+    # Always last: a run may begin and fail while the answer to its beginning is under way.
+    status.liveness(allow_start, None, start, trigger_mode="always_last", api_visibility="private", **QUICK)
