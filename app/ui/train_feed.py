@@ -12,6 +12,13 @@ from app.ui.live import Live, whole_number
 PREVIEWS_SHOWN = 24
 DIARY_LINES = 200
 TOPICS = ("status", "wall", "previews", "heldout", "diary")
+EMPTY: dict[str, dict[str, Any]] = {
+    "wall": {"run": None, "step": None, "latest": None, "low": 0, "high": 1, "groups": []},
+    "previews": {"run": None, "can_sample": False, "newest": None, "samples": [], "diary": None, "warning": ""},
+    "heldout": {"run": None, "examination": None, "step": None, "is_first": False, "title": "", "samples": []},
+    "diary": {"run": None, "last": 0, "lines": []},
+}
+"""What empties a panel whose run is gone."""
 
 
 class TrainFeed:
@@ -35,9 +42,10 @@ class TrainFeed:
     def wall(self, run: RunRow | None, cursor: Any) -> dict[str, Any] | None:
         """The groups of the wanted step (else the newest), or only the range of steps when they are shown."""
         seen = _seen(cursor)
-        if run is None or run.step < 0:
-            nothing = {"run": run.id if run else None, "step": None, "latest": None, "low": 0, "high": 1, "groups": []}
-            return nothing if run or seen.get("run") else None
+        if run is None:
+            return _emptied("wall", seen)
+        if run.step < 0:
+            return EMPTY["wall"] | {"run": run.id}
         is_same = seen.get("run") == run.id
         wanted = whole_number(seen.get("step")) if is_same else None
         step = run.step if wanted is None else min(wanted, run.step)
@@ -49,8 +57,7 @@ class TrainFeed:
         """The newest previews, whether more can be asked for, and a warning that came since the cursor's diary line."""
         seen = _seen(cursor)
         if run is None:
-            nothing = {"run": None, "can_sample": False, "newest": None, "samples": [], "diary": None, "warning": ""}
-            return nothing if seen.get("run") else None
+            return _emptied("previews", seen)
         samples = self._reader.previews(run.id, limit=PREVIEWS_SHOWN)
         newest = samples[0].id if samples else None
         can = views.possible_actions(run, other_is_live=False)
@@ -70,8 +77,7 @@ class TrainFeed:
         seen = _seen(cursor)
         examination = self._newest_examination(run, seen) if run else None
         if run is None or examination is None:
-            nothing = {"run": None, "examination": None, "step": None, "is_first": False, "title": "", "samples": []}
-            return nothing if seen.get("run") else None
+            return _emptied("heldout", seen)
         if (seen.get("run"), seen.get("examination")) == (run.id, examination.id):
             return {"run": run.id, "is_first": run.step < 0}
         return views.heldout_view(run, examination, self._reader.examined("evaluation", examination.id))
@@ -86,7 +92,7 @@ class TrainFeed:
         """The diary's lines after the cursor's; of many, the newest."""
         seen = _seen(cursor)
         if run is None:
-            return {"run": None, "last": 0, "lines": []} if seen.get("run") else None
+            return _emptied("diary", seen)
         is_same = seen.get("run") == run.id
         after = whole_number(seen.get("last")) if is_same else None
         rows = self._reader.diary(run.id, after=after or 0, limit=DIARY_LINES, newest=True)
@@ -98,3 +104,8 @@ class TrainFeed:
 def _seen(cursor: Any) -> dict[str, Any]:
     """What a page says it has; nothing where what came from the browser makes no sense."""
     return cursor if isinstance(cursor, dict) else {}
+
+
+def _emptied(topic: str, seen: dict[str, Any]) -> dict[str, Any] | None:
+    """What empties the panel, or None where it shows no run anyway."""
+    return EMPTY[topic] if seen.get("run") else None

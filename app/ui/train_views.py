@@ -159,7 +159,7 @@ def heldout_view(run: RunRow, examination: EvaluationRow, samples: Sequence[Exam
 def heldout_title(examination: EvaluationRow) -> str:
     """Which policy drew the pictures of an examination, and how well."""
     by = "the base" if examination.policy == "base" else f"the {examination.policy} policy"
-    when = f"after {examination.step} steps" if examination.step else "before the first step"
+    when = f"at step {examination.step}" if examination.step else "before the first step"
     score = short(examination.score)
     return f"drawn by {by} {when}, " + ("without a score" if score is None else f"score {score:.2f}")
 

@@ -212,7 +212,7 @@ def test_an_asked_comparison_is_awaited_drawn_and_there_after_a_reload(lab, open
 
     lab.writer.record(LIVE, PhaseChanged(step=15, phase=Phase.COMPARING, done=3, total=8))
     lab.writer.flush()
-    expect(page.locator("#compare-status")).to_have_text("Drawing pictures: 3 of 8.")
+    expect(page.locator("#compare-status")).to_have_text("Drawing pictures: sampling step 4 of 8.")
     lab.writer.record(LIVE, comparison(asked.id, num_pairs=4))
     lab.writer.record(LIVE, PhaseChanged(step=15, phase=Phase.SAMPLING, done=1, total=8))
     lab.writer.flush()

@@ -3,10 +3,23 @@
 from __future__ import annotations
 
 import pytest
-from synthetic import HOSTILE, fill_live_run, step_done
+from synthetic import HOSTILE, StoreActions, evaluation, fill_live_run, step_done
 
 from app.store.rows import RunState
-from dgpo_core.events import EndReason, Pause, Phase, PhaseChanged, RunEnded, RunFailed, SampleNow, SaveNow, Stop
+from dgpo_core.config import RunConfig, to_dict
+from dgpo_core.events import (
+    EndReason,
+    Pause,
+    Phase,
+    PhaseChanged,
+    RunEnded,
+    RunFailed,
+    RunStarted,
+    SampleNow,
+    SaveNow,
+    Stop,
+    Warned,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -119,6 +132,8 @@ def test_the_buttons_send_commands_and_follow_the_state(open_lab, open_page):
     status.get_by_role("button", name="Save now").click()
     status.get_by_text("A checkpoint will be saved after this step.").wait_for()
     status.get_by_role("button", name="Pause").click()
+    status.get_by_role("button", name="Pausing after this step").wait_for()
+    assert status.get_by_role("button", name="Stop").is_enabled()
     lab.writer.record(1, PhaseChanged(step=NUM_STEPS, phase=Phase.PAUSED, done=0, total=0))
     lab.writer.flush()
     status.locator("[data-state=paused]").wait_for()
@@ -127,6 +142,9 @@ def test_the_buttons_send_commands_and_follow_the_state(open_lab, open_page):
     page.locator("#previews textarea").fill("a cat\na dog")
     page.get_by_role("button", name="Sample now").click()
     page.get_by_text("The pictures are drawn after this step.").wait_for()
+    lab.writer.record(1, Warned(step=NUM_STEPS, message="There is no dog to be judged."))
+    lab.writer.flush()
+    page.locator("#previews").get_by_text("There is no dog to be judged.").wait_for()
     status.get_by_role("button", name="Stop").click()
     page.wait_for_timeout(300)
     sent = [command for _, command in lab.actions.sent]
@@ -168,6 +186,82 @@ def test_start_refuses_a_bad_setting_beside_the_form_and_starts_a_good_one(open_
     assert page.get_by_role("button", name="Start").is_disabled()
     assert [config.rollout.group_size for config in lab.actions.started] == [8]
     assert lab.reader.live_run().state is RunState.STARTING
+
+
+def test_start_can_be_pressed_again_after_a_run_that_failed_at_once(open_lab, open_page):
+    class FailingActions(StoreActions):
+        def start(self, config):
+            run_id = super().start(config)
+            self.writer.record(run_id, RunFailed(step=0, message=f"Run {run_id} has no model.", details=""))
+            self.writer.flush()
+            return run_id
+
+    lab = open_lab(actions=FailingActions)
+    page = open_page(lab.url)
+    for number in (1, 2):
+        page.locator("#start").click()
+        page.locator("#status").get_by_text(f"Run {number} has no model.").wait_for()
+        page.wait_for_function("!document.querySelector('#start').disabled")
+    lab.writer.resume_run(2)
+    lab.writer.flush()
+    page.wait_for_function("document.querySelector('#start').disabled")
+
+
+def test_a_page_opened_in_trouble_says_so_and_shows_everything(open_lab, open_page):
+    lab = open_lab(fill)
+    lab.actions.troubled = "The disk is full."
+    page = open_page(lab.url)
+    page.locator("#heartbeat").get_by_text("The disk is full.").wait_for()
+    page.wait_for_selector("#wall .lab-tile img")
+    lab.actions.troubled = ""
+    page.locator("#heartbeat p").wait_for(state="hidden")
+
+
+def test_when_the_last_run_is_deleted_nothing_of_it_is_left(open_lab, open_page):
+    lab = open_lab(fill)
+    page = open_page(lab.url)
+    page.wait_for_selector("#wall .lab-tile img")
+    page.evaluate("for (const image of document.images) image.loading = 'eager'")
+    page.wait_for_function("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
+    lab.writer.record(1, RunEnded(step=NUM_STEPS - 1, reason=EndReason.STOPPED))
+    lab.writer.delete_run(1)
+    page.get_by_role("heading", name="No run yet").wait_for()
+    page.locator("#diary").wait_for(state="hidden")
+    assert page.locator(".lab-tile").count() == 0
+    assert page.locator("#status button:visible").count() == 0
+    assert page.locator("#heldout").is_hidden()
+
+
+def test_the_first_pictures_are_the_heldout_ones_until_there_is_a_group(open_lab, open_page, take_picture):
+    def begin(writer):
+        run_id = writer.create_run(to_dict(RunConfig(name="new")), 600)
+        writer.record(run_id, RunStarted(first_step=0, num_steps=600, num_trainable=1))
+        writer.record(run_id, evaluation(0))
+        writer.flush()
+
+    lab = open_lab(begin)
+    page = open_page(lab.url)
+    tiles = page.locator("#heldout .lab-tile")
+    tiles.first.wait_for()
+    scores = [float(text) for text in page.locator("#heldout .lab-reward").all_text_contents()]
+    assert (len(scores), scores) == (24, sorted(scores))
+    assert tiles.first.locator(".lab-sign").text_content() == "✗"
+    assert tiles.first.bounding_box()["y"] < 900
+    take_picture(page, "train-heldout", full_page=True)
+    tiles.first.click()
+    dialog = page.get_by_role("dialog")
+    assert dialog.get_by_role("button", name="Next").is_enabled()
+    page.keyboard.press("Escape")
+    lab.writer.record(1, step_done(0))
+    lab.writer.flush()
+    page.wait_for_selector("#wall .lab-tile img")
+    tiles.first.wait_for(state="hidden")
+    page.locator("#heldout summary").click()
+    tiles.first.wait_for()
+    lab.writer.record(1, step_done(1))
+    lab.writer.flush()
+    page.get_by_text("2 of 600 steps done").wait_for()
+    assert tiles.first.is_visible()
 
 
 def test_own_prompts_are_counted_and_used_as_they_were_typed(open_lab, open_page):

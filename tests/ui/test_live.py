@@ -195,7 +195,7 @@ def test_heldout_pictures_are_those_of_the_newest_examination_worst_first(live, 
     writer.record(run, examination(1, 1.0))
     second = asked(first)
     assert [one["prompt"] for one in second["samples"]] == ["1.0"]
-    assert (second["is_first"], second["title"]) == (False, "drawn by the averaged policy after 1 steps, score 0.50")
+    assert (second["is_first"], second["title"]) == (False, "drawn by the averaged policy at step 1, score 0.50")
     writer.record(run, RunStarted(first_step=0, num_steps=600, num_trainable=10))
     again = asked(second)
     assert (again["examination"], again["is_first"]) == (first["examination"], True)

@@ -34,6 +34,7 @@ class Heldout {
   take(update) {
     if (update.run !== this.seen.run) this.isByHand = false;
     if (!this.isByHand) this.box.open = update.is_first;
+    this.box.toggleAttribute("data-first", update.is_first); // lab.css then moves it up, below the empty wall
     if (!update.samples) return;
     this.seen = { run: update.run, examination: update.examination, step: update.step };
     this.samples = update.samples;
