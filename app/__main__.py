@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from app.recipes import load_recipe, parse_value
 from app.settings import Settings
@@ -42,30 +41,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m app", description=__doc__)
-    _add_lab_options(parser, folder=Path("lab"), host="127.0.0.1", port=7860, set_aside=False)
-    parser.set_defaults(command=open_lab)
+    _add_lab_options(parser)
+    parser.set_defaults(folder=Path("lab"), host="127.0.0.1", port=7860, set_aside=False, command=open_lab)
     commands = parser.add_subparsers(title="commands")
-    train = commands.add_parser("train", help="run a recipe without a browser; an open page shows it live")
+    train = commands.add_parser(
+        "train",
+        help="run a recipe without a browser; an open page shows it live",
+        argument_default=argparse.SUPPRESS,  # what is not said after the command keeps what was said before it
+    )
     train.add_argument("recipe", help="name of a recipe in assets/recipes, or a YAML file")
     train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting")
-    absent = argparse.SUPPRESS  # what is not said after the command keeps what was said before it
-    _add_lab_options(train, folder=absent, host=absent, port=absent, set_aside=absent)
+    _add_lab_options(train)
     train.set_defaults(command=train_headless)
     return parser
 
 
-def _add_lab_options(parser: argparse.ArgumentParser, **defaults: Any) -> None:
+def _add_lab_options(parser: argparse.ArgumentParser) -> None:
     """The options of the lab itself, which may stand before or after a command."""
-    add = parser.add_argument
-    add("--folder", type=Path, default=defaults["folder"], help="where the lab keeps everything (lab)")
-    add("--host", default=defaults["host"], help="address of this machine to listen on (127.0.0.1)")
-    add("--port", type=int, default=defaults["port"], help="port to listen on (7860)")
-    add(
-        "--set-aside",
-        action="store_true",
-        default=defaults["set_aside"],
-        help="move a damaged store away and begin a new one",
-    )
+    parser.add_argument("--folder", type=Path, help="where the lab keeps everything (lab)")
+    parser.add_argument("--host", help="address of this machine to listen on (127.0.0.1)")
+    parser.add_argument("--port", type=int, help="port to listen on (7860)")
+    moved = "move a damaged store away and begin a new one"
+    parser.add_argument("--set-aside", action="store_const", const=True, help=moved)
 
 
 def set_damaged_store_aside(settings: Settings) -> None:

@@ -237,3 +237,11 @@ def test_a_headless_run_that_is_told_to_end_is_saved_and_stopped(tmp_path, model
     said = (tmp_path / "log").read_text()
     assert "Run 1 stopped after" in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("order", [["--folder", "there", "train", "shapes"], ["train", "shapes", "--folder", "there"]])
+def test_options_of_the_lab_stand_before_or_after_a_command(order, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main([*order, "--set", "schedule.num_steps=0"]) == 2
+    assert (tmp_path / "there").is_dir()
+    assert not (tmp_path / "lab").exists()
