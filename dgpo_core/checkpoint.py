@@ -152,11 +152,12 @@ def size_of(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.iterdir())
 
 
-def library_versions() -> dict[str, str]:
-    """Versions that decide whether a resumed run is bit-exact."""
+def conditions() -> dict[str, str]:
+    """What decides, beside the settings, whether a resumed run is bit-exact: library versions and CPU threads."""
     from importlib.metadata import version
 
-    return {name: version(name) for name in ("torch", "diffusers", "peft", "transformers", "safetensors")}
+    libraries = {name: version(name) for name in ("torch", "diffusers", "peft", "transformers", "safetensors")}
+    return libraries | {"threads": str(torch.get_num_threads())}
 
 
 def same_numbers(tensors: Mapping[str, Tensor]) -> str:
@@ -248,6 +249,8 @@ def _sha256(file: Path) -> str:
 
 
 def _sync(path: Path) -> None:
+    if os.name == "nt" and path.is_dir():
+        return  # Windows cannot open a folder, and writes its entries through
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

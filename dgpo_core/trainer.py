@@ -12,8 +12,8 @@ import torch
 from dgpo_core import events
 from dgpo_core.checkpoint import (
     Checkpoint,
+    conditions,
     drop_old_checkpoints,
-    library_versions,
     load_checkpoint,
     save_checkpoint,
     size_of,
@@ -80,7 +80,7 @@ class _Run:
         if resume_from is not None:
             saved = load_checkpoint(resume_from, self.parts.model.identity())
             self.state.load(saved.tensors, saved.step)
-            self._warn_of_other_versions(saved.versions)
+            self._warn_of_other_conditions(saved.versions)
         num_trainable = sum(parameter.numel() for parameter in self.state.parameters.values())
         self.emit(events.RunStarted(first_step=self.state.step, num_steps=num_steps, num_trainable=num_trainable))
         reason = EndReason.FINISHED
@@ -241,7 +241,7 @@ class _Run:
             tensors=self.state.tensors(),
             identity=self.parts.model.identity(),
             config=to_dict(self.config),
-            versions=library_versions(),
+            versions=conditions(),
         )
         folder = save_checkpoint(self.parts.checkpoints, checkpoint)
         self.emit(events.CheckpointSaved(step=checkpoint.step, folder=folder.name, num_bytes=size_of(folder)))
@@ -305,8 +305,8 @@ class _Run:
     def _warn(self, message: str) -> None:
         self.emit(events.Warned(step=self.state.step, message=message))
 
-    def _warn_of_other_versions(self, saved: dict[str, str]) -> None:
-        now = library_versions()
+    def _warn_of_other_conditions(self, saved: dict[str, str]) -> None:
+        now = conditions()
         changed = [f"{name} {saved.get(name)} then, {now[name]} now" for name in now if now[name] != saved.get(name)]
         if changed:
-            self._warn(f"Resumed with other library versions, so not bit for bit: {'; '.join(changed)}.")
+            self._warn(f"Resumed under other conditions, so not bit for bit: {'; '.join(changed)}.")

@@ -102,5 +102,5 @@ def test_a_run_from_start_to_comparison(lab_url, open_page, take_picture):
     page.wait_for_function("!document.querySelector('#start').disabled")
 
     page.get_by_role("tab", name="Runs").click()
-    page.get_by_text("stopped").first.wait_for()
+    page.locator("#runs-list").get_by_text("stopped").wait_for()
     take_picture(page, "lab-runs", full_page=True)

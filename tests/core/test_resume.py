@@ -114,7 +114,7 @@ def test_a_checkpoint_beyond_the_one_taken_up_is_dropped(model, tmp_path):
     assert find_damage(tmp_path / "step-000005") == ""
 
 
-def test_other_library_versions_are_said(model, tmp_path):
+def test_other_conditions_are_said(model, tmp_path):
     run(CONFIG, small_parts(model, tmp_path, CONFIG))
     saved = load_checkpoint(tmp_path / "step-000006")
     versions = saved.versions | {"torch": "1.0"}
@@ -122,7 +122,7 @@ def test_other_library_versions_are_said(model, tmp_path):
     folder = save_checkpoint(tmp_path / "other", other)
     _, heard = run(CONFIG, small_parts(model, tmp_path / "other", CONFIG), resume_from=folder)
     assert [event.message for event in heard.of(Warned)] == [
-        f"Resumed with other library versions, so not bit for bit: torch 1.0 then, {saved.versions['torch']} now."
+        f"Resumed under other conditions, so not bit for bit: torch 1.0 then, {saved.versions['torch']} now."
     ]
 
 
