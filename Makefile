@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: run test check docs bench clean
+.PHONY: run test check docs screenshot bench clean
 
 run: $(VENV)/.runs
 	$(BIN)/python -m app $(ARGS)
@@ -20,6 +20,10 @@ check: $(VENV)/.tests
 
 docs: $(VENV)/.tests
 	$(BIN)/python -m docs.settings_page
+
+screenshot: $(VENV)/.tests
+	$(BIN)/python -m pytest tests/browser/test_whole_lab.py
+	cp test-output/screenshot.png assets/screenshot.png
 
 bench: $(VENV)/.tests
 	$(BIN)/python -m benchmarks

@@ -88,7 +88,7 @@ def measure(num_steps: int, browser: str) -> dict[str, Any]:
             chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox", "--disable-gpu"])
             ready = [_seconds_to_ready(chromium.new_page(), url) for _ in range(5)]
             page = chromium.new_page()
-            _seconds_to_ready(page, url)
+            _seconds_to_ready(page, url, stays=True)
             seen = [_seconds_to_see(page, writer, run_id, drawn_step(step, rng)) for step in range(1, num_steps + 1)]
             chromium.close()
             lab.close()
@@ -96,12 +96,15 @@ def measure(num_steps: int, browser: str) -> dict[str, Any]:
     return {"ready_seconds": ready, "seen_seconds": seen}
 
 
-def _seconds_to_ready(page: Page, url: str) -> float:
+def _seconds_to_ready(page: Page, url: str, *, stays: bool = False) -> float:
     started = time.perf_counter()
     page.goto(url)
     page.locator("#start").wait_for()
     page.wait_for_selector("#wall .lab-tile img")
-    return time.perf_counter() - started
+    seconds = time.perf_counter() - started
+    if not stays:
+        page.close()
+    return seconds
 
 
 def _seconds_to_see(page: Page, writer: Writer, run_id: int, step: StepDone) -> float:

@@ -102,8 +102,6 @@ EVERY_FILE = files(".py", ".md", ".toml", ".txt", ".yaml", ".js", ".css", ".json
 SUFFIX = re.compile(r"\.(?:py|md|toml|txt|yaml|json|safetensors|lock|png|db)$")
 # Files that a lab makes while it runs, named without their folder.
 MADE_BY_RUNS = {"tensors.safetensors", "state.json", "manifest.json", "lab.lock", "training.lock"}
-MADE_BY_MEASURING = {"assets/screenshot.png"}
-"""Strictly expected to be missing: the first commit that has one takes it out of here."""
 
 
 def spans(path: str) -> list[str]:
@@ -162,13 +160,7 @@ def make_targets() -> set[str]:
     return set(re.findall(r"^([a-z-]+):", text_of("Makefile"), flags=re.MULTILINE))
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        pytest.param(path, marks=pytest.mark.xfail(strict=True)) if path in MADE_BY_MEASURING else path
-        for path in sorted(paths_named())
-    ],
-)
+@pytest.mark.parametrize("path", sorted(paths_named()))
 def test_documents_name_paths_that_exist(path):
     assert exists(path)
 

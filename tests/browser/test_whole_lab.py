@@ -83,6 +83,8 @@ def test_a_run_from_start_to_comparison(lab_url, open_page, take_picture):
     paused_at = _steps_done(page)
     assert paused_at > 0
     take_picture(page, "lab-running", full_page=True)
+    page.set_viewport_size({"width": 1360, "height": 1000})
+    take_picture(page, "screenshot")
 
     page.get_by_role("tab", name="Compare").click()
     page.locator("#compare-prompts input").fill("6")
