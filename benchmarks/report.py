@@ -5,10 +5,9 @@ python -m benchmarks.report
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean, median, stdev
 from typing import Any
 
 from benchmarks.record import kept
@@ -90,27 +89,34 @@ def step(result: dict[str, Any]) -> str:
     return table(["what", "measured"], rows)
 
 
+def page(result: dict[str, Any]) -> str:
+    """How soon the page is there, and how soon a step is seen."""
+    rows = [
+        [what, f"{median(result[key]):.2f}", f"{max(result[key]):.2f}", f"{len(result[key])}"]
+        for what, key in (("page asked for to groups on screen", "ready_seconds"), ("commit to sight", "seen_seconds"))
+    ]
+    return table(["seconds from", "median", "worst", "times"], rows)
+
+
 SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "verifier": ("verifier", verifier),
     "base_profile": ("base_profile", base_profile),
     "learning": ("learning-shapes", learning),
     "step": ("step", step),
+    "page": ("page", page),
 }
 
 
-def filled(page: str) -> str:
-    """The page with every section's table renewed."""
+def filled(text: str) -> str:
+    """The text of docs/results.md with every section's table renewed."""
     for mark, (name, write) in SECTIONS.items():
         result = kept(name)
-        text = write(result) + origin(result) if result else NOT_YET
-        page, count = re.subn(
-            rf"(<!-- {mark} -->\n).*?(<!-- end -->)",
-            lambda found, text=text: found[1] + text + found[2],
-            page,
-            flags=re.S,
-        )
-        assert count == 1, f"docs/results.md needs one section {mark}"
-    return page
+        found = write(result) + origin(result) if result else NOT_YET
+        before, start, rest = text.partition(f"<!-- {mark} -->\n")
+        _, end, after = rest.partition("<!-- end -->")
+        assert start and end, f"docs/results.md needs a section {mark}"
+        text = before + start + found + end + after
+    return text
 
 
 if __name__ == "__main__":
