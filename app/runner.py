@@ -81,7 +81,7 @@ class Runner:
         """
         with self._one_at_a_time:
             self._mark_interrupted()
-            if isinstance(command, Stop) and self._recorder is not None and self._recorder.run_id == run_id:
+            if isinstance(command, Stop) and self._is_training(run_id):
                 self._is_stopping.set()
                 return
             self._writer.send(run_id, command)
@@ -130,6 +130,10 @@ class Runner:
         self._is_stopping.set()
         self.wait(SECONDS_TO_STOP)
         self._watch.join()
+
+    def _is_training(self, run_id: int) -> bool:
+        """Whether it is this process that trains the run now."""
+        return self._training.is_held and self._recorder is not None and self._recorder.run_id == run_id
 
     def _run(self, run_id: int) -> RunRow:
         run = self._reader.run(run_id)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dgpo_core.data.requests import CATEGORIES, ENDINGS, OPENINGS, Request, all_requests, picture_of
+from dgpo_core.data.requests import CATEGORIES, ENDINGS, OPENINGS, Request, all_requests, parse_request, picture_of
 from dgpo_core.data.scenes import COLORS, PICTURE_SIZE, SHAPES, draw
 
 CATEGORY_WEIGHTS = {"single": 1.0, "two": 1.5, "counting": 2.0, "colors": 1.5, "position": 2.0, "attribution": 2.0}
@@ -79,8 +79,6 @@ def cached_corpus(folder: Path, count: int, seed: int) -> Corpus:
         names = np.array([request.wording() for request in corpus.requests])
         np.savez(file, pictures=corpus.pictures, cells=corpus.cells, requests=names)
         return corpus
-    from dgpo_core.data.requests import parse_request
-
     with np.load(file) as stored:
         known = {text: parse_request(text) for text in set(stored["requests"].tolist())}
         return Corpus(stored["pictures"], [known[text] for text in stored["requests"].tolist()], stored["cells"])

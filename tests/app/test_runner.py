@@ -263,3 +263,9 @@ def test_a_headless_run_that_is_killed_is_interrupted_and_resumes_where_it_was_s
         steps = [row.step for row in reader.steps(1, limit=10_000)]
         assert reader.run(1).state is RunState.STOPPED
         assert steps == list(range(len(steps)))
+
+
+def test_a_stop_for_a_run_that_has_ended_is_refused(lab, finished):
+    runner, _ = lab
+    with pytest.raises(StoreError):
+        runner.send(finished, Stop())
