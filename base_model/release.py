@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL
 
+from base_model.learner import Learner
 from base_model.pipeline import new_pipeline
-from base_model.pretrain import Learner
 
 SHIPPED = Path(__file__).parents[1] / "assets" / "shapes-sd3"
 
