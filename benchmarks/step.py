@@ -9,6 +9,7 @@ pages take turns in one run, so that the machine's noise hits both alike.
 from __future__ import annotations
 
 import argparse
+import socket
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,6 @@ from typing import Any
 
 import httpx
 import torch
-from torch import Tensor
 
 from app.__main__ import configured
 from app.lab import Lab
@@ -33,12 +33,8 @@ from app.store.reader import Reader
 from app.store.writer import Writer
 from app.ui.build import build_page, launch_options
 from benchmarks.record import keep
-from dgpo_core.assembly import PROJECT, assemble
-from dgpo_core.config import RunConfig, to_dict
-from dgpo_core.events import Event, StepDone
-from dgpo_core.models.protocol import Conditioning
+from dgpo_core.events import EndReason, Event, StepDone
 from dgpo_core.models.sd3 import SD3Model
-from dgpo_core.trainer import train
 
 SECONDS_TO_OPEN = 4.0
 
@@ -49,39 +45,27 @@ class NetworkClock:
     def __init__(self) -> None:
         self.seconds = 0.0
 
+    def timed(self, plain: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, with its time added up."""
+
+        def on_the_clock(*arguments: Any, **keywords: Any) -> Any:
+            started = time.perf_counter()
+            try:
+                return plain(*arguments, **keywords)
+            finally:
+                self.seconds += time.perf_counter() - started
+
+        return on_the_clock
+
     @contextmanager
     def running(self) -> Iterator[None]:
-        started = time.perf_counter()
-        try:
+        """Within, the network is on the clock, whoever calls it."""
+        with ExitStack() as restored:
+            for owner, name in ((SD3Model, "velocity"), (torch.Tensor, "backward")):
+                plain = getattr(owner, name)
+                restored.callback(setattr, owner, name, plain)
+                setattr(owner, name, self.timed(plain))
             yield
-        finally:
-            self.seconds += time.perf_counter() - started
-
-
-class TimedModel(SD3Model):
-    """The model with a clock on its forward passes."""
-
-    clock = NetworkClock()
-
-    def velocity(self, x: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
-        with self.clock.running():
-            return super().velocity(x, sigma, conditioning)
-
-
-@contextmanager
-def timed_backward(clock: NetworkClock) -> Iterator[None]:
-    """Within, Tensor.backward is on the clock too."""
-    plain = torch.Tensor.backward
-
-    def backward(self: Tensor, *arguments: Any, **keywords: Any) -> None:
-        with clock.running():
-            plain(self, *arguments, **keywords)
-
-    torch.Tensor.backward = backward  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        torch.Tensor.backward = plain  # type: ignore[method-assign]
 
 
 class OpenPages:
@@ -124,55 +108,55 @@ def poll_for_ever(url: str, count: int) -> None:
 
 
 def measure(num_steps: int, num_pages: int) -> dict[str, Any]:
-    """Steps of the default recipe with the store and the page running, pages open at every other step."""
+    """Steps of the default recipe by the runner, into the store, pages open at every other step."""
     config = configured("shapes", [f"schedule.num_steps={num_steps}", "schedule.evaluate_every=0"])
     config = replace(config, schedule=replace(config.schedule, evaluation_prompts=1, checkpoint_every=num_steps))
+    clock = NetworkClock()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        settings = Settings(folder=Path(folder), port=7879)
+        settings = Settings(folder=Path(folder), port=_free_port())
         writer = stack.enter_context(Writer(settings.database))
         reader = Reader(settings.database)
-        lab = Lab(settings, reader, Runner(settings, reader, writer))
+        runner = Runner(settings, reader, writer)
+        stack.callback(runner.close)
+        lab = Lab(settings, reader, runner)
         page = build_page(lab)
         _, url, _ = page.launch(prevent_thread_lock=True, **launch_options(lab))
         stack.callback(page.close)
-        pages = OpenPages(url.rstrip("/"), num_pages)
-        run_id = writer.create_run(to_dict(config), num_steps)
-        rows = _Steps(lambda event: writer.record(run_id, event), pages)
-        parts = assemble(config, settings.folder / "checkpoints", model=_timed(config))
-        with timed_backward(TimedModel.clock):
-            train(config, parts, emit=rows.hear, next_command=lambda: None)
+        rows = _Steps(clock, OpenPages(url.rstrip("/"), num_pages))
+        stack.enter_context(clock.running())
+        run_id = runner.start(config, rows.hear)
+        runner.wait()
         rows.close_pages()
-        writer.flush()
+        run = reader.run(run_id)
+    if run is None or run.state != EndReason.FINISHED:
+        raise SystemExit(f"The run did not finish: {run}")
     return rows.summary(config.rollout.groups_per_step * config.rollout.group_size)
 
 
-def _timed(config: RunConfig) -> TimedModel:
-    model = TimedModel.load(
-        PROJECT / config.model.folder,
-        lora_rank=config.model.lora_rank,
-        lora_alpha=config.model.lora_alpha,
-        seed=config.seed,
-    )
-    assert isinstance(model, TimedModel)
-    return model
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 class _Steps:
-    """Hears a run's events, times the steps from outside, and opens and shuts the pages in turns."""
+    """Hears a run's events, times the steps from outside, and opens and shuts the pages in turns.
 
-    def __init__(self, record: Callable[[Event], None], pages: OpenPages) -> None:
-        self._record, self._pages = record, pages
+    A step ends when the store has taken it, so the time to hand it over is inside; the page is served meanwhile.
+    """
+
+    def __init__(self, clock: NetworkClock, pages: OpenPages) -> None:
+        self._clock, self._pages = clock, pages
         self._open = ExitStack()
         self._started = time.perf_counter()
         self._network_before = 0.0
         self.rows: list[dict[str, float]] = []
 
     def hear(self, event: Event) -> None:
-        self._record(event)
         if not isinstance(event, StepDone):
             return
         seconds = time.perf_counter() - self._started
-        network = TimedModel.clock.seconds - self._network_before
+        network = self._clock.seconds - self._network_before
         useful = network + event.metrics.decoding_seconds + event.metrics.scoring_seconds
         is_with_pages = len(self.rows) % 2 == 1
         self.rows.append({"seconds": seconds, "overhead": 1 - useful / seconds, "pages": float(is_with_pages)})
@@ -180,7 +164,7 @@ class _Steps:
         if len(self.rows) % 2 == 1:
             self._open.enter_context(self._pages.open())
             time.sleep(SECONDS_TO_OPEN)
-        self._started, self._network_before = time.perf_counter(), TimedModel.clock.seconds
+        self._started, self._network_before = time.perf_counter(), self._clock.seconds
 
     def close_pages(self) -> None:
         self._open.close()
