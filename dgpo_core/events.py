@@ -61,7 +61,7 @@ class ScoredGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepMetrics:
-    """Numbers of one step; docs/metrics.md says what each means and what good looks like."""
+    """Numbers of one step, nan for what it had nothing to measure on; docs/metrics.md says what each means."""
 
     reward_mean: float
     reward_std: float

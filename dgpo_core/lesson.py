@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import nan
 
 import torch
 from jaxtyping import Float, Int
@@ -91,7 +92,7 @@ class Tally:
         return torch.stack(self.gates).nanmean(0).nan_to_num(0.5).tolist() if self.gates else [0.5] * num_groups
 
     def mean(self, values: Sequence[Tensor]) -> float:
-        """Mean over every finite number tallied; 0 where there is none."""
+        """Mean over every finite number tallied; nan where there is none."""
         every = torch.cat([one.float().flatten() for one in values]) if values else torch.empty(0)
         finite = every[every.isfinite()]
-        return float(finite.mean()) if len(finite) else 0.0
+        return float(finite.mean()) if len(finite) else nan

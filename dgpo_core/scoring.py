@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
 
 import torch
 
@@ -76,18 +77,18 @@ class StepSeconds:
 def step_metrics(
     judgements: Sequence[Judgement], advantages: Advantages, tally: Tally, seconds: StepSeconds
 ) -> StepMetrics:
-    """The numbers of a step; without any update the gate is 0.5 and the others 0."""
+    """The numbers of a step; nan for what it had nothing to measure on, such as the gate of a step without update."""
     rewards = [one.reward for one in judgements if one.reward is not None]
     spreads = advantages.std[~advantages.std.isnan()]
     return StepMetrics(
-        reward_mean=sum(rewards) / len(rewards) if rewards else 0.0,
-        reward_std=float(spreads.mean()) if len(spreads) else 0.0,
+        reward_mean=sum(rewards) / len(rewards) if rewards else nan,
+        reward_std=float(spreads.mean()) if len(spreads) else nan,
         preference_fraction=float(advantages.has_preference.float().mean()),
-        gate=tally.mean(tally.gates) if tally.gates else 0.5,
+        gate=tally.mean(tally.gates),
         clipped_fraction=tally.mean(tally.clipped),
         kl=tally.mean(tally.kls),
         velocity_error=tally.mean(tally.errors),
-        grad_norm=sum(tally.grad_norms) / len(tally.grad_norms) if tally.grad_norms else 0.0,
+        grad_norm=sum(tally.grad_norms) / len(tally.grad_norms) if tally.grad_norms else nan,
         sampling_seconds=seconds.sampling,
         decoding_seconds=seconds.decoding,
         scoring_seconds=seconds.scoring,

@@ -148,9 +148,10 @@ def test_an_update_that_is_not_finite_is_left_out_and_said(model, tmp_path, per_
     assert [(event.step, event.message) for event in heard.of(Warned)] == [
         (0, "An update was left out because its gradient was not finite. Weights are as before it.")
     ]
-    for done in heard.of(StepDone):
-        assert all(math.isfinite(getattr(done.metrics, name)) for name in done.metrics.__slots__)
-        assert all(0 <= group.gate <= 1 for group in done.groups)
+    poisoned, whole = heard.of(StepDone)
+    assert math.isnan(poisoned.metrics.grad_norm) != per_sigma
+    assert all(math.isfinite(getattr(whole.metrics, name)) for name in whole.metrics.__slots__)
+    assert all(0 <= group.gate <= 1 for done in (poisoned, whole) for group in done.groups)
     assert all(one.isfinite().all() for one in model.policy_parameters().values())
 
 
