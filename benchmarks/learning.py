@@ -3,7 +3,7 @@
     python -m benchmarks.learning shapes --seeds 0 1 2 --minutes 10 60 [--set loss.preference_beta=100]
 
 Time is that of the steps; examinations, which only watch, are not counted. Each mark is a stop and
-a resume, so a measurement that was interrupted goes on where it was. Kept as results/learning-<label>.json.
+a resume; a measurement that was cut short goes on from its last checkpoint. Kept as results/learning-<label>.json.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from app.__main__ import configured
 from benchmarks.base_profile import SEEDS, category_scores, over_seeds
 from benchmarks.record import keep, kept
 from dgpo_core.assembly import assemble
-from dgpo_core.checkpoint import newest_checkpoint
+from dgpo_core.checkpoint import newest_checkpoint, step_of
 from dgpo_core.comparison import averaged_weights
 from dgpo_core.config import RunConfig, to_dict
 from dgpo_core.ema import WeightCopy
-from dgpo_core.events import Command, Event, StepDone, Stop
+from dgpo_core.events import CheckpointSaved, Command, Event, StepDone, Stop
 from dgpo_core.trainer import Parts, train
 
 
@@ -33,12 +33,15 @@ class TimedRun:
 
     def __init__(self, config: RunConfig, folder: Path) -> None:
         self._config, self._folder = config, folder
-        self._progress_file = folder / "progress.json"
+        self._progress_file = folder / "seconds-at-checkpoints.json"
         folder.mkdir(parents=True, exist_ok=True)
-        self._seconds, self._steps = 0.0, 0
-        if self._progress_file.exists():
-            self._seconds, self._steps = json.loads(self._progress_file.read_text())
+        newest = newest_checkpoint(folder / "checkpoints")
+        self._steps = step_of(newest) if newest else 0
+        self._seconds = self._known_seconds()[str(self._steps)] if newest else 0.0
         self._parts: Parts | None = None
+
+    def _known_seconds(self) -> dict[str, float]:
+        return json.loads(self._progress_file.read_text()) if self._progress_file.exists() else {}
 
     def until(self, minutes: float) -> dict[str, Any]:
         """Trains up to the mark and examines on all held-out prompts at three seeds."""
@@ -50,12 +53,13 @@ class TimedRun:
             next_command=lambda: self._command(minutes),
             resume_from=newest_checkpoint(self._folder / "checkpoints"),
         )
-        self._progress_file.write_text(json.dumps([self._seconds, self._steps]))
         weights = averaged_weights(self._folder / "checkpoints", self._steps, self._parts.model)
         return self._examined(self._parts, weights) | {"steps": self._steps, "minutes": self._seconds / 60}
 
     def _hear(self, event: Event) -> None:
-        if isinstance(event, StepDone):
+        if isinstance(event, CheckpointSaved):
+            self._progress_file.write_text(json.dumps(self._known_seconds() | {str(event.step): self._seconds}))
+        elif isinstance(event, StepDone):
             self._seconds += event.metrics.step_seconds
             self._steps = event.step + 1
             if self._steps % 10 == 0:
@@ -85,13 +89,15 @@ class TimedRun:
 
 
 def measure(config: RunConfig, seeds: Sequence[int], minutes: Sequence[float], label: str, work: Path) -> None:
-    """Every seed at every mark; what is known already is not measured again."""
+    """Every seed at every mark; what is known already is not measured again, and the base only once."""
     result = kept(f"learning-{label}") or {"config": to_dict(config), "runs": {}}
+    if result["config"] != to_dict(config):
+        raise SystemExit(f"The label {label!r} is taken by other settings. Give this measurement another --label.")
+    base = next((marks["base"] for marks in result["runs"].values()), None)
     for seed in seeds:
         run = TimedRun(replace(config, seed=seed), work / label / f"seed-{seed}")
         marks = result["runs"].setdefault(str(seed), {})
-        if "base" not in marks:
-            marks["base"] = run.base()
+        base = marks["base"] = base or run.base()
         for mark in sorted(minutes):
             if f"{mark:g}" not in marks:
                 marks[f"{mark:g}"] = run.until(mark)
