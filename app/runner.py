@@ -23,7 +23,8 @@ from app.store.rows import RunRow
 from app.store.writer import Writer
 from dgpo_core.config import RunConfig, from_dict, to_dict
 from dgpo_core.errors import LabError, StoreError
-from dgpo_core.events import Command, Compare, EndReason, Event, Phase, PhaseChanged, RunFailed, Stop
+from dgpo_core.events import Command, Compare, EndReason, Event, Phase, PhaseChanged, RunFailed, Stop, Warned
+from dgpo_core.recipe_check import cautions, check
 
 SECONDS_BETWEEN_READS = 0.05
 SECONDS_TO_STOP = 60.0
@@ -55,7 +56,9 @@ class Runner:
 
         Raises:
             StoreError: another run is live, in this process or another; the message says whose.
+            ConfigError: settings contradict each other.
         """
+        check(config)
         with self._one_at_a_time, self._reserved():
             run_id = self._writer.create_run(to_dict(config), config.schedule.num_steps)
             self._begin_training(run_id, config, None, on_event)
@@ -211,6 +214,9 @@ class Runner:
 
         def work() -> None:
             emit(PhaseChanged(step=0, phase=Phase.LOADING, done=0, total=1))
+            if checkpoint is None:
+                for caution in cautions(config):
+                    emit(Warned(step=0, message=caution))
             from dgpo_core.assembly import assemble
             from dgpo_core.trainer import train
 

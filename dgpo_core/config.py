@@ -111,6 +111,15 @@ class LossConfig:
     )
     sigma_min: float = knob(0.6, "Only noise levels from here up are trained.", low=0, high=0.99)
     num_sigmas: int = knob(4, "Noise levels trained per step.", low=1, high=64)
+    shared_noise: bool = knob(
+        True, "One training noise for all pictures of a group (on, steadier) or one for each picture (off)."
+    )
+    text_dropout: float = knob(
+        0.0,
+        "Share of groups trained without their prompt at a noise level, which keeps guidance usable.",
+        low=0,
+        high=1,
+    )
     sigma_source: str = knob("continuous", "Where trained noise levels come from.", choices=("continuous", "grid"))
     advantage_std: str = knob(
         "group", "Spread that scales advantages: of the own group or of the whole batch.", choices=("group", "batch")
@@ -134,6 +143,9 @@ class UpdateConfig:
     weight_decay: float = knob(1e-4, "AdamW weight decay.", low=0, high=1)
     max_grad_norm: float = knob(1.0, "Gradients longer than this are scaled down.", low=1e-6, high=1000)
     per_sigma: bool = knob(True, "One update per noise level (on) or one per step over all of them (off).")
+    inner_epochs: int = knob(
+        1, "Times the updates of a step go over the same groups, with fresh noise each time.", low=1, high=100
+    )
     micro_batch: int = knob(48, "Pictures per forward pass; changes memory, not the result.", low=1, high=4096)
     old_policy_decay: float = knob(
         0.0,

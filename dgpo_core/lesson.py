@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from math import nan
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from dgpo_core.config import LossConfig
 from dgpo_core.flow import noisy, velocity_target
 from dgpo_core.groups import Advantages
 from dgpo_core.models.protocol import Conditioning
@@ -22,6 +23,7 @@ class Lesson:
     """The pictures of groups that have a preference, the groups numbered 0..K'-1, group-major.
 
     num_pictures counts all pictures of the step: dead groups add nothing to the loss, but stay in its mean.
+    conditioning has one row per group and after them one without a caption.
     """
 
     clean: Float[Tensor, "B C H W"]
@@ -37,14 +39,14 @@ class Lesson:
         return len(self.kept_groups)
 
     @classmethod
-    def of(cls, rollout: Rollout, advantages: Advantages) -> Lesson:
-        """The lesson of a rollout: its groups without a preference are left out."""
+    def of(cls, rollout: Rollout, advantages: Advantages, uncaptioned: Conditioning) -> Lesson:
+        """The lesson of a rollout: its groups without a preference are left out. uncaptioned is one empty prompt."""
         kept = advantages.has_preference.nonzero().flatten()
         is_kept = advantages.has_preference[rollout.group]
         size = len(rollout.group) // len(rollout.prompts)
         return cls(
             clean=rollout.clean[is_kept.to(rollout.clean.device)],
-            conditioning=rollout.conditioning.select(kept),
+            conditioning=rollout.conditioning.select(kept).followed_by(uncaptioned),
             group=torch.arange(len(kept)).repeat_interleave(size).to(rollout.clean.device),
             advantage=advantages.advantage[is_kept].to(rollout.clean.device),
             kept_groups=tuple(kept.tolist()),
@@ -54,27 +56,46 @@ class Lesson:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SharedNoise:
-    """One noise level with its noise: one draw per group, shared by the pictures of the group."""
+class TrainingNoise:
+    """One noise level with its noise, and which groups are asked without their caption.
+
+    Shared noise has one draw per group (K rows), else one per picture (B rows); row says which a picture takes.
+    """
 
     sigma: Float[Tensor, ""]
-    noise: Float[Tensor, "K C H W"]
+    noise: Float[Tensor, "rows C H W"]
+    row: Int[Tensor, " B"]
+    is_uncaptioned: Bool[Tensor, " K"]
 
     @classmethod
-    def draw(cls, lesson: Lesson, sigma: Float[Tensor, ""], *, run_seed: int, step: int, index: int) -> SharedNoise:
-        """Fresh noise for the index-th noise level of a step."""
-        shape = lesson.clean.shape[1:]
+    def draw(
+        cls, lesson: Lesson, sigma: Float[Tensor, ""], config: LossConfig, *, run_seed: int, step: int, index: int
+    ) -> TrainingNoise:
+        """Fresh noise for the index-th noise level of a step; what one group gets does not depend on the others."""
+
+        def generator(purpose: str, *parts: int) -> torch.Generator:
+            return generator_for(run_seed, purpose, step, index, *parts)
+
+        members = range(1 if config.shared_noise else lesson.group_size)
         draws = [
-            torch.randn(shape, generator=generator_for(run_seed, "training noise", step, index, group))
+            torch.randn(lesson.clean.shape[1:], generator=generator("training noise", group, member))
             for group in lesson.kept_groups
+            for member in members
         ]
-        return cls(sigma=sigma, noise=torch.stack(draws).to(lesson.clean))
+        chances = [torch.rand((), generator=generator("text dropout", group)) for group in lesson.kept_groups]
+        return cls(
+            sigma=sigma,
+            noise=torch.stack(draws).to(lesson.clean),
+            row=lesson.group if config.shared_noise else torch.arange(len(lesson.clean), device=lesson.group.device),
+            is_uncaptioned=(torch.stack(chances) < config.text_dropout).to(lesson.group.device),
+        )
 
     def apply(self, lesson: Lesson, rows: slice) -> tuple[Tensor, Tensor, Conditioning]:
         """Noisy pictures, target velocities and conditioning of some pictures of the lesson."""
         group = lesson.group[rows]
-        clean, noise = lesson.clean[rows], self.noise[group]
-        return noisy(clean, noise, self.sigma), velocity_target(clean, noise), lesson.conditioning.select(group)
+        clean, noise = lesson.clean[rows], self.noise[self.row[rows]]
+        caption = torch.where(self.is_uncaptioned[group], lesson.num_groups, group)
+        return noisy(clean, noise, self.sigma), velocity_target(clean, noise), lesson.conditioning.select(caption)
 
 
 @dataclass(slots=True)

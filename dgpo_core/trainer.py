@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from dgpo_core import events
 from dgpo_core.checkpoint import (
@@ -26,10 +27,10 @@ from dgpo_core.ema import old_policy_decay
 from dgpo_core.errors import CheckpointError, LabError
 from dgpo_core.events import EndReason, Event, Phase
 from dgpo_core.examination import Examiner, spread_over
-from dgpo_core.lesson import Lesson, SharedNoise, Tally
+from dgpo_core.lesson import Lesson, Tally, TrainingNoise
 from dgpo_core.models.protocol import Model
 from dgpo_core.rewards.contract import Reward, judge
-from dgpo_core.rollout import Rollout, draw_groups, prompts_of_step
+from dgpo_core.rollout import UNCONDITIONAL, Rollout, draw_groups, prompts_of_step
 from dgpo_core.samplers import OnStep
 from dgpo_core.schedules import linear_sigmas, training_sigmas
 from dgpo_core.scoring import StepSeconds, advantages_of, scored_groups, step_metrics
@@ -117,7 +118,7 @@ class _Run:
         judgements = judge(self.parts.reward, rollout.pictures, rollout.prompt_per_picture)
         scored = time.monotonic()
         advantages = advantages_of(judgements, rollout, self.config.loss)
-        lesson, tally = Lesson.of(rollout, advantages), Tally()
+        lesson, tally = Lesson.of(rollout, advantages, self.parts.model.encode([UNCONDITIONAL])), Tally()
         updating_from = time.monotonic()
         if lesson.num_groups:
             self._learn(lesson, tally)
@@ -161,38 +162,51 @@ class _Run:
             return draw()
 
     def _learn(self, lesson: Lesson, tally: Tally) -> None:
-        """The updates of a step: one per noise level, or one over all of them."""
-        config, state = self.config, self.state
-        noises = self._training_noises(lesson)
-        is_old_now = config.update.old_policy_decay == 0
-        old_errors = [
-            self.update.old_errors(lesson, shared, state.old_policy)
-            if self.update.needs_old_policy and not (is_old_now and (index == 0 or not config.update.per_sigma))
-            else None
-            for index, shared in enumerate(noises)
-        ]
-        for index, shared in enumerate(noises):
-            self._tell(Phase.UPDATING, index, len(noises))
-            self.update.accumulate(lesson, shared, tally, old_errors[index])
-            if config.update.per_sigma:
-                self._optimizer_step(tally, 1)
-        if not config.update.per_sigma:
-            self._optimizer_step(tally, len(noises))
-        if not tally.kls:
-            tally.kls.append(self.update.measured_kl(lesson, noises[0], KL_WATCHED_PICTURES))
+        """The updates of a step, each time over its groups with fresh noise."""
+        for epoch in range(self.config.update.inner_epochs):
+            levels = self._training_noises(lesson, epoch)
+            self._learn_once(lesson, levels, self._old_errors(lesson, levels, epoch), tally)
+            if not tally.kls and epoch + 1 == self.config.update.inner_epochs:
+                tally.kls.append(self.update.measured_kl(lesson, levels[0], KL_WATCHED_PICTURES))
 
-    def _training_noises(self, lesson: Lesson) -> list[SharedNoise]:
+    def _old_errors(self, lesson: Lesson, levels: list[TrainingNoise], epoch: int) -> list[Tensor | None]:
+        """Errors under the old policy at each noise level; None where it is the policy of that very update."""
+        if not self.update.needs_old_policy:
+            return [None] * len(levels)
+        update, is_old_now = self.config.update, self.config.update.old_policy_decay == 0 and epoch == 0
+        return [
+            None
+            if is_old_now and (index == 0 or not update.per_sigma)
+            else self.update.old_errors(lesson, level, self.state.old_policy)
+            for index, level in enumerate(levels)
+        ]
+
+    def _learn_once(
+        self, lesson: Lesson, levels: list[TrainingNoise], old_errors: list[Tensor | None], tally: Tally
+    ) -> None:
+        """One update per noise level, or one over all of them."""
+        is_per_sigma = self.config.update.per_sigma
+        for index, level in enumerate(levels):
+            self._tell(Phase.UPDATING, index, len(levels))
+            self.update.accumulate(lesson, level, tally, old_errors[index])
+            if is_per_sigma:
+                self._optimizer_step(tally, 1)
+        if not is_per_sigma:
+            self._optimizer_step(tally, len(levels))
+
+    def _training_noises(self, lesson: Lesson, epoch: int) -> list[TrainingNoise]:
         config, step = self.config, self.state.step
         sigmas = training_sigmas(
             config.loss.num_sigmas,
             sigma_min=config.loss.sigma_min,
             source=config.loss.sigma_source,
             grid=linear_sigmas(config.rollout.num_sampling_steps, config.rollout.sigma_shift),
-            generator=generator_for(config.seed, "training sigmas", step),
+            generator=generator_for(config.seed, "training sigmas", step, epoch),
         )
+        first = epoch * config.loss.num_sigmas
         return [
-            SharedNoise.draw(lesson, sigma, run_seed=config.seed, step=step, index=index)
-            for index, sigma in enumerate(sigmas)
+            TrainingNoise.draw(lesson, sigma, config.loss, run_seed=config.seed, step=step, index=index)
+            for index, sigma in enumerate(sigmas, start=first)
         ]
 
     def _optimizer_step(self, tally: Tally, num_noises: int) -> None:

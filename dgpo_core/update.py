@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from dgpo_core.config import LossConfig
 from dgpo_core.ema import WeightCopy
 from dgpo_core.guidance import guided
-from dgpo_core.lesson import Lesson, SharedNoise, Tally
+from dgpo_core.lesson import Lesson, Tally, TrainingNoise
 from dgpo_core.loss import gated_error, group_preference, is_clipped, kl_to_reference, velocity_error
 from dgpo_core.models.protocol import Conditioning, Model
 from dgpo_core.rollout import UNCONDITIONAL
@@ -60,7 +60,7 @@ class PolicyUpdate:
     def _needs_reference(self) -> bool:
         return self._config.reference == "frozen" or self._config.kl_weight > 0
 
-    def old_errors(self, lesson: Lesson, shared: SharedNoise, old_policy: WeightCopy) -> Float[Tensor, " B"]:
+    def old_errors(self, lesson: Lesson, level: TrainingNoise, old_policy: WeightCopy) -> Float[Tensor, " B"]:
         """Velocity errors of the whole lesson under the old policy, no gradient."""
         errors = []
         # In half precision merged weights are rounded by as much as a policy moves in a step.
@@ -68,34 +68,34 @@ class PolicyUpdate:
         with old_policy.swapped_in(self._parameters), quick:
             for rows in self._slices(0, len(lesson.clean)):
                 self._before_part()
-                x, target, conditioning = shared.apply(lesson, rows)
-                errors.append(velocity_error(self._model.velocity(x, shared.sigma, conditioning), target))
+                x, target, conditioning = level.apply(lesson, rows)
+                errors.append(velocity_error(self._model.velocity(x, level.sigma, conditioning), target))
         return torch.cat(errors)
 
     @torch.no_grad()
-    def measured_kl(self, lesson: Lesson, shared: SharedNoise, count: int) -> Float[Tensor, " B"]:
+    def measured_kl(self, lesson: Lesson, level: TrainingNoise, count: int) -> Float[Tensor, " B"]:
         """KL to the reference of the first count pictures, at most a micro-batch, for watching only."""
-        x, _, conditioning = shared.apply(lesson, slice(0, min(count, self._micro_batch)))
-        velocity = self._model.velocity(x, shared.sigma, conditioning)
+        x, _, conditioning = level.apply(lesson, slice(0, min(count, self._micro_batch)))
+        velocity = self._model.velocity(x, level.sigma, conditioning)
         with self._model.reference():
-            return kl_to_reference(velocity, self._model.velocity(x, shared.sigma, conditioning)).cpu()
+            return kl_to_reference(velocity, self._model.velocity(x, level.sigma, conditioning)).cpu()
 
     def accumulate(
-        self, lesson: Lesson, shared: SharedNoise, tally: Tally, old_error: Float[Tensor, " B"] | None
+        self, lesson: Lesson, level: TrainingNoise, tally: Tally, old_error: Float[Tensor, " B"] | None
     ) -> None:
         """Adds the gradient at one noise level to .grad. old_error None: the policy still is the old policy."""
         gates = []
         for rows in self._whole_groups(lesson):
             fits = rows.stop - rows.start <= self._micro_batch
             accumulate_groups = self._together if fits else self._in_pieces
-            gates.append(accumulate_groups(lesson, shared, rows, tally, old_error))
+            gates.append(accumulate_groups(lesson, level, rows, tally, old_error))
         tally.gates.append(torch.cat(gates))
 
     def _together(
-        self, lesson: Lesson, shared: SharedNoise, rows: slice, tally: Tally, old_error: Tensor | None
+        self, lesson: Lesson, level: TrainingNoise, rows: slice, tally: Tally, old_error: Tensor | None
     ) -> Float[Tensor, " K"]:
         """Whole groups in one forward and backward; returns their gates."""
-        part = self._measure(lesson, shared, rows, old_error)
+        part = self._measure(lesson, level, rows, old_error)
         gate = self._preference(part, lesson.group_size).sigmoid()
         loss = gated_error(part.error, part.advantage, gate, part.group, part.clipped).sum()
         if part.kl is not None:
@@ -105,14 +105,14 @@ class PolicyUpdate:
         return gate.cpu()
 
     def _in_pieces(
-        self, lesson: Lesson, shared: SharedNoise, rows: slice, tally: Tally, old_error: Tensor | None
+        self, lesson: Lesson, level: TrainingNoise, rows: slice, tally: Tally, old_error: Tensor | None
     ) -> Float[Tensor, " K"]:
         """One group larger than the micro-batch: its gradient summed piece by piece, then scaled by its gate."""
         parameters = list(self._parameters.values())
         gated, plain = ([torch.zeros_like(one) for one in parameters] for _ in range(2))
         preference = lesson.advantage.new_zeros(1)
         for piece in self._slices(rows.start, rows.stop):
-            part = self._measure(lesson, shared, piece, old_error)
+            part = self._measure(lesson, level, piece, old_error)
             preference += self._preference(part, lesson.group_size)
             if part.kl is not None and self._config.kl_weight > 0:
                 _add_gradient(self._config.kl_weight * part.kl.sum(), parameters, plain)
@@ -136,11 +136,11 @@ class PolicyUpdate:
             preference_beta=self._config.preference_beta,
         )
 
-    def _measure(self, lesson: Lesson, shared: SharedNoise, rows: slice, old_error: Tensor | None) -> _Part:
+    def _measure(self, lesson: Lesson, level: TrainingNoise, rows: slice, old_error: Tensor | None) -> _Part:
         self._before_part()
-        x, target, conditioning = shared.apply(lesson, rows)
-        reference = self._reference_velocity(x, shared.sigma, conditioning) if self._needs_reference else None
-        velocity = self._model.velocity(x, shared.sigma, conditioning)
+        x, target, conditioning = level.apply(lesson, rows)
+        reference = self._reference_velocity(x, level.sigma, conditioning) if self._needs_reference else None
+        velocity = self._model.velocity(x, level.sigma, conditioning)
         error = velocity_error(velocity, target)
         old = error.detach() if old_error is None else old_error[rows]
         reference_error = old

@@ -11,8 +11,9 @@ from app.prompts import keep_prompts
 from app.ui.fields import config_of
 from app.ui.live import whole_number
 from dgpo_core.data.prompts import parse_prompts
-from dgpo_core.errors import LabError, PromptError
+from dgpo_core.errors import ConfigError, LabError, PromptError
 from dgpo_core.events import Command, Pause, Resume, SampleNow, SaveNow, Stop
+from dgpo_core.recipe_check import cautions
 
 OWN_PROMPTS = "my own prompts (below)"
 MAX_SAMPLED = 16
@@ -35,6 +36,14 @@ def start(lab: Lab, own_prompts: str, values: Sequence[Any]) -> int:
         path = keep_prompts(own_prompts, lab.settings.own_prompts).relative_to(lab.settings.folder)
         config = replace(config, prompts=replace(config.prompts, train=str(path)))
     return lab.actions.start(config)
+
+
+def cautions_of(values: Sequence[Any]) -> str:
+    """What to reconsider about the form's settings, one line each. A setting that is wrong is told by start()."""
+    try:
+        return "\n".join(cautions(config_of(values)))
+    except ConfigError:
+        return ""
 
 
 def acting(lab: Lab) -> Callable[[dict[str, Any]], dict[str, str]]:

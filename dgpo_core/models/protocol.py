@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor, device, nn
 
 from dgpo_core.rewards.contract import Picture
@@ -23,6 +24,10 @@ class Conditioning:
         """The given rows, in that order; a row may come up more than once."""
         chosen = list(rows) if isinstance(rows, Sequence) else rows
         return Conditioning(self.embeddings[chosen], self.pooled[chosen])
+
+    def followed_by(self, other: Conditioning) -> Conditioning:
+        """These rows and then those of the other."""
+        return Conditioning(torch.cat([self.embeddings, other.embeddings]), torch.cat([self.pooled, other.pooled]))
 
 
 class Model(Protocol):

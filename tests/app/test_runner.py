@@ -13,8 +13,9 @@ from lab_folder import PATIENCE_SECONDS, is_training, opened, wait_for, write_re
 from app.runner import end_in_words
 from app.store.rows import RunState
 from app.store.writer import Writer
-from dgpo_core.errors import StoreError
+from dgpo_core.errors import ConfigError, StoreError
 from dgpo_core.events import Pause, Resume, RunFailed, RunStarted, SampleNow, SaveNow, StepDone, Stop
+from dgpo_core.recipe_check import cautions
 
 PROJECT = Path(__file__).parents[2]
 
@@ -32,6 +33,23 @@ def test_a_run_goes_into_the_store_from_start_to_end(lab, config_of):
     assert sorted(path.name for path in runner.checkpoints(run_id).iterdir()) == ["step-000001", "step-000002"]
     assert len([event for event in heard if isinstance(event, StepDone)]) == 2
     assert end_in_words(run).startswith(f"Run {run_id} finished after 2 of 2 steps, held-out score 0.")
+
+
+def test_what_is_unwise_stands_in_the_diary_of_a_run_that_is_started_all_the_same(lab, config_of):
+    runner, reader = lab
+    config = config_of(rollout={"group_size": 4}, loss={"reference_guidance": 2.0})
+    run_id = runner.start(config)
+    assert runner.wait(PATIENCE_SECONDS)
+    messages = [row.message for row in reader.diary(run_id)]
+    assert len(cautions(config)) == 3
+    assert set(cautions(config)) < set(messages)
+
+
+def test_settings_that_contradict_each_other_begin_no_run(lab, config_of):
+    runner, reader = lab
+    with pytest.raises(ConfigError, match="only 1 of the 2 sampling sigmas"):
+        runner.start(config_of(loss={"sigma_source": "grid", "num_sigmas": 2, "sigma_min": 0.6}))
+    assert reader.runs() == []
 
 
 def test_exactly_one_run_begins_however_many_ask_at_once(lab, endless):

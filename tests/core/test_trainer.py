@@ -8,6 +8,7 @@ import torch
 from small_model import PROMPTS
 from small_run import EVERY_STEP, Listener, numbers_at, run, small_config, small_parts, without_phases
 
+from dgpo_core.checkpoint import load_checkpoint, newest_checkpoint
 from dgpo_core.data.pictures import png_bytes
 from dgpo_core.events import (
     CheckpointDropped,
@@ -180,6 +181,7 @@ def test_weights_are_untouched_when_no_update_is_finite(model, tmp_path):
         {"loss": {"reference": "frozen", "reference_guidance": 2.0, "kl_weight": 0.1}},
         {"loss": {"sigma_source": "grid", "num_sigmas": 1, "clip_range": 0.0}},
         {"loss": {"advantage_std": "batch"}, "update": {"micro_batch": 3}},
+        {"loss": {"shared_noise": False, "text_dropout": 0.5}, "update": {"inner_epochs": 2}},
         {"update": {"old_policy_decay": 0.5, "per_sigma": False}},
         {"rollout": {"sampler": "heun", "guidance_scale": 2.0, "old_policy_from_step": 1}},
         {"rollout": {"sampler": "dpmpp_2m", "group_size": 5}, "update": {"old_policy_decay": 0.9}},
@@ -192,6 +194,27 @@ def test_every_way_to_train_runs_and_moves_the_policy(model, tmp_path, changes):
     assert all(done.metrics.grad_norm > 0 for done in heard.of(StepDone))
     assert heard.of(StepDone)[-1].metrics.kl > 0
     assert heard.of(Warned) == []
+
+
+@pytest.mark.parametrize(("per_sigma", "num_updates"), [(True, 3 * 2), (False, 3)])
+def test_inner_epochs_go_over_the_same_groups_again_with_other_noise(model, tmp_path, per_sigma, num_updates):
+    updates = {"inner_epochs": 3, "per_sigma": per_sigma}
+    config = small_config(update=updates, loss={"clip_range": 0.0}, schedule={"num_steps": 1})
+    levels = []
+
+    def note_level(module, arguments, keywords):
+        if torch.is_grad_enabled():
+            levels.append(float(keywords["timestep"][0]))
+
+    hook = model.pipeline.transformer.register_forward_pre_hook(note_level, with_kwargs=True)
+    try:
+        run(config, small_parts(model, tmp_path, config))
+    finally:
+        hook.remove()
+    assert len(set(levels)) == len(levels) == 3 * 2
+    tensors = load_checkpoint(newest_checkpoint(tmp_path), model.identity()).tensors
+    counts = {float(value) for name, value in tensors.items() if name.startswith("adam/step/")}
+    assert counts == {num_updates}
 
 
 def test_the_reward_goes_up(model, tmp_path):

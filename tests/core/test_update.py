@@ -8,7 +8,7 @@ from torch.nn import functional
 from dgpo_core.config import LossConfig
 from dgpo_core.ema import WeightCopy
 from dgpo_core.groups import group_advantages
-from dgpo_core.lesson import Lesson, SharedNoise, Tally
+from dgpo_core.lesson import Lesson, Tally, TrainingNoise
 from dgpo_core.models.protocol import Conditioning
 from dgpo_core.models.sd3 import SD3Model
 from dgpo_core.rollout import Rollout
@@ -16,6 +16,7 @@ from dgpo_core.update import PolicyUpdate
 
 K, G = 3, 4
 SIGMA = torch.tensor(0.8)
+SHARED = LossConfig()
 
 
 class Watched:
@@ -95,7 +96,11 @@ def lesson_of(model, rewards):
     """A lesson from rewards (K, G)."""
     rollout = rollout_of(model, PROMPTS[: len(rewards)])
     advantages = group_advantages(rewards.flatten().double(), rollout.group, num_groups=len(rewards))
-    return Lesson.of(rollout, advantages)
+    return Lesson.of(rollout, advantages, model.encode([""]))
+
+
+def drawn(lesson, sigma, config=SHARED, **place):
+    return TrainingNoise.draw(lesson, sigma, config, **{"run_seed": 0, "step": 0, "index": 0} | place)
 
 
 def random_rewards(num_groups=K):
@@ -107,11 +112,11 @@ def gradient(model, lesson, config, micro_batch, old_policy, before_part=lambda:
     parameters = model.policy_parameters()
     for parameter in parameters.values():
         parameter.grad = None
-    shared = SharedNoise.draw(lesson, SIGMA, run_seed=0, step=0, index=0)
+    level = drawn(lesson, SIGMA, config)
     update = PolicyUpdate(model, config, micro_batch=micro_batch, before_part=before_part)
-    old_error = update.old_errors(lesson, shared, old_policy) if update.needs_old_policy and old_policy else None
+    old_error = update.old_errors(lesson, level, old_policy) if update.needs_old_policy and old_policy else None
     tally = Tally()
-    update.accumulate(lesson, shared, tally, old_error)
+    update.accumulate(lesson, level, tally, old_error)
     found = [torch.zeros_like(one) if one.grad is None else one.grad for one in parameters.values()]
     return torch.cat([one.flatten() for one in found]), tally
 
@@ -123,6 +128,8 @@ LOSSES = {
     "old policy, clip": LossConfig(reference="old_policy", clip_range=2e-3),
     "old policy, clip, KL": LossConfig(reference="old_policy", clip_range=2e-3, kl_weight=0.3),
     "guided reference": LossConfig(reference="frozen", reference_guidance=3.0, clip_range=2e-3, kl_weight=0.3),
+    "noise of its own for every picture": LossConfig(reference="frozen", shared_noise=False, clip_range=2e-3),
+    "some groups without their prompt": LossConfig(reference="old_policy", text_dropout=0.6, clip_range=2e-3),
 }
 SOFT_BETA = {"frozen": 5.0, "old_policy": 300.0}
 
@@ -135,13 +142,19 @@ def loss_config(name):
 def naive_gradient(model, lesson, config, old_policy):
     """beta^-1 times the gradient of -log sigmoid(-s) per group, plus KL: the paper's form, by autograd."""
     parameters = model.policy_parameters()
-    shared = SharedNoise.draw(lesson, SIGMA, run_seed=0, step=0, index=0)
+    level = drawn(lesson, SIGMA, config)
+    assert level.is_uncaptioned.any() == (config.text_dropout > 0)
+    assert not level.is_uncaptioned.all()
     total, num_clipped = 0.0, 0
     for group in range(lesson.num_groups):
         rows = slice(group * G, (group + 1) * G)
-        clean, eps, advantage = lesson.clean[rows], shared.noise[group], lesson.advantage[rows]
+        clean, eps, advantage = (
+            lesson.clean[rows],
+            level.noise[group if config.shared_noise else rows],
+            lesson.advantage[rows],
+        )
         x, target = (1 - 0.8) * clean + 0.8 * eps, eps - clean
-        prompt = lesson.conditioning.select([group] * G)
+        prompt = model.encode(["" if level.is_uncaptioned[group] else PROMPTS[lesson.kept_groups[group]]] * G)
         with torch.no_grad(), old_policy.swapped_in(parameters):
             old_error = ((model.velocity(x, SIGMA, prompt) - target) ** 2).mean((1, 2, 3))
         with torch.no_grad(), model.reference():
@@ -248,17 +261,17 @@ def test_gradients_of_several_noise_levels_add_up(watched, old_policy):
     update = PolicyUpdate(watched, config, micro_batch=3, before_part=lambda: None)
     alone = []
     for index, sigma in enumerate((0.7, 0.9)):
-        shared = SharedNoise.draw(lesson, torch.tensor(sigma), run_seed=0, step=0, index=index)
+        level = drawn(lesson, torch.tensor(sigma), index=index)
         for parameter in watched.policy_parameters().values():
             parameter.grad = None
-        update.accumulate(lesson, shared, Tally(), update.old_errors(lesson, shared, old_policy))
+        update.accumulate(lesson, level, Tally(), update.old_errors(lesson, level, old_policy))
         alone.append({name: one.grad for name, one in watched.policy_parameters().items() if one.grad is not None})
-        last = shared
+        last = level
     for parameter in watched.policy_parameters().values():
         parameter.grad = None
-    first = SharedNoise.draw(lesson, torch.tensor(0.7), run_seed=0, step=0, index=0)
-    for shared in (first, last):
-        update.accumulate(lesson, shared, Tally(), update.old_errors(lesson, shared, old_policy))
+    first = drawn(lesson, torch.tensor(0.7), index=0)
+    for level in (first, last):
+        update.accumulate(lesson, level, Tally(), update.old_errors(lesson, level, old_policy))
     for name, parameter in watched.policy_parameters().items():
         if parameter.grad is not None:
             torch.testing.assert_close(parameter.grad, alone[0][name] + alone[1][name])
@@ -266,12 +279,12 @@ def test_gradients_of_several_noise_levels_add_up(watched, old_policy):
 
 def test_old_errors_are_those_of_the_old_policy_and_give_the_weights_back(watched, old_policy):
     lesson = lesson_of(watched, random_rewards())
-    shared = SharedNoise.draw(lesson, SIGMA, run_seed=0, step=0, index=0)
+    level = drawn(lesson, SIGMA)
     update = PolicyUpdate(watched, LossConfig(), micro_batch=5, before_part=lambda: None)
     before = {name: one.detach().clone() for name, one in watched.policy_parameters().items()}
-    found = update.old_errors(lesson, shared, old_policy)
+    found = update.old_errors(lesson, level, old_policy)
     assert all(torch.equal(one, before[name]) for name, one in watched.policy_parameters().items())
-    x, target, conditioning = shared.apply(lesson, slice(None))
+    x, target, conditioning = level.apply(lesson, slice(None))
     with torch.no_grad(), old_policy.swapped_in(watched.policy_parameters()):
         expected = ((watched.velocity(x, SIGMA, conditioning) - target) ** 2).mean((1, 2, 3))
     torch.testing.assert_close(found, expected)
@@ -292,36 +305,55 @@ def test_a_stop_is_looked_for_before_every_micro_batch(watched, old_policy, micr
 
 def test_noise_is_shared_inside_a_group_and_fresh_for_every_group_level_step_and_seed(watched):
     lesson = lesson_of(watched, random_rewards())
-    shared = SharedNoise.draw(lesson, SIGMA, run_seed=0, step=0, index=0)
-    x, target, _ = shared.apply(lesson, slice(None))
+    level = drawn(lesson, SIGMA)
+    x, target, _ = level.apply(lesson, slice(None))
     noise = (x - (1 - 0.8) * lesson.clean) / 0.8
     for group in range(K):
         members = noise[group * G : (group + 1) * G]
         torch.testing.assert_close(members, members[:1].expand_as(members), atol=1e-6, rtol=0)
     torch.testing.assert_close(target, noise - lesson.clean, atol=1e-6, rtol=0)
     places = [{}, {"index": 1}, {"step": 1}, {"run_seed": 1}]
-    draws = [SharedNoise.draw(lesson, SIGMA, **{"run_seed": 0, "step": 0, "index": 0} | place) for place in places]
+    draws = [drawn(lesson, SIGMA, **place) for place in places]
     every = torch.cat([draw.noise for draw in draws])
     assert len({one.numpy().tobytes() for one in every}) == len(places) * K
 
 
+def test_noise_of_its_own_is_another_for_every_picture(watched):
+    lesson = lesson_of(watched, random_rewards())
+    level = drawn(lesson, SIGMA, LossConfig(shared_noise=False))
+    x, _, _ = level.apply(lesson, slice(2, 7))
+    noise = (x - (1 - 0.8) * lesson.clean[2:7]) / 0.8
+    torch.testing.assert_close(noise, level.noise[2:7], atol=1e-6, rtol=0)
+    assert len({one.numpy().tobytes() for one in level.noise}) == K * G
+
+
+def test_text_dropout_takes_its_share_of_groups_anew_at_every_level(watched):
+    lesson = lesson_of(watched, random_rewards())
+    dropped = torch.stack(
+        [drawn(lesson, SIGMA, LossConfig(text_dropout=0.3), index=index).is_uncaptioned for index in range(200)]
+    ).float()
+    assert ((dropped.mean(0) - 0.3).abs() < 0.12).all()
+    assert not drawn(lesson, SIGMA, LossConfig(text_dropout=0.0)).is_uncaptioned.any()
+    assert drawn(lesson, SIGMA, LossConfig(text_dropout=1.0)).is_uncaptioned.all()
+
+
 def test_the_noise_of_a_group_does_not_depend_on_which_others_have_a_preference(watched):
     rewards = random_rewards()
-    whole = SharedNoise.draw(lesson_of(watched, rewards), SIGMA, run_seed=0, step=0, index=0)
+    whole = drawn(lesson_of(watched, rewards), SIGMA)
     rewards[0] = 0.5
     lesson = lesson_of(watched, rewards)
-    fewer = SharedNoise.draw(lesson, SIGMA, run_seed=0, step=0, index=0)
+    fewer = drawn(lesson, SIGMA)
     assert lesson.kept_groups == (1, 2)
     assert torch.equal(fewer.noise, whole.noise[1:])
 
 
 def test_the_watched_kl_is_that_to_the_reference_of_at_most_a_micro_batch(watched):
     lesson = lesson_of(watched, random_rewards())
-    shared = SharedNoise.draw(lesson, SIGMA, run_seed=0, step=0, index=0)
+    level = drawn(lesson, SIGMA)
     update = PolicyUpdate(watched, LossConfig(), micro_batch=4, before_part=lambda: None)
-    x, _, conditioning = shared.apply(lesson, slice(0, 4))
+    x, _, conditioning = level.apply(lesson, slice(0, 4))
     with torch.no_grad():
         policy = watched.velocity(x, SIGMA, conditioning)
         with watched.reference():
             reference = watched.velocity(x, SIGMA, conditioning)
-    torch.testing.assert_close(update.measured_kl(lesson, shared, 5), ((policy - reference) ** 2).mean((1, 2, 3)))
+    torch.testing.assert_close(update.measured_kl(lesson, level, 5), ((policy - reference) ** 2).mean((1, 2, 3)))

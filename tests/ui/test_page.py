@@ -16,7 +16,7 @@ from app.settings import Settings
 from app.ui.build import build_page, launch_options, serve
 from app.ui.fields import values_of
 from app.ui.tabs.runs import fingerprint as runs_fingerprint
-from app.ui.train_requests import MAX_SAMPLED, OWN_PROMPTS, acting, start
+from app.ui.train_requests import MAX_SAMPLED, OWN_PROMPTS, acting, cautions_of, start
 from dgpo_core.config import RunConfig, settings
 from dgpo_core.data.prompts import load_prompts
 from dgpo_core.errors import ConfigError, PromptError, StoreError
@@ -144,6 +144,16 @@ def test_choosing_a_recipe_fills_in_every_setting(recipe, lab):
     assert answer[0] == ""
     assert answer[1]["info"] == recipe.about
     assert [one["value"] if isinstance(one, dict) else one for one in answer[2:]] == values_of(load_recipe(recipe.name))
+
+
+def test_unwise_settings_are_told_beside_the_form_and_wrong_ones_by_start():
+    config = load_recipe("shapes")
+    assert cautions_of(values_of(config)) == ""
+    unwise = replace(config, rollout=replace(config.rollout, group_size=4), loss=replace(config.loss, clip_range=0.5))
+    assert [line.split()[0] for line in cautions_of(values_of(unwise)).split("\n")] == ["Groups", "loss.clip_range"]
+    wrong = [*values_of(config)]
+    wrong[-1] = -1
+    assert cautions_of(wrong) == ""
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ def train_tab(lab: Lab, live: Live) -> Fields:
         fields.draw("name", label="Name of the run", max_length=200, scale=2, min_width=200)
         start = gr.Button("Start", variant="primary", elem_id="start", scale=1, min_width=140)
     notice = live.panel("words.js", elem_id="start-notice", elem_classes="trouble")
+    cautions = live.panel("words.js", elem_id="cautions", elem_classes="caution")
     with gr.Row(elem_id="train-columns", equal_height=False):
         with gr.Column(scale=1, min_width=300, elem_id="train-settings"):
             own_prompts = _draw_settings(fields)
@@ -45,7 +46,18 @@ def train_tab(lab: Lab, live: Live) -> Fields:
             live.panel("heldout.js", elem_id="heldout")
             live.panel("diary.js", elem_id="diary")
     _listen(lab, fields, recipe=recipe, start=start, notice=notice, own_prompts=own_prompts, status=status)
+    _warn_of_unwise_settings(fields, cautions)
     return fields
+
+
+def _warn_of_unwise_settings(fields: Fields, cautions: gr.HTML) -> None:
+    """Says what to reconsider, as settings are changed by hand, by a recipe or by another run's."""
+
+    def check(*values: Any) -> str:
+        return requests.cautions_of(values)
+
+    changes = [control.change for control in fields.controls]  # type: ignore[attr-defined]
+    gr.on(changes, check, fields.controls, cautions, trigger_mode="always_last", api_visibility="private", **QUICK)
 
 
 def _first_config(recipes: list[Recipe]) -> RunConfig:

@@ -1,0 +1,80 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.recipes import list_recipes, load_recipe
+from dgpo_core.config import RunConfig, from_dict
+from dgpo_core.errors import ConfigError
+from dgpo_core.recipe_check import RULES, cautions, check
+from dgpo_core.schedules import linear_sigmas, training_sigmas
+from dgpo_core.seeds import generator_for
+
+UNWISE = {
+    "loss.reference to old_policy": {"loss": {"reference": "frozen"}},
+    "the gate never closes": {"loss": {"preference_beta": 10.0}},
+    "Groups of 4": {"rollout": {"group_size": 4}},
+    "clip_range = 0.2": {"loss": {"clip_range": 0.2}},
+    "loss.clip_range does nothing": {"update": {"per_sigma": False}},
+    "loss.preference_beta does nothing": {"loss": {"num_sigmas": 1}},
+    "loss.reference_guidance does nothing": {"loss": {"reference_guidance": 4.5}},
+    "old_policy_from_step does nothing": {"rollout": {"old_policy_from_step": 200}},
+    "learning_rate = 0.01": {"update": {"learning_rate": 0.01}},
+    "evaluate_every = 50": {"schedule": {"num_steps": 20, "evaluate_every": 50}},
+}
+SOUND = [
+    {},
+    {"loss": {"reference": "frozen", "reference_guidance": 4.5}},
+    {"loss": {"reference": "frozen"}, "rollout": {"guidance_scale": 4.5}},
+    {"loss": {"clip_range": 0.0, "reference": "frozen", "reference_guidance": 2.0}, "update": {"per_sigma": False}},
+    {"loss": {"kl_weight": 0.1, "reference_guidance": 4.5}},
+    {"update": {"per_sigma": False, "inner_epochs": 2}},
+    {"rollout": {"old_policy_from_step": 200}, "update": {"old_policy_decay": 0.3}},
+]
+
+
+@pytest.mark.parametrize("words", UNWISE)
+def test_an_unwise_recipe_is_told_so(words):
+    assert any(words in caution for caution in cautions(from_dict(UNWISE[words])))
+
+
+def test_every_rule_has_a_case():
+    found = {rule.__name__ for rule in RULES for changes in UNWISE.values() if rule(from_dict(changes))}
+    assert found == {rule.__name__ for rule in RULES}
+
+
+@pytest.mark.parametrize("changes", SOUND, ids=str)
+def test_a_sound_recipe_is_left_alone(changes):
+    assert cautions(from_dict(changes)) == ()
+
+
+@pytest.mark.parametrize("recipe", list_recipes(), ids=lambda recipe: recipe.name)
+def test_what_ships_is_sound(recipe):
+    check(load_recipe(recipe.name))
+    assert cautions(load_recipe(recipe.name)) == ()
+
+
+def refusal(function):
+    try:
+        function()
+    except ConfigError as error:
+        return str(error)
+    return ""
+
+
+@given(
+    num_steps=st.integers(1, 30),
+    num_sigmas=st.integers(1, 12),
+    shift=st.sampled_from([0.5, 1.0, 3.0]),
+    sigma_min=st.sampled_from([0.0, 0.123, 0.377, 0.6113, 0.8887, 0.9871]),
+    source=st.sampled_from(["grid", "continuous"]),
+)
+def test_a_start_is_refused_exactly_where_a_step_would_be(num_steps, num_sigmas, shift, sigma_min, source):
+    config = RunConfig()
+    loss = replace(config.loss, num_sigmas=num_sigmas, sigma_min=sigma_min, sigma_source=source)
+    rollout = replace(config.rollout, num_sampling_steps=num_steps, sigma_shift=shift)
+    grid = linear_sigmas(num_steps, shift)
+    draw = {"sigma_min": sigma_min, "source": source, "grid": grid, "generator": generator_for(0, "test")}
+    expected = refusal(lambda: training_sigmas(num_sigmas, **draw))
+    assert refusal(lambda: check(replace(config, loss=loss, rollout=rollout))) == expected
