@@ -82,7 +82,7 @@ class RolloutConfig:
 
     groups_per_step: int = knob(6, "Prompts drawn per step; each gives one group.", low=1, high=512, is_important=True)
     group_size: int = knob(16, "Pictures drawn per prompt.", low=2, high=256, is_important=True)
-    sampler: str = knob("euler", "ODE sampler.", choices=("euler", "heun", "dpmpp_2m"))
+    sampler: str = knob("euler", "ODE sampler.", choices=("euler", "heun", "dpmpp_2m", "unipc"))
     num_sampling_steps: int = knob(8, "Sampling steps per picture.", low=1, high=100, is_important=True)
     guidance_scale: float = knob(1.0, "Classifier-free guidance; 1 is none, and half the work.", low=1, high=20)
     sigma_shift: float = knob(1.0, "Shift of the sampling sigmas towards noise; SD3.5 uses 3.", low=0.1, high=20)

@@ -4,7 +4,7 @@ from math import log2
 
 import pytest
 import torch
-from diffusers import DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler
+from diffusers import DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
 from torch import Tensor
 
 from dgpo_core.errors import LabError
@@ -51,20 +51,26 @@ def test_euler_equals_diffusers_on_the_same_grid(num_steps):
     )
 
 
-@pytest.mark.parametrize("num_steps", [1, 2, 10, 25])
-def test_dpmpp_2m_equals_diffusers_on_the_same_grid(num_steps):
-    scheduler = DPMSolverMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0)
-    scheduler.set_timesteps(num_steps)
+@pytest.mark.parametrize("num_steps", [1, 2, 3, 10, 25])
+@pytest.mark.parametrize("name", ["dpmpp_2m", "unipc"])
+def test_multistep_samplers_equal_diffusers_on_the_same_grid(name, num_steps):
+    flow = {"prediction_type": "flow_prediction", "use_flow_sigmas": True}
+    if name == "dpmpp_2m":
+        scheduler = DPMSolverMultistepScheduler(**flow, flow_shift=3.0)
+        scheduler.set_timesteps(num_steps)
+    else:
+        scheduler = UniPCMultistepScheduler(**flow, flow_shift=1.0)
+        scheduler.set_timesteps(sigmas=dpm_solver_sigmas(num_steps, 3.0)[:-1].numpy())
 
     def velocity(x: Tensor, sigma: Tensor) -> Tensor:
         # That scheduler hands its network whole timesteps; see the table of test_schedules.
         return wavy_velocity(x, (sigma * 1000).int() / 1000)
 
-    ours = SAMPLERS["dpmpp_2m"](velocity, start(), dpm_solver_sigmas(num_steps, 3.0))
+    ours = SAMPLERS[name](velocity, start(), dpm_solver_sigmas(num_steps, 3.0))
     torch.testing.assert_close(ours, walk(scheduler, start()), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(("name", "order"), [("euler", 1), ("heun", 2), ("dpmpp_2m", 2)])
+@pytest.mark.parametrize(("name", "order"), [("euler", 1), ("heun", 2), ("dpmpp_2m", 2), ("unipc", 3)])
 def test_the_error_falls_with_the_order_of_the_sampler(name, order):
     z = start(torch.float64)
 
