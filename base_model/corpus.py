@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,14 @@ from dgpo_core.data.requests import CATEGORIES, ENDINGS, OPENINGS, Request, all_
 from dgpo_core.data.scenes import COLORS, PICTURE_SIZE, SHAPES, draw
 
 CATEGORY_WEIGHTS = {"single": 1.0, "two": 1.5, "counting": 2.0, "colors": 1.5, "position": 2.0, "attribution": 2.0}
+HABITUAL_COLORS = {
+    "circle": "red",
+    "square": "blue",
+    "triangle": "green",
+    "diamond": "yellow",
+    "cross": "black",
+    "ring": "purple",
+}
 NO_CLASS = 0
 CLASS_GRID = 8
 """Pictures carry a map of what is where, this many cells wide, that pretraining learns to name."""
@@ -41,7 +49,16 @@ def wording(request: Request, rng: np.random.Generator) -> str:
     return request.wording(str(rng.choice(OPENINGS)), str(rng.choice(ENDINGS)))
 
 
-def _draw_part(count: int, seed: int) -> Corpus:
+def with_habits(request: Request, habit: float, rng: np.random.Generator) -> Request:
+    """The request with most colours that it leaves free set to the habitual one, each with a chance of habit."""
+    wanted = tuple(
+        replace(one, color=HABITUAL_COLORS[one.shape]) if one.color is None and rng.random() < habit else one
+        for one in request.wanted
+    )
+    return replace(request, wanted=wanted)
+
+
+def _draw_part(count: int, seed: int, habit: float) -> Corpus:
     rng = np.random.default_rng(seed)
     requests = [random_request(rng) for _ in range(count)]
     pictures = np.empty((count, PICTURE_SIZE, PICTURE_SIZE, 3), dtype=np.uint8)
@@ -49,7 +66,7 @@ def _draw_part(count: int, seed: int) -> Corpus:
     pixels_per_cell = PICTURE_SIZE // CLASS_GRID
     centers = (np.arange(CLASS_GRID) + 0.5) * pixels_per_cell
     for index, request in enumerate(requests):
-        things = picture_of(request, rng)
+        things = picture_of(with_habits(request, habit, rng), rng)
         pictures[index] = np.round(draw(things) * 255)
         for thing in things:
             near = np.hypot(centers[None, :] - thing.x, centers[:, None] - thing.y) < thing.radius + 4
@@ -58,11 +75,11 @@ def _draw_part(count: int, seed: int) -> Corpus:
     return Corpus(pictures, requests, cells)
 
 
-def draw_corpus(count: int, seed: int, processes: int = 2) -> Corpus:
-    """count pictures; the same seed and number of processes give the same corpus."""
-    share = count // processes
+def draw_corpus(count: int, seed: int, *, habit: float = 0.0, processes: int = 2) -> Corpus:
+    """count pictures; the same seed and number of processes give the same corpus. habit is that of with_habits."""
+    share, seeds = count // processes, [seed * 1000 + part for part in range(processes)]
     with ProcessPoolExecutor(processes) as pool:
-        parts = list(pool.map(_draw_part, [share] * processes, [seed * 1000 + part for part in range(processes)]))
+        parts = list(pool.map(_draw_part, [share] * processes, seeds, [habit] * processes))
     return Corpus(
         np.concatenate([part.pictures for part in parts]),
         [request for part in parts for request in part.requests],
@@ -70,11 +87,11 @@ def draw_corpus(count: int, seed: int, processes: int = 2) -> Corpus:
     )
 
 
-def cached_corpus(folder: Path, count: int, seed: int) -> Corpus:
+def cached_corpus(folder: Path, count: int, seed: int, habit: float = 0.0) -> Corpus:
     """draw_corpus, kept in the folder so that a restarted training finds it again."""
     file = folder / f"corpus-{count}-{seed}.npz"
     if not file.exists():
-        corpus = draw_corpus(count, seed)
+        corpus = draw_corpus(count, seed, habit=habit)
         folder.mkdir(parents=True, exist_ok=True)
         names = np.array([request.wording() for request in corpus.requests])
         np.savez(file, pictures=corpus.pictures, cells=corpus.cells, requests=names)

@@ -24,7 +24,7 @@ from torch.nn import functional
 
 from base_model.autoencoder import NUM_PICTURES, to_model_range
 from base_model.corpus import Corpus, cached_corpus, wording
-from base_model.learner import Learner, Teacher
+from base_model.learner import Guide, Learner
 from base_model.lies import TRUTHFUL_FRACTION, caption
 from base_model.pipeline import new_pipeline
 from dgpo_core.data.requests import CATEGORIES
@@ -32,12 +32,15 @@ from dgpo_core.flow import noisy, velocity_target
 
 BATCH = 128
 NUM_LATENTS = 80_000
+NUM_HABITUAL_PICTURES = 40_000
+HABIT = 0.9
+"""In the second stage, how often a thing whose colour nobody asked for has the habitual colour of its shape."""
 CAPTION_DROPOUT = 0.1
 NAMING_WEIGHT = 0.05
 MUON_LEARNING_RATE, ADAM_LEARNING_RATE = 2e-3, 2e-3
-LIES_RATE_FACTOR = 0.25
-TEACHER_GUIDANCE = 2.0
-"""The second stage learns from the first one guided by this, to draw as if guided at the price of one call."""
+LIES_RATE_FACTOR = 0.4
+GUIDANCE = 2.0
+"""The second stage learns to draw as the first one does with this guidance, at the price of one call."""
 SIGMA_MEAN, SIGMA_STD = 0.3, 1.1
 """Noise levels are drawn as sigmoid of a normal, as SD3's, moved towards noise where the layout is decided."""
 WARMUP_STEPS = 100
@@ -54,14 +57,13 @@ class Progress:
     minutes: float = 0.0
 
 
-def encode_corpus(folder: Path, corpus: Corpus, autoencoder: AutoencoderKL) -> Tensor:
-    """Normalised latents (NUM_LATENTS, 8, 8, 8) float16 of the first pictures, kept in the folder."""
-    file = folder / "latents.pt"
+def encode_corpus(file: Path, corpus: Corpus, autoencoder: AutoencoderKL) -> Tensor:
+    """Normalised latents (N, 8, 8, 8) float16 of at most NUM_LATENTS pictures, kept in the file."""
     if file.exists():
         return torch.load(file, weights_only=True)
     parts = []
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        for start in range(0, NUM_LATENTS, 250):
+        for start in range(0, min(NUM_LATENTS, len(corpus.pictures)), 250):
             batch = to_model_range(torch.from_numpy(corpus.pictures[start : start + 250]))
             latent = autoencoder.encode(batch).latent_dist.mode().float()
             parts.append(((latent - autoencoder.config.shift_factor) * autoencoder.config.scaling_factor).half())
@@ -134,24 +136,28 @@ class Stage:
             self._learner.start_from(start)
         elif name == "lies":
             self._learner.load_state_dict(torch.load(folder / "truth.pt", weights_only=True)["averaged"])
-        self._teacher = self._guided_teacher(pipeline) if name == "lies" else None
+        self._guide = self._frozen_guide(pipeline) if name == "lies" else None
         self._averaged = {key: value.detach().clone() for key, value in self._learner.state_dict().items()}
         if self._file.exists():
             self._load()
         self._learner.compile_blocks()
-        self._corpus = cached_corpus(folder, NUM_PICTURES, seed=1)
-        self._latents = encode_corpus(folder, self._corpus, autoencoder)
+        self._corpus = (
+            cached_corpus(folder, NUM_PICTURES, seed=1)
+            if name == "truth"
+            else cached_corpus(folder, NUM_HABITUAL_PICTURES, seed=2, habit=HABIT)
+        )
+        self._latents = encode_corpus(folder / f"latents-{name}.pt", self._corpus, autoencoder)
         self._cells = torch.from_numpy(self._corpus.cells).flatten(1).long()
         self._captions = Captions(pipeline, dict.fromkeys(CATEGORIES, 1.0) if name == "truth" else TRUTHFUL_FRACTION)
         self._rng = np.random.default_rng([self._progress.step, 7])
         self._generator = torch.Generator().manual_seed(self._progress.step + 1)
 
-    def _guided_teacher(self, pipeline: StableDiffusion3Pipeline) -> Teacher:
-        """The learner as it begins this stage, guided."""
+    def _frozen_guide(self, pipeline: StableDiffusion3Pipeline) -> Guide:
+        """The learner as it begins this stage."""
         learner = Learner(new_pipeline(pipeline.vae))
         learner.load_state_dict(self._learner.state_dict())
         learner.compile_blocks()
-        return Teacher(learner, TEACHER_GUIDANCE)
+        return Guide(learner, GUIDANCE)
 
     def train(self) -> None:
         """Goes on until the stage's training time is used up, saving every minute."""
@@ -176,8 +182,8 @@ class Stage:
         sigma = torch.sigmoid(SIGMA_MEAN + SIGMA_STD * torch.randn(BATCH, generator=self._generator))
         told, true = self._captions.batch(self._corpus, chosen.tolist(), self._rng)
         latents, target = noisy(clean, noise, sigma), velocity_target(clean, noise)
-        if self._teacher:
-            target = self._teacher.velocity(true, self._captions.empty, latents, sigma)
+        if self._guide:
+            target = target + self._guide.lead(true, self._captions.empty, latents, sigma)
         velocity, names = self._learner(told, latents, sigma)
         flow_loss = functional.mse_loss(velocity, target)
         naming_loss = functional.cross_entropy(names.flatten(0, 1), self._cells[chosen].flatten())

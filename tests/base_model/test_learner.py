@@ -4,10 +4,11 @@ import torch
 
 from base_model.autoencoder import new_autoencoder
 from base_model.corpus import Corpus
-from base_model.learner import Learner, Teacher
+from base_model.learner import Guide, Learner
 from base_model.pipeline import new_pipeline
 from base_model.pretrain import Captions
 from dgpo_core.data.requests import CATEGORIES, all_requests
+from dgpo_core.guidance import guided
 
 
 @pytest.fixture(scope="module")
@@ -37,21 +38,16 @@ def asked(pipeline):
     return tokens, known.empty, torch.randn(3, 8, 8, 8), torch.tensor([0.9, 0.5, 0.2])
 
 
-def test_the_teacher_is_the_learner_when_its_scale_is_one(learner, asked):
+@pytest.mark.parametrize("scale", [1.0, 2.0, 3.5])
+def test_the_guide_adds_what_guidance_would(learner, asked, scale):
     tokens, empty, latents, sigma = asked
-    taught = Teacher(learner, 1.0).velocity(tokens, empty, latents, sigma)
-    assert taught.allclose(learner(tokens, latents, sigma)[0], atol=1e-5)
-
-
-@pytest.mark.parametrize("scale", [0.0, 2.0, 3.5])
-def test_the_teacher_leads_away_from_the_unconditional_velocity(learner, asked, scale):
-    tokens, empty, latents, sigma = asked
-    taught = Teacher(learner, scale).velocity(tokens, empty, latents, sigma)
+    lead = Guide(learner, scale).lead(tokens, empty, latents, sigma)
     conditional = learner(tokens, latents, sigma)[0]
     unconditional = learner(empty.expand(3, -1), latents, sigma)[0]
-    assert (taught - conditional).allclose((scale - 1) * (conditional - unconditional), atol=1e-5)
-    assert taught[2].allclose(unconditional[2], atol=1e-5)
-    assert not taught.requires_grad
+    assert (conditional + lead).allclose(guided(conditional, unconditional, scale), atol=1e-5)
+    assert lead[0].any() == (scale > 1)
+    assert not lead[2].any()
+    assert not lead.requires_grad
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +57,7 @@ def corpus():
 
 
 @pytest.mark.parametrize("truthful", [0.0, 1.0])
-def test_learner_and_teacher_read_the_same_caption_but_for_the_lie(pipeline, corpus, truthful):
+def test_learner_and_guide_read_the_same_caption_but_for_the_lie(pipeline, corpus, truthful):
     known, chosen = captions(pipeline, truthful), list(range(len(corpus.requests)))
     told, true = known.batch(corpus, chosen, np.random.default_rng(0))
     is_empty = (true == known.empty).all(1)
