@@ -7,6 +7,7 @@ guidance, averaged weights and any micro-batch. The numbers in brackets are equa
 """
 
 import sys
+from itertools import pairwise
 
 import torch
 from diffusers import StableDiffusion3Pipeline
@@ -31,7 +32,9 @@ partial, strict = new_reward("shapes_partial"), new_reward("shapes_strict")
 
 
 def encode(texts):
-    embeds, _, pooled, _ = pipe.encode_prompt(texts, None, None, do_classifier_free_guidance=False, max_sequence_length=0)
+    embeds, _, pooled, _ = pipe.encode_prompt(
+        texts, None, None, do_classifier_free_guidance=False, max_sequence_length=0
+    )
     return embeds, pooled
 
 
@@ -45,7 +48,7 @@ def draw(text, seed):
     noise = torch.Generator().manual_seed(seed)
     x = torch.randn(len(text[0]), pipe.transformer.config.in_channels, 8, 8, generator=noise)
     sigmas = torch.linspace(1, 0, NUM_SAMPLING_STEPS + 1)
-    for sigma, following in zip(sigmas, sigmas[1:]):
+    for sigma, following in pairwise(sigmas):
         x = x + (following - sigma) * velocity(x, sigma, text)
     return x
 
@@ -81,11 +84,13 @@ for step in range(STEPS):
 
     with torch.no_grad():
         old = [errors(*level) for level in levels]
-    for level, old_error in zip(levels, old):
+    for level, old_error in zip(levels, old, strict=True):
         error = errors(*level)
         preference = BETA * (advantage * (error - old_error)).mean(dim=1)  # [6]; below zero: preferences are met
         gate = preference.detach().sigmoid()  # near zero where a group is satisfied, so the pull ends by itself
-        loss = (gate[:, None] * advantage * error).mean()  # [7]: its gradient is that of -log sigmoid(-preference) / BETA
+        loss = (
+            gate[:, None] * advantage * error
+        ).mean()  # [7]: its gradient is that of -log sigmoid(-preference) / BETA
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(policy, 1.0)

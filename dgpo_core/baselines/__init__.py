@@ -1,0 +1,1 @@
+"""The rivals of DGPO, on the same groups, rewards, weights and examinations."""

@@ -1,0 +1,121 @@
+"""Flow-GRPO: a stochastic sampler with known transition probabilities, and a clipped policy gradient on them.
+
+Liu et al., 2025 (arXiv 2505.05470). Unlike DGPO it needs every point of the path of a picture, and a sampler that
+adds noise at every step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import log, pi, sqrt
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Generator, Tensor
+
+from dgpo_core.samplers import OnStep, Velocity
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """Where the next point lies, given this one: normal around mean with a standard deviation per element."""
+
+    mean: Float[Tensor, "B ..."]
+    std: float
+
+
+def transition(
+    velocity: Float[Tensor, "B ..."],
+    x: Float[Tensor, "B ..."],
+    sigma: float,
+    lower: float,
+    *,
+    noise_level: float,
+    highest_sigma: float,
+) -> Transition:
+    """One step of the stochastic equation that has the same pictures as the ODE.   Flow-GRPO eq. 9.
+
+    Its noise is noise_level * sqrt(sigma / (1 - sigma)); where sigma is 1, highest_sigma stands in for the one below
+    the line, as that would be infinite. A step to sigma 0 adds none, unlike the authors', whose pictures keep a grain;
+    so does noise_level 0: both are Euler's. The gradient flows through velocity.
+    """
+    stride = lower - sigma
+    if lower == 0:
+        return Transition(mean=x + stride * velocity, std=0.0)
+    spread = noise_level * sqrt(sigma / (1 - min(sigma, highest_sigma)))
+    drift = velocity + spread**2 / (2 * sigma) * (x + (1 - sigma) * velocity)
+    return Transition(mean=x + stride * drift, std=spread * sqrt(-stride))
+
+
+def log_probability(point: Float[Tensor, "B ..."], step: Transition) -> Float[Tensor, " B"]:
+    """Log density of the point that was drawn, mean over elements as the authors have it; gradient through mean."""
+    squared = ((point.detach() - step.mean) / step.std).square().flatten(1).mean(1)
+    return -squared / 2 - log(step.std) - log(2 * pi) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """All points of the paths of a batch, from noise to picture, at the sigmas they stand at (one more than steps)."""
+
+    points: tuple[Float[Tensor, "B ..."], ...]
+    sigmas: Float[Tensor, " levels"]
+
+    @property
+    def clean(self) -> Float[Tensor, "B ..."]:
+        """The pictures at the end."""
+        return self.points[-1]
+
+    @property
+    def highest_sigma(self) -> float:
+        """The sigma that stands in for 1 in transition()."""
+        return float(self.sigmas[1])
+
+
+def sample_path(
+    velocity: Velocity,
+    x: Float[Tensor, "B ..."],
+    sigmas: Float[Tensor, " levels"],
+    *,
+    noise_level: float,
+    generators: Sequence[Generator],
+    on_step: OnStep | None = None,
+) -> Path:
+    """Draws a path for every row of x, each with its own generator, so that a picture does not depend on its batch."""
+    points, levels = [x], sigmas.tolist()
+    for index in range(len(levels) - 1):
+        if on_step is not None:
+            on_step(index, len(levels) - 1)
+        step = transition(
+            velocity(x, sigmas[index]),
+            x,
+            levels[index],
+            levels[index + 1],
+            noise_level=noise_level,
+            highest_sigma=levels[1],
+        )
+        noise = torch.stack([torch.randn(x.shape[1:], generator=one) for one in generators]).to(x)
+        x = step.mean + step.std * noise
+        points.append(x)
+    return Path(tuple(points), sigmas)
+
+
+def clipped_surrogate(
+    log_probability: Float[Tensor, " B"],
+    old_log_probability: Float[Tensor, " B"],
+    advantage: Float[Tensor, " B"],
+    *,
+    clip_range: float,
+) -> tuple[Float[Tensor, " B"], Bool[Tensor, " B"]]:
+    """PPO's loss of each sample, to be minimised, and which samples are clipped.   Flow-GRPO eq. 5, without its KL."""
+    ratio = (log_probability - old_log_probability.detach()).exp()
+    plain = -advantage * ratio
+    limited = -advantage * ratio.clamp(1 - clip_range, 1 + clip_range)
+    return torch.maximum(plain, limited), limited > plain
+
+
+def kl_of_means(
+    mean: Float[Tensor, "B ..."], reference_mean: Float[Tensor, "B ..."], std: float
+) -> Float[Tensor, " B"]:
+    """KL divergence of two transitions of the same spread, mean over elements; the reference is data."""
+    return ((mean - reference_mean.detach()) / std).square().flatten(1).mean(1) / 2
