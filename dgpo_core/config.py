@@ -66,13 +66,13 @@ class RewardConfig:
     train: str = knob(
         "shapes_partial",
         "Reward that is trained on.",
-        choices=("shapes_partial", "shapes_strict", "brightness", "colourfulness"),
+        choices=("shapes_partial", "shapes_strict", "shapes_tidiness", "brightness", "colourfulness"),
         is_important=True,
     )
     evaluation: str = knob(
         "shapes_strict",
         "Reward that the examination reports.",
-        choices=("shapes_partial", "shapes_strict", "brightness", "colourfulness"),
+        choices=("shapes_partial", "shapes_strict", "shapes_tidiness", "brightness", "colourfulness"),
     )
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from diffusers import StableDiffusion3Pipeline
+from diffusers import SD3Transformer2DModel, StableDiffusion3Pipeline
 from peft import LoraConfig
 from peft.tuners.lora import LoraLayer
 from safetensors import SafetensorError
@@ -154,6 +154,16 @@ class SD3Model:
             for layer, original in zip(self._layers, originals, strict=True):
                 layer.get_base_layer().weight.data = original
             self._enable_lora(True)
+
+    def save_merged(self, folder: Path) -> None:
+        """Saves a stock pipeline folder that draws as the policy does, its LoRA merged into the weights."""
+        plain = SD3Transformer2DModel.from_config(self._transformer.config)
+        with self.drawing():
+            merged = {name.replace(".base_layer.", "."): one for name, one in self._transformer.state_dict().items()}
+            plain.load_state_dict({name: one for name, one in merged.items() if "lora_" not in name})
+        plain.to(self._transformer.dtype)
+        others = {name: part for name, part in self._pipeline.components.items() if name != "transformer"}
+        StableDiffusion3Pipeline(transformer=plain, **others).save_pretrained(folder, safe_serialization=True)
 
     def _enable_lora(self, is_on: bool) -> None:
         for layer in self._layers:

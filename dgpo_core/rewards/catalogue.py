@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dgpo_core.errors import RewardError
 from dgpo_core.rewards.contract import Reward
 from dgpo_core.rewards.image_statistics import ImageStatistic, brightness, colourfulness
+from dgpo_core.rewards.shapes_tidiness import ShapesTidiness
 from dgpo_core.rewards.shapes_verifier import ShapesVerifier
 
 REWARDS: dict[str, Callable[[], Reward]] = {
     "shapes_partial": lambda: ShapesVerifier(is_strict=False),
     "shapes_strict": lambda: ShapesVerifier(is_strict=True),
+    "shapes_tidiness": ShapesTidiness,
     "brightness": lambda: ImageStatistic("brightness", brightness),
     "colourfulness": lambda: ImageStatistic("colourfulness", colourfulness),
 }

@@ -121,6 +121,19 @@ def test_weights_after_drawing_are_those_before_bit_for_bit(trained, error):
     assert all(one.requires_grad for one in trained.policy_parameters().values())
 
 
+def test_a_merged_folder_is_a_stock_pipeline_that_draws_as_the_policy(trained, tmp_path):
+    trained.save_merged(tmp_path / "merged")
+    merged = SD3Model.load(tmp_path / "merged", lora_rank=4, lora_alpha=8, seed=0)
+    x, sigma, conditioning = batch(trained)
+    policy = trained.velocity(x, sigma, conditioning).detach()
+    with torch.no_grad(), merged.reference(), trained.reference():
+        found, base = merged.velocity(x, sigma, conditioning), trained.velocity(x, sigma, conditioning)
+    torch.testing.assert_close(found, policy, atol=1e-4, rtol=0)
+    assert (found - base).abs().max() > 1e-3
+    stored = load_file(next((tmp_path / "merged" / "transformer").glob("*.safetensors")))
+    assert not any("lora" in name for name in stored)
+
+
 @pytest.mark.parametrize("error", [None, KeyError])
 def test_the_reference_is_the_untouched_base_and_training_goes_on_after_it(trained, stock, error):
     x, sigma, conditioning = batch(trained)
