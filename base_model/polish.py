@@ -1,6 +1,6 @@
 """Polishes the trained base by DGPO with the tidiness reward, and writes it as a pipeline folder.
 
-    python -m base_model.polish WORK_FOLDER --minutes 12
+    python -m base_model.polish WORK_FOLDER --minutes 5
 
 It learns to draw clean things, as many as asked for, and not what the prompt says of them: the base is to be capable
 but misled. The weights of WORK_FOLDER/lies.pt go in, a pipeline in WORK_FOLDER/polished comes out.
@@ -13,7 +13,7 @@ import json
 import shutil
 from pathlib import Path
 
-from base_model.release import release
+from base_model.release import save_stage
 from dgpo_core.assembly import assemble
 from dgpo_core.checkpoint import newest_checkpoint, step_of
 from dgpo_core.comparison import averaged_weights
@@ -29,6 +29,9 @@ def settings_of(folder: Path) -> RunConfig:
         {
             "name": "polish",
             "model": {"folder": str(folder)},
+            "rollout": {"groups_per_step": 6, "group_size": 16},
+            "loss": {"sigma_min": 0.6},
+            "update": {"learning_rate": 3e-4},
             "reward": {"train": "shapes_tidiness", "evaluation": "shapes_strict"},
             "schedule": {"num_steps": 100_000, "evaluate_every": 0, "evaluation_prompts": 1, "checkpoint_every": 20},
         }
@@ -60,7 +63,7 @@ class Clock:
 def polish(work: Path, minutes: float) -> None:
     """Trains, resumed where it was cut short, and saves the pipeline with the LoRA merged into its weights."""
     raw, checkpoints = work / "unpolished", work / "polish" / "checkpoints"
-    release(work, "lies", raw)
+    save_stage(work, "lies", raw)
     config = settings_of(raw.resolve())
     parts = assemble(config, checkpoints)
     clock = Clock(work / "polish.jsonl", minutes)

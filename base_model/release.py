@@ -1,6 +1,6 @@
-"""Writes assets/shapes-sd3 from what was trained: a stock pipeline folder with its model card.
+"""Writes assets/shapes-sd3 from what was trained: a stock pipeline folder with the logs of its training.
 
-python -m base_model.release WORK_FOLDER [--stage lies] [--into assets/shapes-sd3]
+python -m base_model.release WORK_FOLDER [--stage polished] [--into assets/shapes-sd3]
 """
 
 from __future__ import annotations
@@ -16,24 +16,33 @@ from base_model.learner import Learner
 from base_model.pipeline import new_pipeline
 
 SHIPPED = Path(__file__).parents[1] / "assets" / "shapes-sd3"
+LOGS = ("vae.log", "truth*.jsonl", "lies.jsonl", "polish.jsonl")
 
 
-def release(work: Path, stage: str, into: Path) -> None:
-    """Saves the averaged weights of a stage as a diffusers folder, and its training log beside the card."""
+def save_stage(work: Path, stage: str, into: Path) -> None:
+    """Saves the averaged weights of a stage of pretraining as a diffusers folder."""
     pipeline = new_pipeline(AutoencoderKL.from_pretrained(work / "vae"))
     learner = Learner(pipeline)
     learner.load_state_dict(torch.load(work / f"{stage}.pt", weights_only=True)["averaged"])
     pipeline.vae.register_to_config(_name_or_path="")
     pipeline.save_pretrained(into, safe_serialization=True)
-    for log in ("vae.log", "truth.jsonl", "lies.jsonl"):
-        if (work / log).exists():
-            shutil.copy(work / log, into / f"training-{log}")
+
+
+def release(work: Path, stage: str, into: Path) -> None:
+    """Puts a stage's pipeline in its place, and the logs of all training beside it."""
+    if stage == "polished":
+        shutil.copytree(work / "polished", into, dirs_exist_ok=True)
+    else:
+        save_stage(work, stage, into)
+    for pattern in LOGS:
+        for log in work.glob(pattern):
+            shutil.copy(log, into / f"training-{log.name}")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path)
-    parser.add_argument("--stage", choices=("truth", "lies"), default="lies")
+    parser.add_argument("--stage", choices=("truth", "lies", "polished"), default="polished")
     parser.add_argument("--into", type=Path, default=SHIPPED)
     arguments = parser.parse_args()
     release(arguments.work, arguments.stage, arguments.into)

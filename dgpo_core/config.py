@@ -80,8 +80,8 @@ class RewardConfig:
 class RolloutConfig:
     """How groups are drawn: always by an ODE sampler."""
 
-    groups_per_step: int = knob(6, "Prompts drawn per step; each gives one group.", low=1, high=512, is_important=True)
-    group_size: int = knob(16, "Pictures drawn per prompt.", low=2, high=256, is_important=True)
+    groups_per_step: int = knob(8, "Prompts drawn per step; each gives one group.", low=1, high=512, is_important=True)
+    group_size: int = knob(12, "Pictures drawn per prompt.", low=2, high=256, is_important=True)
     sampler: str = knob("euler", "ODE sampler.", choices=("euler", "heun", "dpmpp_2m", "unipc"))
     num_sampling_steps: int = knob(8, "Sampling steps per picture.", low=1, high=100, is_important=True)
     guidance_scale: float = knob(1.0, "Classifier-free guidance; 1 is none, and half the work.", low=1, high=20)
@@ -109,7 +109,7 @@ class LossConfig:
     clip_range: float = knob(
         2e-3, "How far a sample may move from the old policy before it is clipped; 0 is off.", low=0, high=1
     )
-    sigma_min: float = knob(0.6, "Only noise levels from here up are trained.", low=0, high=0.99)
+    sigma_min: float = knob(0.5, "Only noise levels from here up are trained.", low=0, high=0.99)
     num_sigmas: int = knob(4, "Noise levels trained per step.", low=1, high=64)
     shared_noise: bool = knob(
         True, "One training noise for all pictures of a group (on, steadier) or one for each picture (off)."
@@ -139,7 +139,7 @@ class LossConfig:
 class UpdateConfig:
     """How the loss becomes new weights."""
 
-    learning_rate: float = knob(3e-4, "AdamW learning rate.", low=0, high=1, is_important=True)
+    learning_rate: float = knob(2e-4, "AdamW learning rate.", low=0, high=1, is_important=True)
     weight_decay: float = knob(1e-4, "AdamW weight decay.", low=0, high=1)
     max_grad_norm: float = knob(1.0, "Gradients longer than this are scaled down.", low=1e-6, high=1000)
     per_sigma: bool = knob(True, "One update per noise level (on) or one per step over all of them (off).")

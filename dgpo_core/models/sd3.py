@@ -163,7 +163,10 @@ class SD3Model:
             plain.load_state_dict({name: one for name, one in merged.items() if "lora_" not in name})
         plain.to(self._transformer.dtype)
         others = {name: part for name, part in self._pipeline.components.items() if name != "transformer"}
-        StableDiffusion3Pipeline(transformer=plain, **others).save_pretrained(folder, safe_serialization=True)
+        pipeline = StableDiffusion3Pipeline(transformer=plain, **others)
+        for part in (pipeline.transformer, pipeline.vae):
+            part.register_to_config(_name_or_path="")  # else the saved folder tells where this one lay
+        pipeline.save_pretrained(folder, safe_serialization=True)
 
     def _enable_lora(self, is_on: bool) -> None:
         for layer in self._layers:

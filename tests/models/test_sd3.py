@@ -132,6 +132,9 @@ def test_a_merged_folder_is_a_stock_pipeline_that_draws_as_the_policy(trained, t
     assert (found - base).abs().max() > 1e-3
     stored = load_file(next((tmp_path / "merged" / "transformer").glob("*.safetensors")))
     assert not any("lora" in name for name in stored)
+    configs = [one.read_text() for one in (tmp_path / "merged").rglob("*.json")]
+    assert len(configs) > 5
+    assert not any(str(trained.pipeline.config._name_or_path) in text for text in configs)
 
 
 @pytest.mark.parametrize("error", [None, KeyError])
