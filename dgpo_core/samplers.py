@@ -137,13 +137,13 @@ def _corrected(levels: list[float], before: Tensor, cleans: list[Tensor], clean:
     """The point at the last level again, from the one before it, now that its own clean end is known."""
     change = clean - cleans[-1]
     if len(cleans) == 1:
-        return _step_towards(*levels[-2:], before, cleans[-1] + change / 2)
+        return _step_towards(levels[-2], levels[-1], before, cleans[-1] + change / 2)
     behind, ahead = _last_two_gains(levels)
     first = (expm1(-ahead) / -ahead - 1) / expm1(-ahead)
     second = 2 * (((expm1(-ahead) / -ahead - 1) / -ahead) - 1 / 2) / expm1(-ahead)
     weight = (first - second) / (1 + behind / ahead)
     slope = ahead / behind * (cleans[-1] - cleans[-2])
-    return _step_towards(*levels[-2:], before, cleans[-1] + weight * slope + (first - weight) * change)
+    return _step_towards(levels[-2], levels[-1], before, cleans[-1] + weight * slope + (first - weight) * change)
 
 
 def _step_towards(sigma: float, lower: float, x: Tensor, clean: Tensor) -> Tensor:
