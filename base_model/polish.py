@@ -30,8 +30,8 @@ def settings_of(folder: Path) -> RunConfig:
             "name": "polish",
             "model": {"folder": str(folder)},
             "rollout": {"groups_per_step": 6, "group_size": 16},
-            "loss": {"sigma_min": 0.6},
-            "update": {"learning_rate": 3e-4},
+            "loss": {"sigma_min": 0.6, "kl_weight": 0.0},
+            "update": {"learning_rate": 3e-4, "max_grad_norm": 1.0},
             "reward": {"train": "shapes_tidiness", "evaluation": "shapes_strict"},
             "schedule": {"num_steps": 100_000, "evaluate_every": 0, "evaluation_prompts": 1, "checkpoint_every": 20},
         }

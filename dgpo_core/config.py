@@ -105,7 +105,7 @@ class LossConfig:
         high=100_000,
         is_important=True,
     )
-    kl_weight: float = knob(0.0, "Weight of the pull towards the reference.", low=0, high=100, is_important=True)
+    kl_weight: float = knob(0.03, "Weight of the pull towards the reference.", low=0, high=100, is_important=True)
     clip_range: float = knob(
         2e-3, "How far a sample may move from the old policy before it is clipped; 0 is off.", low=0, high=1
     )
@@ -141,7 +141,7 @@ class UpdateConfig:
 
     learning_rate: float = knob(2e-4, "AdamW learning rate.", low=0, high=1, is_important=True)
     weight_decay: float = knob(1e-4, "AdamW weight decay.", low=0, high=1)
-    max_grad_norm: float = knob(1.0, "Gradients longer than this are scaled down.", low=1e-6, high=1000)
+    max_grad_norm: float = knob(0.05, "Gradients longer than this are scaled down.", low=1e-6, high=1000)
     per_sigma: bool = knob(True, "One update per noise level (on) or one per step over all of them (off).")
     inner_epochs: int = knob(
         1, "Times the updates of a step go over the same groups, with fresh noise each time.", low=1, high=100
