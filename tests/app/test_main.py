@@ -10,12 +10,14 @@ from lab_folder import wait_for, write_recipe
 
 from app import __main__ as program
 from app.__main__ import configured, main
+from app.recipes import load_recipe
 from app.store.database import open_for_writing
 from app.store.lock import LabLock
 from app.store.reader import Reader
 from app.store.rows import RunState
 from dgpo_core.config import from_dict
 from dgpo_core.errors import ConfigError
+from dgpo_core.recipe_check import cautions
 
 PROJECT = Path(__file__).parents[2]
 
@@ -199,6 +201,7 @@ def test_a_headless_run_trains_into_the_store_and_says_how_it_ended(tmp_path, mo
         f"held-out score after {step} steps: {score:.3f}" for step, score in ((0, run.first_score), (2, run.last_score))
     ]
     assert out.splitlines() == [
+        *cautions(load_recipe(str(recipe))),
         *said,
         f"Run 1 finished after 2 of 2 steps, held-out score {run.first_score:.3f} -> {run.last_score:.3f}.",
     ]
@@ -209,7 +212,7 @@ def test_a_headless_run_that_fails_says_why_and_ends_with_1(tmp_path, model_fold
     recipe = write_recipe(tmp_path, model_folder, model={"folder": str(tmp_path / "nowhere")})
     assert main(["--folder", str(tmp_path / "lab"), "train", str(recipe)]) == 1
     out, err = capsys.readouterr()
-    assert out.startswith(f"Run 1 failed: There is no model in {tmp_path / 'nowhere'}")
+    assert out.splitlines()[-1].startswith(f"Run 1 failed: There is no model in {tmp_path / 'nowhere'}")
     assert "Traceback" not in out + err
 
 
