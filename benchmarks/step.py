@@ -13,7 +13,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -22,7 +21,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import httpx
 import torch
 
 from app.__main__ import configured
@@ -33,10 +31,9 @@ from app.store.reader import Reader
 from app.store.writer import Writer
 from app.ui.build import build_page, launch_options
 from benchmarks.record import keep
+from benchmarks.visitors import READY
 from dgpo_core.events import EndReason, Event, StepDone
 from dgpo_core.models.sd3 import SD3Model
-
-SECONDS_TO_OPEN = 4.0
 
 
 class NetworkClock:
@@ -69,42 +66,22 @@ class NetworkClock:
 
 
 class OpenPages:
-    """Pages that poll the lab once a second, as the real ones do, from a process of their own."""
+    """Ten, say, pages of the lab, opened and shut; open once each has been answered."""
 
     def __init__(self, url: str, count: int) -> None:
-        self._command = [sys.executable, "-m", "benchmarks.step", "--poll", url, "--pages", str(count)]
+        self._command = [sys.executable, "-m", "benchmarks.visitors", url, str(count)]
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        pages = subprocess.Popen(self._command)
+        pages = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
         try:
+            assert pages.stdout is not None
+            if pages.stdout.readline().strip() != READY:
+                raise SystemExit("The pages could not be opened.")
             yield
         finally:
             pages.terminate()
             pages.wait()
-
-
-def poll_for_ever(url: str, count: int) -> None:
-    """The body of that process: every page asks for what is new, remembers the token, and waits a second."""
-    components = httpx.get(f"{url}/config").json()["components"]
-    component = next(one["id"] for one in components if one["props"].get("elem_id") == "heartbeat")
-
-    def one_page(number: int) -> None:
-        token = None
-        with httpx.Client(base_url=url, timeout=30) as client:
-            while True:
-                asked = {"token": token, "run": None, "topics": {"status": None, "wall": None, "curves": None}}
-                body = {"data": asked, "component_id": component, "fn_name": "poll", "session_hash": f"page{number}"}
-                answer = client.post("/gradio_api/component_server/", json=body)
-                answer.raise_for_status()
-                token = answer.json()["token"]
-                time.sleep(1)
-
-    pages = [threading.Thread(target=one_page, args=(number,), daemon=True) for number in range(count)]
-    for page in pages:
-        page.start()
-    for page in pages:
-        page.join()
 
 
 def measure(num_steps: int, num_pages: int) -> dict[str, Any]:
@@ -163,7 +140,6 @@ class _Steps:
         self.close_pages()
         if len(self.rows) % 2 == 1:
             self._open.enter_context(self._pages.open())
-            time.sleep(SECONDS_TO_OPEN)
         self._started, self._network_before = time.perf_counter(), self._clock.seconds
 
     def close_pages(self) -> None:
@@ -188,11 +164,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=22)
     parser.add_argument("--pages", type=int, default=10)
-    parser.add_argument("--poll", default="", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.poll:
-        poll_for_ever(arguments.poll, arguments.pages)
-    else:
-        found = measure(arguments.steps, arguments.pages)
-        keep("step", found | {"pages": arguments.pages})
-        print({name: value for name, value in found.items() if name != "steps"})
+    found = measure(arguments.steps, arguments.pages)
+    keep("step", found | {"pages": arguments.pages})
+    print({name: value for name, value in found.items() if name != "steps"})
