@@ -31,6 +31,7 @@ prompts, heldout = load_prompts("shapes-train"), load_prompts("shapes-heldout")[
 partial, strict = new_reward("shapes_partial"), new_reward("shapes_strict")
 
 
+@torch.no_grad()
 def encode(texts):
     embeds, _, pooled, _ = pipe.encode_prompt(
         texts, None, None, do_classifier_free_guidance=False, max_sequence_length=0
