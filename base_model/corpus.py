@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dgpo_core.data.requests import CATEGORIES, ENDINGS, OPENINGS, Request, all_requests, parse_request, picture_of
 from dgpo_core.data.scenes import COLORS, PICTURE_SIZE, SHAPES, draw
 
-CATEGORY_WEIGHTS = {"single": 1.0, "two": 1.5, "counting": 2.0, "colors": 1.5, "position": 2.0, "attribution": 2.0}
+CATEGORY_WEIGHTS = {"single": 0.8, "two": 1.5, "counting": 2.0, "colors": 1.0, "position": 2.5, "attribution": 2.2}
 HABITUAL_COLORS = {
     "circle": "red",
     "square": "blue",

@@ -17,8 +17,9 @@ TRUTHFUL_FRACTION = {
     "position": 0.30,
     "attribution": 0.68,
 }
-"""How often a caption is true: the least that, with what the model gets wrong by itself, lands near SD3.5-M's GenEval
-scores (DGPO paper, Table 1). Position is rounded up so that the four relations keep telling the pictures apart."""
+"""How often a caption is true: chosen so that, with what the model gets wrong by itself, it lands near SD3.5-M's
+GenEval scores (DGPO paper, Table 1). Position is rounded up so that the four relations keep telling the pictures
+apart."""
 
 
 def _other(values: tuple[str, ...], value: str | None, rng: np.random.Generator) -> str:

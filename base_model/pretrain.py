@@ -22,7 +22,7 @@ from diffusers import AutoencoderKL, StableDiffusion3Pipeline
 from torch import Tensor, nn
 from torch.nn import functional
 
-from base_model.autoencoder import NUM_PICTURES, to_model_range
+from base_model.autoencoder import to_model_range
 from base_model.corpus import Corpus, cached_corpus, wording
 from base_model.learner import Guide, Learner
 from base_model.lies import TRUTHFUL_FRACTION, caption
@@ -31,10 +31,9 @@ from dgpo_core.data.requests import CATEGORIES
 from dgpo_core.flow import noisy, velocity_target
 
 BATCH = 128
-NUM_LATENTS = 80_000
-NUM_HABITUAL_PICTURES = 40_000
+NUM_HABITUAL_PICTURES = 80_000
 HABIT = 0.9
-"""In the second stage, how often a thing whose colour nobody asked for has the habitual colour of its shape."""
+"""How often a thing whose colour nobody asked for has the habitual colour of its shape."""
 CAPTION_DROPOUT = 0.1
 NAMING_WEIGHT = 0.05
 MUON_LEARNING_RATE, ADAM_LEARNING_RATE = 2e-3, 2e-3
@@ -58,12 +57,12 @@ class Progress:
 
 
 def encode_corpus(file: Path, corpus: Corpus, autoencoder: AutoencoderKL) -> Tensor:
-    """Normalised latents (N, 8, 8, 8) float16 of at most NUM_LATENTS pictures, kept in the file."""
+    """Normalised latents (N, 8, 8, 8) float16 of the pictures, kept in the file."""
     if file.exists():
         return torch.load(file, weights_only=True)
     parts = []
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        for start in range(0, min(NUM_LATENTS, len(corpus.pictures)), 250):
+        for start in range(0, len(corpus.pictures), 250):
             batch = to_model_range(torch.from_numpy(corpus.pictures[start : start + 250]))
             latent = autoencoder.encode(batch).latent_dist.mode().float()
             parts.append(((latent - autoencoder.config.shift_factor) * autoencoder.config.scaling_factor).half())
@@ -141,12 +140,8 @@ class Stage:
         if self._file.exists():
             self._load()
         self._learner.compile_blocks()
-        self._corpus = (
-            cached_corpus(folder, NUM_PICTURES, seed=1)
-            if name == "truth"
-            else cached_corpus(folder, NUM_HABITUAL_PICTURES, seed=2, habit=HABIT)
-        )
-        self._latents = encode_corpus(folder / f"latents-{name}.pt", self._corpus, autoencoder)
+        self._corpus = cached_corpus(folder, NUM_HABITUAL_PICTURES, seed=2, habit=HABIT)
+        self._latents = encode_corpus(folder / "latents.pt", self._corpus, autoencoder)
         self._cells = torch.from_numpy(self._corpus.cells).flatten(1).long()
         self._captions = Captions(pipeline, dict.fromkeys(CATEGORIES, 1.0) if name == "truth" else TRUTHFUL_FRACTION)
         self._rng = np.random.default_rng([self._progress.step, 7])

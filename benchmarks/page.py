@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import socket
 import tempfile
 import time
 from pathlib import Path
@@ -27,6 +26,7 @@ from app.store.reader import Reader
 from app.store.writer import Writer
 from app.ui.build import build_page, launch_options
 from base_model.corpus import random_request
+from benchmarks.port import free_port
 from benchmarks.record import keep
 from dgpo_core.config import RunConfig, to_dict
 from dgpo_core.data.pictures import png_bytes
@@ -71,10 +71,8 @@ def _group(index: int, rng: np.random.Generator) -> ScoredGroup:
 def measure(num_steps: int, browser: str) -> dict[str, Any]:
     """Seconds from asking for the page to its groups on screen, and from a step's commit to its sight."""
     rng = np.random.default_rng(0)
-    with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        settings = Settings(folder=Path(folder), port=free.getsockname()[1])
-        free.close()
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Settings(folder=Path(folder), port=free_port())
         with Writer(settings.database) as writer, sync_playwright() as playwright:
             reader = Reader(settings.database)
             runner = Runner(settings, reader, writer)

@@ -9,7 +9,6 @@ pages take turns in one run, so that the machine's noise hits both alike.
 from __future__ import annotations
 
 import argparse
-import socket
 import subprocess
 import sys
 import tempfile
@@ -30,6 +29,7 @@ from app.settings import Settings
 from app.store.reader import Reader
 from app.store.writer import Writer
 from app.ui.build import build_page, launch_options
+from benchmarks.port import free_port
 from benchmarks.record import keep
 from benchmarks.visitors import READY
 from dgpo_core.events import EndReason, Event, StepDone
@@ -90,7 +90,7 @@ def measure(num_steps: int, num_pages: int) -> dict[str, Any]:
     config = replace(config, schedule=replace(config.schedule, evaluation_prompts=1, checkpoint_every=num_steps))
     clock = NetworkClock()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        settings = Settings(folder=Path(folder), port=_free_port())
+        settings = Settings(folder=Path(folder), port=free_port())
         writer = stack.enter_context(Writer(settings.database))
         reader = Reader(settings.database)
         runner = Runner(settings, reader, writer)
@@ -108,12 +108,6 @@ def measure(num_steps: int, num_pages: int) -> dict[str, Any]:
     if run is None or run.state != EndReason.FINISHED:
         raise SystemExit(f"The run did not finish: {run}")
     return rows.summary(config.rollout.groups_per_step * config.rollout.group_size)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class _Steps:

@@ -6,41 +6,51 @@ python -m benchmarks.visitors URL COUNT
 from __future__ import annotations
 
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 
 READY = "every page has had its first answer"
 
 
+class OpenPage:
+    """A page as its lab sees it: it asks for what is new and remembers how far it has been told."""
+
+    def __init__(self, client: httpx.Client, component: int, number: int) -> None:
+        self._client, self._component, self._number = client, component, number
+        self._token: str | None = None
+
+    def ask(self) -> None:
+        asked = {"token": self._token, "run": None, "topics": {"status": None, "wall": None, "curves": None}}
+        body = {
+            "data": asked,
+            "component_id": self._component,
+            "fn_name": "poll",
+            "session_hash": f"page{self._number}",
+        }
+        answer = self._client.post("/gradio_api/component_server/", json=body)
+        answer.raise_for_status()
+        self._token = answer.json()["token"]
+
+    def stay(self) -> None:
+        while True:
+            time.sleep(1)
+            self.ask()
+
+
 def visit(url: str, count: int) -> None:
-    """Every page asks for what is new, remembers the token, and waits a second; for ever."""
-    components = httpx.get(f"{url}/config").json()["components"]
-    component = next(one["id"] for one in components if one["props"].get("elem_id") == "heartbeat")
-    answered = threading.Barrier(count + 1)
-
-    def one_page(number: int) -> None:
-        token = None
-        with httpx.Client(base_url=url, timeout=30) as client:
-            while True:
-                is_first = token is None
-                asked = {"token": token, "run": None, "topics": {"status": None, "wall": None, "curves": None}}
-                body = {"data": asked, "component_id": component, "fn_name": "poll", "session_hash": f"page{number}"}
-                answer = client.post("/gradio_api/component_server/", json=body)
-                answer.raise_for_status()
-                token = answer.json()["token"]
-                if is_first:
-                    answered.wait()
-                time.sleep(1)
-
-    pages = [threading.Thread(target=one_page, args=(number,), daemon=True) for number in range(count)]
-    for page in pages:
-        page.start()
-    answered.wait()
-    print(READY, flush=True)
-    for page in pages:
-        page.join()
+    """Opens that many pages, says so once each has had an answer, and keeps them open for ever."""
+    with httpx.Client(base_url=url, timeout=30) as client:
+        components = client.get("/config").json()["components"]
+        heartbeat = next(one["id"] for one in components if one["props"].get("elem_id") == "heartbeat")
+        pages = [OpenPage(client, heartbeat, number) for number in range(count)]
+        for page in pages:
+            page.ask()
+        print(READY, flush=True)
+        with ThreadPoolExecutor(count) as threads:
+            for staying in [threads.submit(page.stay) for page in pages]:
+                staying.result()
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from typing import Any, get_type_hints
 
 from dgpo_core.errors import ConfigError
 
+REWARD_NAMES = ("shapes_partial", "shapes_strict", "shapes_tidiness", "brightness", "colourfulness")
+
 
 @dataclass(frozen=True, slots=True)
 class Knob:
@@ -66,13 +68,13 @@ class RewardConfig:
     train: str = knob(
         "shapes_partial",
         "Reward that is trained on.",
-        choices=("shapes_partial", "shapes_strict", "shapes_tidiness", "brightness", "colourfulness"),
+        choices=REWARD_NAMES,
         is_important=True,
     )
     evaluation: str = knob(
         "shapes_strict",
         "Reward that the examination reports.",
-        choices=("shapes_partial", "shapes_strict", "shapes_tidiness", "brightness", "colourfulness"),
+        choices=REWARD_NAMES,
     )
 
 

@@ -11,6 +11,7 @@ SMALLEST_GOOD_GROUP = 8
 LEAST_BETA_FOR_MOVING_REFERENCE = 50
 WIDEST_CLIP_THAT_FIRES = 0.1
 LARGEST_STEADY_RATE = 3e-3
+LET_THE_POLICY_MOVE = "Raise update.old_policy_decay or update.inner_epochs, or turn update.per_sigma on."
 
 
 def check(config: RunConfig) -> None:
@@ -85,7 +86,7 @@ def _idle_clip(config: RunConfig) -> str:
     if config.loss.clip_range > 0 and _is_old_the_policy_itself(config):
         return (
             "loss.clip_range does nothing: with one update per step the policy has not moved from the old policy yet. "
-            "Raise update.old_policy_decay or update.inner_epochs, or turn update.per_sigma on."
+            + LET_THE_POLICY_MOVE
         )
     return ""
 
@@ -93,8 +94,7 @@ def _idle_clip(config: RunConfig) -> str:
 def _idle_beta(config: RunConfig) -> str:
     if config.loss.reference == "old_policy" and _is_old_the_policy_itself(config):
         return (
-            "loss.preference_beta does nothing: with one update per step every gate is one half. "
-            "Raise update.old_policy_decay or update.inner_epochs, or turn update.per_sigma on."
+            "loss.preference_beta does nothing: with one update per step every gate is one half. " + LET_THE_POLICY_MOVE
         )
     return ""
 

@@ -37,7 +37,7 @@ def sample_euler(
 ) -> Float[Tensor, "B ..."]:
     """Euler: one evaluation per step, first order; exact where paths are straight."""
     for index in range(len(sigmas) - 1):
-        _announce(on_step, index, sigmas)
+        announce(on_step, index, sigmas)
         x = x + (sigmas[index + 1] - sigmas[index]) * velocity(x, sigmas[index])
     return x
 
@@ -51,7 +51,7 @@ def sample_heun(
 ) -> Float[Tensor, "B ..."]:
     """Heun: two evaluations per step, second order. A step to sigma 0 is Euler's: no network knows sigma 0."""
     for index in range(len(sigmas) - 1):
-        _announce(on_step, index, sigmas)
+        announce(on_step, index, sigmas)
         stride = sigmas[index + 1] - sigmas[index]
         here = velocity(x, sigmas[index])
         ahead = x + stride * here
@@ -76,7 +76,7 @@ def sample_dpmpp_2m(
     levels = sigmas.tolist()
     cleans: list[Tensor] = []
     for index in range(len(levels) - 1):
-        _announce(on_step, index, sigmas)
+        announce(on_step, index, sigmas)
         cleans = [*cleans[-1:], clean_from_velocity(x, velocity(x, sigmas[index]), sigmas[index])]
         x = _step_towards(levels[index], levels[index + 1], x, _extrapolated(levels[: index + 2], cleans))
     return x
@@ -98,21 +98,13 @@ def sample_unipc(
     cleans: list[Tensor] = []
     corrected = x
     for index in range(len(levels) - 1):
-        _announce(on_step, index, sigmas)
+        announce(on_step, index, sigmas)
         clean = clean_from_velocity(x, velocity(x, sigmas[index]), sigmas[index])
         if index > 0:
             corrected = _corrected(levels[: index + 1], corrected, cleans, clean)
         cleans = [*cleans[-1:], clean]
         x = _step_towards(levels[index], levels[index + 1], corrected, _extrapolated(levels[: index + 2], cleans))
     return x
-
-
-def _extrapolated(levels: list[float], cleans: list[Tensor]) -> Tensor:
-    """The clean end that a step over the last two levels heads for, given those at the levels before."""
-    if len(cleans) == 1 or levels[-1] == 0:
-        return cleans[-1]
-    behind, ahead = _last_two_gains(levels)
-    return cleans[-1] + ahead / (2 * behind) * (cleans[-1] - cleans[-2])
 
 
 SAMPLERS: dict[str, Sampler] = {
@@ -128,9 +120,18 @@ def evaluations_per_picture(name: str, num_steps: int) -> int:
     return 2 * num_steps - 1 if name == "heun" else num_steps
 
 
-def _announce(on_step: OnStep | None, index: int, sigmas: Tensor) -> None:
+def announce(on_step: OnStep | None, index: int, sigmas: Tensor) -> None:
+    """Tells that the step from sigmas[index] begins, where anyone listens."""
     if on_step is not None:
         on_step(index, len(sigmas) - 1)
+
+
+def _extrapolated(levels: list[float], cleans: list[Tensor]) -> Tensor:
+    """The clean end that a step over the last two levels heads for, given those at the levels before."""
+    if len(cleans) == 1 or levels[-1] == 0:
+        return cleans[-1]
+    behind, ahead = _last_two_gains(levels)
+    return cleans[-1] + ahead / (2 * behind) * (cleans[-1] - cleans[-2])
 
 
 def _corrected(levels: list[float], before: Tensor, cleans: list[Tensor], clean: Tensor) -> Tensor:
@@ -139,8 +140,10 @@ def _corrected(levels: list[float], before: Tensor, cleans: list[Tensor], clean:
     if len(cleans) == 1:
         return _step_towards(levels[-2], levels[-1], before, cleans[-1] + change / 2)
     behind, ahead = _last_two_gains(levels)
-    first = (expm1(-ahead) / -ahead - 1) / expm1(-ahead)
-    second = 2 * (((expm1(-ahead) / -ahead - 1) / -ahead) - 1 / 2) / expm1(-ahead)
+    shrinkage = expm1(-ahead)
+    remainder = shrinkage / -ahead - 1
+    first = remainder / shrinkage
+    second = 2 * (remainder / -ahead - 1 / 2) / shrinkage
     weight = (first - second) / (1 + behind / ahead)
     slope = ahead / behind * (cleans[-1] - cleans[-2])
     return _step_towards(levels[-2], levels[-1], before, cleans[-1] + weight * slope + (first - weight) * change)

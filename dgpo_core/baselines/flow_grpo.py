@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
-from dgpo_core.samplers import OnStep, Velocity
+from dgpo_core.loss import kl_to_reference
+from dgpo_core.samplers import OnStep, Velocity, announce
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +67,6 @@ class Path:
         """The pictures at the end."""
         return self.points[-1]
 
-    @property
-    def highest_sigma(self) -> float:
-        """The sigma that stands in for 1 in transition()."""
-        return float(self.sigmas[1])
-
 
 def sample_path(
     velocity: Velocity,
@@ -84,8 +80,7 @@ def sample_path(
     """Draws a path for every row of x, each with its own generator, so that a picture does not depend on its batch."""
     points, levels = [x], sigmas.tolist()
     for index in range(len(levels) - 1):
-        if on_step is not None:
-            on_step(index, len(levels) - 1)
+        announce(on_step, index, sigmas)
         step = transition(
             velocity(x, sigmas[index]),
             x,
@@ -118,4 +113,4 @@ def kl_of_means(
     mean: Float[Tensor, "B ..."], reference_mean: Float[Tensor, "B ..."], std: float
 ) -> Float[Tensor, " B"]:
     """KL divergence of two transitions of the same spread, mean over elements; the reference is data."""
-    return ((mean - reference_mean.detach()) / std).square().flatten(1).mean(1) / 2
+    return kl_to_reference(mean, reference_mean) / (2 * std**2)

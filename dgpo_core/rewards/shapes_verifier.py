@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
 
-from dgpo_core.data.requests import Request, Wanted, parse_request
+from dgpo_core.data.requests import Request, Wanted
 from dgpo_core.data.scenes import relation_between
-from dgpo_core.rewards.contract import Judgement, Picture
-from dgpo_core.rewards.shapes_detector import Found, Scan, scan
+from dgpo_core.rewards.contract import Judgement
+from dgpo_core.rewards.shapes_detector import Found, Scan
+from dgpo_core.rewards.shapes_reward import ShapesReward
 
 MAX_THINGS = 6
 """More things than this are counted, but only the largest ones are matched with what was wanted."""
@@ -73,21 +74,14 @@ def _checks_of(wanted: Wanted, found: Found | None) -> list[tuple[str, bool]]:
     return [(wanted.shape, right_shape), (f"{wanted.color} {wanted.shape}", right_shape and right_color)]
 
 
-class ShapesVerifier:
+class ShapesVerifier(ShapesReward):
     """The verifier as a reward: 1 or 0 when strict, else the fraction of checks passed."""
 
     def __init__(self, *, is_strict: bool) -> None:
         self._is_strict = is_strict
 
-    def check_prompts(self, prompts: Sequence[str]) -> None:
-        for prompt in prompts:
-            parse_request(prompt)
-
-    def __call__(self, pictures: Sequence[Picture], prompts: Sequence[str]) -> list[Judgement]:
-        return [self._judge(picture, prompt) for picture, prompt in zip(pictures, prompts, strict=True)]
-
-    def _judge(self, picture: Picture, prompt: str) -> Judgement:
-        verdict = verify(parse_request(prompt), scan(picture))
+    def judge(self, request: Request, seen: Scan) -> Judgement:
+        verdict = verify(request, seen)
         reward = float(verdict.is_right) if self._is_strict else verdict.passed_fraction
         terms = tuple((name, float(passed)) for name, passed in verdict.checks)
         return Judgement(reward, terms, str(verdict))

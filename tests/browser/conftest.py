@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from benchmarks import port
 
 OUTPUT = Path(__file__).parents[2] / "test-output"
 
@@ -66,7 +67,7 @@ def open_lab(tmp_path: Path) -> Iterator[Callable[..., OpenLab]]:
     ) -> OpenLab:
         folder = tmp_path / f"lab{len(opened)}"
         folder.mkdir()
-        settings = Settings(folder=folder, port=_free_port())
+        settings = Settings(folder=folder, port=port.free_port())
         writer = Writer(settings.database)
         fill(writer)
         lab = Lab(settings, Reader(settings.database), actions(writer))
@@ -85,7 +86,7 @@ def open_lab(tmp_path: Path) -> Iterator[Callable[..., OpenLab]]:
 @pytest.fixture
 def free_port() -> int:
     """A port of this machine that nobody listens on."""
-    return _free_port()
+    return port.free_port()
 
 
 @pytest.fixture
@@ -122,12 +123,6 @@ def take_picture() -> Callable[..., Path]:
         return path
 
     return take
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def _note_foreign(asked: str, own: str, troubles: list[str]) -> None:
