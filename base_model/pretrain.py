@@ -26,6 +26,7 @@ from base_model.autoencoder import to_model_range
 from base_model.corpus import Corpus, cached_corpus, wording
 from base_model.learner import Guide, Learner
 from base_model.lies import TRUTHFUL_FRACTION, caption
+from base_model.muon import Muon
 from base_model.pipeline import new_pipeline
 from dgpo_core.data.requests import CATEGORIES
 from dgpo_core.flow import noisy, velocity_target
@@ -61,10 +62,10 @@ def encode_corpus(file: Path, corpus: Corpus, autoencoder: AutoencoderKL) -> Ten
     if file.exists():
         return torch.load(file, weights_only=True)
     parts = []
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+    with torch.no_grad():
         for start in range(0, len(corpus.pictures), 250):
             batch = to_model_range(torch.from_numpy(corpus.pictures[start : start + 250]))
-            latent = autoencoder.encode(batch).latent_dist.mode().float()
+            latent = autoencoder.encode(batch).latent_dist.mode()
             parts.append(((latent - autoencoder.config.shift_factor) * autoencoder.config.scaling_factor).half())
     latents = torch.cat(parts)
     torch.save(latents, file)
@@ -128,7 +129,7 @@ class Stage:
         muon, adam = split_parameters(self._learner)
         self._rates = [MUON_LEARNING_RATE * scale, ADAM_LEARNING_RATE * scale]
         self._optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.Muon(muon, lr=self._rates[0], weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+            Muon(muon, lr=self._rates[0], weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
             torch.optim.AdamW(adam, lr=self._rates[1], weight_decay=0.01, betas=(0.9, 0.99)),
         ]
         if start is not None:
