@@ -13,6 +13,8 @@ from typing import Any, get_type_hints
 
 from dgpo_core.errors import ConfigError
 
+ALGORITHM_NAMES = ("dgpo", "flow_grpo", "diffusion_nft", "diffusion_dpo", "reward_weighted")
+STOCHASTIC_SAMPLER = "flow_sde"
 REWARD_NAMES = ("shapes_partial", "shapes_strict", "shapes_tidiness", "brightness", "colourfulness")
 
 
@@ -79,12 +81,35 @@ class RewardConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AlgorithmConfig:
+    """What turns rewards into new weights: DGPO, or a rival to compare it with."""
+
+    name: str = knob(
+        "dgpo", "DGPO, or one of its rivals on the same groups and rewards.", choices=ALGORITHM_NAMES, is_important=True
+    )
+    nft_strength: float = knob(
+        1.0, "DiffusionNFT: how far its good and bad policies stand from the old one.", low=0.01, high=10
+    )
+    nft_advantage_clip: float = knob(
+        1.0, "DiffusionNFT: the advantage from which on a picture is wholly good.", low=0.1, high=100
+    )
+    temperature: float = knob(
+        1.0, "Reward-weighted: low learns from the best of a group alone, high from all alike.", low=0.01, high=100
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RolloutConfig:
-    """How groups are drawn: always by an ODE sampler."""
+    """How groups are drawn: by an ODE sampler, but for comparisons with a stochastic one."""
 
     groups_per_step: int = knob(8, "Prompts drawn per step; each gives one group.", low=1, high=512, is_important=True)
     group_size: int = knob(12, "Pictures drawn per prompt.", low=2, high=256, is_important=True)
-    sampler: str = knob("euler", "ODE sampler.", choices=("euler", "heun", "dpmpp_2m", "unipc"))
+    sampler: str = knob(
+        "euler",
+        "ODE sampler; flow_sde is Flow-GRPO's stochastic one, whose examinations are drawn with euler.",
+        choices=("euler", "heun", "dpmpp_2m", "unipc", STOCHASTIC_SAMPLER),
+    )
+    noise_level: float = knob(0.7, "Noise that the sampler flow_sde adds; the others add none.", low=0, high=2)
     num_sampling_steps: int = knob(8, "Sampling steps per picture.", low=1, high=100, is_important=True)
     guidance_scale: float = knob(1.0, "Classifier-free guidance; 1 is none, and half the work.", low=1, high=20)
     sigma_shift: float = knob(1.0, "Shift of the sampling sigmas towards noise; SD3.5 uses 3.", low=0.1, high=20)
@@ -178,6 +203,7 @@ class RunConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     prompts: PromptsConfig = field(default_factory=PromptsConfig)
     reward: RewardConfig = field(default_factory=RewardConfig)
+    algorithm: AlgorithmConfig = field(default_factory=AlgorithmConfig)
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     update: UpdateConfig = field(default_factory=UpdateConfig)

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from dgpo_core.baselines.flow_grpo import Path
 from dgpo_core.config import LossConfig
 from dgpo_core.flow import noisy, velocity_target
 from dgpo_core.groups import Advantages
@@ -23,7 +24,8 @@ class Lesson:
     """The pictures of groups that have a preference, the groups numbered 0..K'-1, group-major.
 
     num_pictures counts all pictures of the step: dead groups add nothing to the loss, but stay in its mean.
-    conditioning has one row per group and after them one without a caption.
+    conditioning has one row per group and after them one without a caption. path is there where a stochastic
+    sampler drew.
     """
 
     clean: Float[Tensor, "B C H W"]
@@ -33,6 +35,7 @@ class Lesson:
     kept_groups: tuple[int, ...]
     group_size: int
     num_pictures: int
+    path: Path | None = None
 
     @property
     def num_groups(self) -> int:
@@ -52,6 +55,7 @@ class Lesson:
             kept_groups=tuple(kept.tolist()),
             group_size=size,
             num_pictures=len(rollout.group),
+            path=rollout.path.select(is_kept.to(rollout.clean.device)) if rollout.path else None,
         )
 
 
@@ -90,7 +94,7 @@ class TrainingNoise:
             is_uncaptioned=(torch.stack(chances) < config.text_dropout).to(lesson.group.device),
         )
 
-    def apply(self, lesson: Lesson, rows: slice) -> tuple[Tensor, Tensor, Conditioning]:
+    def apply(self, lesson: Lesson, rows: slice | Tensor) -> tuple[Tensor, Tensor, Conditioning]:
         """Noisy pictures, target velocities and conditioning of some pictures of the lesson."""
         group = lesson.group[rows]
         clean, noise = lesson.clean[rows], self.noise[self.row[rows]]

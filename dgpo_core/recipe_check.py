@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dgpo_core.config import RunConfig
+from dgpo_core.config import STOCHASTIC_SAMPLER, RolloutConfig, RunConfig, settings
 from dgpo_core.errors import ConfigError
 
 SMALLEST_GOOD_GROUP = 8
@@ -18,16 +18,41 @@ def check(config: RunConfig) -> None:
     """Refuses settings that contradict each other, so that no run could make a step.
 
     Raises:
-        ConfigError: more noise levels are to be trained than the sampling grid has above the least one.
+        ConfigError: more noise levels are to be trained than the sampling grid has above the least one, or
+            Flow-GRPO is asked to learn from a sampler without noise.
     """
+    _check_noise_levels(config)
+    if config.algorithm.name == "flow_grpo":
+        _check_paths(config.rollout)
+
+
+def _check_paths(rollout: RolloutConfig) -> None:
+    if rollout.sampler != STOCHASTIC_SAMPLER:
+        raise ConfigError(
+            f"algorithm.name is flow_grpo, which learns from the noise of a stochastic sampler, but rollout.sampler is "
+            f"{rollout.sampler}. Set rollout.sampler to {STOCHASTIC_SAMPLER}."
+        )
+    if rollout.noise_level == 0:
+        raise ConfigError(
+            "algorithm.name is flow_grpo, which learns from the noise of the sampler, but rollout.noise_level is 0. "
+            "Set it above 0; its authors have 0.7."
+        )
+
+
+def _check_noise_levels(config: RunConfig) -> None:
     loss, num_sampled = config.loss, config.rollout.num_sampling_steps
     even = [index / num_sampled for index in range(1, num_sampled + 1)]
     shift = config.rollout.sigma_shift
     num_allowed = sum(shift * sigma / (1 + (shift - 1) * sigma) >= loss.sigma_min for sigma in even)
-    if loss.sigma_source == "grid" and num_allowed < loss.num_sigmas:
+    is_on_path = config.algorithm.name == "flow_grpo"
+    if is_on_path:
+        num_allowed = min(num_allowed, num_sampled - 1)
+    if (is_on_path or loss.sigma_source == "grid") and num_allowed < loss.num_sigmas:
+        way_out = "." if is_on_path else ", or set loss.sigma_source to continuous."
         raise ConfigError(
             f"loss.num_sigmas is {loss.num_sigmas}, but only {num_allowed} of the {num_sampled} sampling sigmas are at "
-            f"least loss.sigma_min = {loss.sigma_min:g}. Lower one of the two, or set loss.sigma_source to continuous."
+            f"least loss.sigma_min = {loss.sigma_min:g}{' and have noise' if is_on_path else ''}. "
+            f"Lower one of the two{way_out}"
         )
 
 
@@ -36,8 +61,67 @@ def cautions(config: RunConfig) -> tuple[str, ...]:
     return tuple(words for words in (rule(config) for rule in RULES) if words)
 
 
+READ_BY = {
+    "algorithm.nft_strength": ("diffusion_nft",),
+    "algorithm.nft_advantage_clip": ("diffusion_nft",),
+    "algorithm.temperature": ("reward_weighted",),
+    "loss.preference_beta": ("dgpo", "diffusion_dpo"),
+    "loss.clip_range": ("dgpo", "flow_grpo"),
+    "loss.reference": ("dgpo", "diffusion_dpo"),
+    "loss.shared_noise": ("dgpo", "diffusion_nft", "diffusion_dpo", "reward_weighted"),
+    "loss.text_dropout": ("dgpo", "diffusion_nft", "diffusion_dpo", "reward_weighted"),
+    "loss.sigma_source": ("dgpo", "diffusion_nft", "diffusion_dpo", "reward_weighted"),
+}
+"""Settings that not every algorithm reads, and which do."""
+
+
+def _unread(config: RunConfig) -> str:
+    """Settings that were changed and that the algorithm does not read."""
+    name, values = config.algorithm.name, {setting.path: setting.default for setting in settings()}
+    changed = [
+        path for path, readers in READ_BY.items() if name not in readers and _value_at(config, path) != values[path]
+    ]
+    if not changed:
+        return ""
+    do = "do" if len(changed) > 1 else "does"
+    return (
+        f"{', '.join(changed)} {do} nothing: algorithm.name is {name}. Leave them as they are, or change the algorithm."
+    )
+
+
+def _value_at(config: RunConfig, path: str) -> object:
+    section, _, name = path.partition(".")
+    return getattr(getattr(config, section), name)
+
+
+def _idle_noise_level(config: RunConfig) -> str:
+    rollout = config.rollout
+    if rollout.sampler != STOCHASTIC_SAMPLER and rollout.noise_level != RolloutConfig().noise_level:
+        return (
+            f"rollout.noise_level does nothing: the sampler {rollout.sampler} adds no noise. "
+            f"Set rollout.sampler to {STOCHASTIC_SAMPLER} to use it."
+        )
+    return ""
+
+
+def _noise_for_nothing(config: RunConfig) -> str:
+    if config.rollout.sampler == STOCHASTIC_SAMPLER and config.algorithm.name != "flow_grpo":
+        return (
+            f"rollout.sampler = {STOCHASTIC_SAMPLER} draws worse pictures than an ODE sampler in as many steps, and "
+            f"{config.algorithm.name} does not need its noise. Set it to euler, unless you want to compare."
+        )
+    return ""
+
+
+def _compares(config: RunConfig) -> bool:
+    """Whether the algorithm compares errors with those of loss.reference."""
+    return config.algorithm.name in READ_BY["loss.reference"]
+
+
 def _drifts(config: RunConfig) -> str:
     loss = config.loss
+    if not _compares(config):
+        return ""
     if loss.reference == "frozen" and loss.reference_guidance == 1 and config.rollout.guidance_scale == 1:
         return (
             "Groups are drawn without guidance and compared with the frozen start without guidance: runs drift so. "
@@ -48,7 +132,8 @@ def _drifts(config: RunConfig) -> str:
 
 def _never_gated(config: RunConfig) -> str:
     loss = config.loss
-    if loss.reference == "old_policy" and 0 < loss.preference_beta < LEAST_BETA_FOR_MOVING_REFERENCE:
+    is_moving = loss.reference == "old_policy" and _compares(config)
+    if is_moving and 0 < loss.preference_beta < LEAST_BETA_FOR_MOVING_REFERENCE:
         return (
             f"loss.preference_beta = {loss.preference_beta:g} is small for a reference that follows the policy: the "
             "gate never closes and the reward may be gamed. Try 100 to 1000."
@@ -67,7 +152,7 @@ def _small_groups(config: RunConfig) -> str:
 
 
 def _wide_clip(config: RunConfig) -> str:
-    if config.loss.clip_range > WIDEST_CLIP_THAT_FIRES:
+    if config.algorithm.name == "dgpo" and config.loss.clip_range > WIDEST_CLIP_THAT_FIRES:
         return (
             f"loss.clip_range = {config.loss.clip_range:g} is so wide that no sample is ever clipped. Errors move by "
             "thousandths in a step: try 0.002, or 0 to have no clip."
@@ -83,7 +168,7 @@ def _is_old_the_policy_itself(config: RunConfig) -> bool:
 
 
 def _idle_clip(config: RunConfig) -> str:
-    if config.loss.clip_range > 0 and _is_old_the_policy_itself(config):
+    if config.loss.clip_range > 0 and config.algorithm.name == "dgpo" and _is_old_the_policy_itself(config):
         return (
             "loss.clip_range does nothing: with one update per step the policy has not moved from the old policy yet. "
             + LET_THE_POLICY_MOVE
@@ -92,7 +177,7 @@ def _idle_clip(config: RunConfig) -> str:
 
 
 def _idle_beta(config: RunConfig) -> str:
-    if config.loss.reference == "old_policy" and _is_old_the_policy_itself(config):
+    if config.loss.reference == "old_policy" and config.algorithm.name == "dgpo" and _is_old_the_policy_itself(config):
         return (
             "loss.preference_beta does nothing: with one update per step every gate is one half. " + LET_THE_POLICY_MOVE
         )
@@ -101,7 +186,8 @@ def _idle_beta(config: RunConfig) -> str:
 
 def _idle_reference_guidance(config: RunConfig) -> str:
     loss = config.loss
-    if loss.reference_guidance != 1 and loss.reference == "old_policy" and loss.kl_weight == 0:
+    is_compared = loss.reference == "frozen" and _compares(config)
+    if loss.reference_guidance != 1 and not is_compared and loss.kl_weight == 0:
         return (
             "loss.reference_guidance does nothing: the frozen start is not used. Set loss.reference to frozen, or "
             "loss.kl_weight above 0."
@@ -138,6 +224,9 @@ def _never_examined(config: RunConfig) -> str:
 
 
 RULES: tuple[Callable[[RunConfig], str], ...] = (
+    _unread,
+    _idle_noise_level,
+    _noise_for_nothing,
     _drifts,
     _never_gated,
     _small_groups,

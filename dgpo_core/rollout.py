@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dgpo_core.config import RolloutConfig
+from dgpo_core.baselines.flow_grpo import Path, sample_path
+from dgpo_core.config import STOCHASTIC_SAMPLER, RolloutConfig
 from dgpo_core.guidance import guided
 from dgpo_core.models.protocol import Conditioning, Model
 from dgpo_core.rewards.contract import Picture
@@ -23,7 +24,10 @@ UNCONDITIONAL = ""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollout:
-    """K groups of G pictures, group-major: clean latents, the pictures, and what they were drawn from."""
+    """K groups of G pictures, group-major: clean latents, the pictures, and what they were drawn from.
+
+    path is there where a stochastic sampler drew.
+    """
 
     prompts: tuple[str, ...]
     conditioning: Conditioning
@@ -33,6 +37,7 @@ class Rollout:
     seeds: tuple[int, ...]
     sampling_seconds: float
     decoding_seconds: float
+    path: Path | None = None
 
     @property
     def prompt_per_picture(self) -> list[str]:
@@ -63,14 +68,46 @@ def draw_latents(
     batch: int,
     on_step: OnStep | None = None,
 ) -> Float[Tensor, "B C H W"]:
-    """Clean latents at the end of the ODE. Draws with whatever weights the model holds, batch pictures at a time."""
+    """Clean latents at the end of the ODE. Draws with whatever weights the model holds, batch pictures at a time.
+
+    A stochastic sampler has euler in its place here.
+    """
+    sampler = SAMPLERS["euler" if config.sampler == STOCHASTIC_SAMPLER else config.sampler]
     sigmas = linear_sigmas(config.num_sampling_steps, config.sigma_shift)
     parts = []
     for start in range(0, len(noise), batch):
         rows = slice(start, start + batch)
         velocity = _Velocity(model, conditioning.select(rows), config.guidance_scale)
-        parts.append(SAMPLERS[config.sampler](velocity, noise[rows], sigmas, on_step=on_step))
+        parts.append(sampler(velocity, noise[rows], sigmas, on_step=on_step))
     return torch.cat(parts)
+
+
+def draw_paths(
+    model: Model,
+    conditioning: Conditioning,
+    seeds: Sequence[int],
+    config: RolloutConfig,
+    *,
+    batch: int,
+    on_step: OnStep | None = None,
+) -> Path:
+    """Paths of the stochastic sampler, each from its own seed alone; the first point is that of starting_noise()."""
+    sigmas = linear_sigmas(config.num_sampling_steps, config.sigma_shift)
+    noise = starting_noise(seeds, model.latent_shape, model.device)
+    parts = []
+    for start in range(0, len(noise), batch):
+        rows = slice(start, start + batch)
+        parts.append(
+            sample_path(
+                _Velocity(model, conditioning.select(rows), config.guidance_scale),
+                noise[rows],
+                sigmas,
+                noise_level=config.noise_level,
+                generators=[generator_for(seed, "path") for seed in seeds[rows]],
+                on_step=on_step,
+            )
+        )
+    return Path.joined(parts)
 
 
 class _Velocity:
@@ -104,10 +141,18 @@ def draw_groups(
     )
     group = torch.arange(len(prompts)).repeat_interleave(size)
     conditioning = model.encode(prompts)
+    per_picture = conditioning.select(group)
+    path = None
     started = time.monotonic()
-    with model.drawing():
-        noise = starting_noise(seeds, model.latent_shape, model.device)
-        clean = draw_latents(model, conditioning.select(group), noise, config, batch=batch, on_step=on_step)
+    if config.sampler == STOCHASTIC_SAMPLER:
+        # The probabilities of a path are compared with those in training, so rounding must be the same.
+        with model.drawing() if model.is_exact_when_drawing else torch.no_grad():
+            path = draw_paths(model, per_picture, seeds, config, batch=batch, on_step=on_step)
+        clean = path.clean
+    else:
+        with model.drawing():
+            noise = starting_noise(seeds, model.latent_shape, model.device)
+            clean = draw_latents(model, per_picture, noise, config, batch=batch, on_step=on_step)
     drawn = time.monotonic()
     pictures = model.decode(clean)
     return Rollout(
@@ -119,4 +164,5 @@ def draw_groups(
         seeds=seeds,
         sampling_seconds=drawn - started,
         decoding_seconds=time.monotonic() - drawn,
+        path=path,
     )

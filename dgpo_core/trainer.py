@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,16 +28,14 @@ from dgpo_core.ema import old_policy_decay
 from dgpo_core.errors import CheckpointError, LabError
 from dgpo_core.events import EndReason, Event, Phase
 from dgpo_core.examination import Examiner, spread_over
-from dgpo_core.lesson import Lesson, Tally, TrainingNoise
+from dgpo_core.lesson import Lesson, Tally
 from dgpo_core.models.protocol import Model
 from dgpo_core.rewards.contract import Reward, judge
 from dgpo_core.rollout import UNCONDITIONAL, Rollout, draw_groups, prompts_of_step
 from dgpo_core.samplers import OnStep
-from dgpo_core.schedules import linear_sigmas, training_sigmas
 from dgpo_core.scoring import StepSeconds, advantages_of, scored_groups, step_metrics
-from dgpo_core.seeds import generator_for
 from dgpo_core.training_state import TrainingState
-from dgpo_core.update import PolicyUpdate
+from dgpo_core.updates.catalogue import new_update
 
 Emit = Callable[[Event], None]
 KL_WATCHED_PICTURES = 16
@@ -57,7 +56,7 @@ class Parts:
 def train(
     config: RunConfig, parts: Parts, *, emit: Emit, next_command: NextCommand, resume_from: Path | None = None
 ) -> EndReason:
-    """One DGPO run, from its start or from a checkpoint. Returns why it ended; exceptions pass through.
+    """One run, from its start or from a checkpoint. Returns why it ended; exceptions pass through.
 
     Differs from the paper: several updates per rollout, one per noise level, against the policy
     that drew the groups (loss.reference); docs/method.md has all differences.
@@ -71,9 +70,7 @@ class _Run:
     def __init__(self, config: RunConfig, parts: Parts, emit: Emit, control: Control) -> None:
         self.config, self.parts, self.emit, self.control = config, parts, emit, control
         self.state = TrainingState(parts.model.policy_parameters(), config.update)
-        self.update = PolicyUpdate(
-            parts.model, config.loss, micro_batch=config.update.micro_batch, before_part=control.look
-        )
+        self.update = new_update(parts.model, config, before_part=control.look)
         self.examined = spread_over(parts.heldout_prompts, config.schedule.evaluation_prompts)
 
     def run(self, resume_from: Path | None) -> EndReason:
@@ -164,50 +161,33 @@ class _Run:
     def _learn(self, lesson: Lesson, tally: Tally) -> None:
         """The updates of a step, each time over its groups with fresh noise."""
         for epoch in range(self.config.update.inner_epochs):
-            levels = self._training_noises(lesson, epoch)
-            self._learn_once(lesson, levels, self._old_errors(lesson, levels, epoch), tally)
+            levels = self.update.levels(lesson, step=self.state.step, epoch=epoch)
+            self._learn_once(lesson, levels, self._old(lesson, levels, epoch), tally)
             if not tally.kls and epoch + 1 == self.config.update.inner_epochs:
                 tally.kls.append(self.update.measured_kl(lesson, levels[0], KL_WATCHED_PICTURES))
 
-    def _old_errors(self, lesson: Lesson, levels: list[TrainingNoise], epoch: int) -> list[Tensor | None]:
-        """Errors under the old policy at each noise level; None where it is the policy of that very update."""
+    def _old(self, lesson: Lesson, levels: Sequence[Any], epoch: int) -> list[Tensor | None]:
+        """What the old policy says at each noise level; None where it is the policy of that very update."""
         if not self.update.needs_old_policy:
             return [None] * len(levels)
         update, is_old_now = self.config.update, self.config.update.old_policy_decay == 0 and epoch == 0
         return [
             None
             if is_old_now and (index == 0 or not update.per_sigma)
-            else self.update.old_errors(lesson, level, self.state.old_policy)
+            else self.update.under_old_policy(lesson, level, self.state.old_policy)
             for index, level in enumerate(levels)
         ]
 
-    def _learn_once(
-        self, lesson: Lesson, levels: list[TrainingNoise], old_errors: list[Tensor | None], tally: Tally
-    ) -> None:
+    def _learn_once(self, lesson: Lesson, levels: Sequence[Any], old: Sequence[Tensor | None], tally: Tally) -> None:
         """One update per noise level, or one over all of them."""
         is_per_sigma = self.config.update.per_sigma
         for index, level in enumerate(levels):
             self._tell(Phase.UPDATING, index, len(levels))
-            self.update.accumulate(lesson, level, tally, old_errors[index])
+            self.update.accumulate(lesson, level, tally, old[index])
             if is_per_sigma:
                 self._optimizer_step(tally, 1)
         if not is_per_sigma:
             self._optimizer_step(tally, len(levels))
-
-    def _training_noises(self, lesson: Lesson, epoch: int) -> list[TrainingNoise]:
-        config, step = self.config, self.state.step
-        sigmas = training_sigmas(
-            config.loss.num_sigmas,
-            sigma_min=config.loss.sigma_min,
-            source=config.loss.sigma_source,
-            grid=linear_sigmas(config.rollout.num_sampling_steps, config.rollout.sigma_shift),
-            generator=generator_for(config.seed, "training sigmas", step, epoch),
-        )
-        first = epoch * config.loss.num_sigmas
-        return [
-            TrainingNoise.draw(lesson, sigma, config.loss, run_seed=config.seed, step=step, index=index)
-            for index, sigma in enumerate(sigmas, start=first)
-        ]
 
     def _optimizer_step(self, tally: Tally, num_noises: int) -> None:
         """One AdamW step; an update that is not finite is left out and said."""

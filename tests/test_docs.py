@@ -44,7 +44,7 @@ def public_functions(module_name: str) -> set[str]:
 def test_method_table_names_functions_that_exist():
     named = {name for _, functions, _ in method_table() for name in functions}
     for name in named:
-        module_name, attribute = name.split(".")
+        module_name, attribute = name.rsplit(".", 1)
         assert callable(getattr(importlib.import_module(f"dgpo_core.{module_name}"), attribute))
 
 

@@ -57,15 +57,36 @@ def log_probability(point: Float[Tensor, "B ..."], step: Transition) -> Float[Te
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """All points of the paths of a batch, from noise to picture, at the sigmas they stand at (one more than steps)."""
+    """All points of the paths of a batch, from noise to picture, at the sigmas they stand at (one more than steps).
+
+    log_probabilities has, for every step, the log density of the point it came to; 0 for a step without noise.
+    """
 
     points: tuple[Float[Tensor, "B ..."], ...]
+    log_probabilities: tuple[Float[Tensor, " B"], ...]
     sigmas: Float[Tensor, " levels"]
 
     @property
     def clean(self) -> Float[Tensor, "B ..."]:
         """The pictures at the end."""
         return self.points[-1]
+
+    def select(self, rows: Bool[Tensor, " B"]) -> Path:
+        """The paths of some pictures."""
+        return Path(
+            tuple(point[rows] for point in self.points),
+            tuple(one[rows] for one in self.log_probabilities),
+            self.sigmas,
+        )
+
+    @classmethod
+    def joined(cls, paths: Sequence[Path]) -> Path:
+        """The paths of several batches drawn at the same sigmas, in one."""
+        return cls(
+            tuple(torch.cat(points) for points in zip(*(path.points for path in paths), strict=True)),
+            tuple(torch.cat(ones) for ones in zip(*(path.log_probabilities for path in paths), strict=True)),
+            paths[0].sigmas,
+        )
 
 
 def sample_path(
@@ -78,7 +99,7 @@ def sample_path(
     on_step: OnStep | None = None,
 ) -> Path:
     """Draws a path for every row of x, each with its own generator, so that a picture does not depend on its batch."""
-    points, levels = [x], sigmas.tolist()
+    points, log_probabilities, levels = [x], [], sigmas.tolist()
     for index in range(len(levels) - 1):
         announce(on_step, index, sigmas)
         step = transition(
@@ -92,7 +113,8 @@ def sample_path(
         noise = torch.stack([torch.randn(x.shape[1:], generator=one) for one in generators]).to(x)
         x = step.mean + step.std * noise
         points.append(x)
-    return Path(tuple(points), sigmas)
+        log_probabilities.append(log_probability(x, step) if step.std > 0 else x.new_zeros(len(x)))
+    return Path(tuple(points), tuple(log_probabilities), sigmas)
 
 
 def clipped_surrogate(

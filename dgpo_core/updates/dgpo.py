@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from dgpo_core.config import LossConfig
-from dgpo_core.ema import WeightCopy
-from dgpo_core.guidance import guided
 from dgpo_core.lesson import Lesson, Tally, TrainingNoise
 from dgpo_core.loss import gated_error, group_preference, is_clipped, kl_to_reference, velocity_error
-from dgpo_core.models.protocol import Conditioning, Model
-from dgpo_core.rollout import UNCONDITIONAL
-
-BeforePart = Callable[[], None]
+from dgpo_core.updates.noised import NoisedUpdate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,57 +32,24 @@ class _Part:
             tally.kls.append(self.kl.detach().cpu())
 
 
-class PolicyUpdate:
-    """Adds the DGPO gradient of a lesson to the policy's parameters; docs/method.md eq. 5 to 9.
-
-    before_part is called before every micro-batch and may raise to stop.
-    """
-
-    def __init__(self, model: Model, config: LossConfig, *, micro_batch: int, before_part: BeforePart) -> None:
-        self._model = model
-        self._config = config
-        self._micro_batch = micro_batch
-        self._before_part = before_part
-        self._parameters: dict[str, nn.Parameter] = model.policy_parameters()
+class DgpoUpdate(NoisedUpdate):
+    """The gradient of docs/method.md eq. 5 to 9."""
 
     @property
     def needs_old_policy(self) -> bool:
         """Whether errors under the old policy are part of the loss."""
-        return self._config.reference == "old_policy" or self._config.clip_range > 0
+        return self._config.loss.reference == "old_policy" or self._config.loss.clip_range > 0
 
     @property
     def _needs_reference(self) -> bool:
-        return self._config.reference == "frozen" or self._config.kl_weight > 0
+        return self._config.loss.reference == "frozen" or self._config.loss.kl_weight > 0
 
-    def old_errors(self, lesson: Lesson, level: TrainingNoise, old_policy: WeightCopy) -> Float[Tensor, " B"]:
-        """Velocity errors of the whole lesson under the old policy, no gradient."""
-        errors = []
-        # In half precision merged weights are rounded by as much as a policy moves in a step.
-        quick = self._model.drawing() if self._model.is_exact_when_drawing else torch.no_grad()
-        with old_policy.swapped_in(self._parameters), quick:
-            for rows in self._slices(0, len(lesson.clean)):
-                self._before_part()
-                x, target, conditioning = level.apply(lesson, rows)
-                errors.append(velocity_error(self._model.velocity(x, level.sigma, conditioning), target))
-        return torch.cat(errors)
-
-    @torch.no_grad()
-    def measured_kl(self, lesson: Lesson, level: TrainingNoise, count: int) -> Float[Tensor, " B"]:
-        """KL to the reference of the first count pictures, at most a micro-batch, for watching only."""
-        x, _, conditioning = level.apply(lesson, slice(0, min(count, self._micro_batch)))
-        velocity = self._model.velocity(x, level.sigma, conditioning)
-        with self._model.reference():
-            return kl_to_reference(velocity, self._model.velocity(x, level.sigma, conditioning)).cpu()
-
-    def accumulate(
-        self, lesson: Lesson, level: TrainingNoise, tally: Tally, old_error: Float[Tensor, " B"] | None
-    ) -> None:
-        """Adds the gradient at one noise level to .grad. old_error None: the policy still is the old policy."""
+    def accumulate(self, lesson: Lesson, level: TrainingNoise, tally: Tally, old: Float[Tensor, " B"] | None) -> None:
         gates = []
         for rows in self._whole_groups(lesson):
             fits = rows.stop - rows.start <= self._micro_batch
             accumulate_groups = self._together if fits else self._in_pieces
-            gates.append(accumulate_groups(lesson, level, rows, tally, old_error))
+            gates.append(accumulate_groups(lesson, level, rows, tally, old))
         tally.gates.append(torch.cat(gates))
 
     def _together(
@@ -99,7 +60,7 @@ class PolicyUpdate:
         gate = self._preference(part, lesson.group_size).sigmoid()
         loss = gated_error(part.error, part.advantage, gate, part.group, part.clipped).sum()
         if part.kl is not None:
-            loss = loss + self._config.kl_weight * part.kl.sum()
+            loss = loss + self._config.loss.kl_weight * part.kl.sum()
         (loss / lesson.num_pictures).backward()
         part.count(tally)
         return gate.cpu()
@@ -114,8 +75,8 @@ class PolicyUpdate:
         for piece in self._slices(rows.start, rows.stop):
             part = self._measure(lesson, level, piece, old_error)
             preference += self._preference(part, lesson.group_size)
-            if part.kl is not None and self._config.kl_weight > 0:
-                _add_gradient(self._config.kl_weight * part.kl.sum(), parameters, plain)
+            if part.kl is not None and self._config.loss.kl_weight > 0:
+                _add_gradient(self._config.loss.kl_weight * part.kl.sum(), parameters, plain)
             ungated = gated_error(part.error, part.advantage, torch.ones_like(preference), part.group, part.clipped)
             _add_gradient(ungated.sum(), parameters, gated)
             part.count(tally)
@@ -133,18 +94,18 @@ class PolicyUpdate:
             part.group,
             num_groups=int(part.group[-1]) + 1,
             group_size=group_size,
-            preference_beta=self._config.preference_beta,
+            preference_beta=self._config.loss.preference_beta,
         )
 
     def _measure(self, lesson: Lesson, level: TrainingNoise, rows: slice, old_error: Tensor | None) -> _Part:
         self._before_part()
         x, target, conditioning = level.apply(lesson, rows)
-        reference = self._reference_velocity(x, level.sigma, conditioning) if self._needs_reference else None
+        reference = self._reference(x, level.sigma, conditioning) if self._needs_reference else None
         velocity = self._model.velocity(x, level.sigma, conditioning)
         error = velocity_error(velocity, target)
         old = error.detach() if old_error is None else old_error[rows]
         reference_error = old
-        if reference is not None and self._config.reference == "frozen":
+        if reference is not None and self._config.loss.reference == "frozen":
             reference_error = velocity_error(reference, target)
         return _Part(
             error=error,
@@ -152,26 +113,14 @@ class PolicyUpdate:
             kl=kl_to_reference(velocity, reference) if reference is not None else None,
             advantage=lesson.advantage[rows],
             group=lesson.group[rows] - lesson.group[rows.start],
-            clipped=is_clipped(error, old, lesson.advantage[rows], self._config.clip_range),
+            clipped=is_clipped(error, old, lesson.advantage[rows], self._config.loss.clip_range),
         )
-
-    @torch.no_grad()
-    def _reference_velocity(self, x: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
-        with self._model.reference():
-            velocity = self._model.velocity(x, sigma, conditioning)
-            if self._config.reference_guidance == 1:
-                return velocity
-            unconditional = self._model.encode([UNCONDITIONAL] * len(x))
-            return guided(velocity, self._model.velocity(x, sigma, unconditional), self._config.reference_guidance)
 
     def _whole_groups(self, lesson: Lesson) -> Iterator[slice]:
         """Rows of as many whole groups as fit the micro-batch, at least one group."""
         stride = max(1, self._micro_batch // lesson.group_size) * lesson.group_size
         for start in range(0, len(lesson.clean), stride):
             yield slice(start, min(start + stride, len(lesson.clean)))
-
-    def _slices(self, start: int, stop: int) -> Sequence[slice]:
-        return [slice(at, min(at + self._micro_batch, stop)) for at in range(start, stop, self._micro_batch)]
 
 
 def _add_gradient(loss: Tensor, parameters: Sequence[nn.Parameter], total: Sequence[Tensor]) -> None:

@@ -21,6 +21,15 @@ UNWISE = {
     "loss.reference_guidance does nothing": {"loss": {"reference_guidance": 4.5, "kl_weight": 0.0}},
     "old_policy_from_step does nothing": {"rollout": {"old_policy_from_step": 200}},
     "learning_rate = 0.01": {"update": {"learning_rate": 0.01}},
+    "loss.preference_beta does nothing: algorithm.name": {
+        "algorithm": {"name": "diffusion_nft"},
+        "loss": {"preference_beta": 100.0},
+    },
+    "algorithm.nft_strength, algorithm.temperature do nothing": {
+        "algorithm": {"nft_strength": 0.5, "temperature": 2.0}
+    },
+    "noise_level does nothing": {"rollout": {"noise_level": 0.3}},
+    "dgpo does not need its noise": {"rollout": {"sampler": "flow_sde"}},
     "evaluate_every = 50": {"schedule": {"num_steps": 20, "evaluate_every": 50}},
 }
 SOUND = [
@@ -30,6 +39,10 @@ SOUND = [
     {"loss": {"clip_range": 0.0, "reference": "frozen", "reference_guidance": 2.0}, "update": {"per_sigma": False}},
     {"loss": {"kl_weight": 0.1, "reference_guidance": 4.5}},
     {"update": {"per_sigma": False, "inner_epochs": 2}},
+    {"algorithm": {"name": "flow_grpo"}, "rollout": {"sampler": "flow_sde", "noise_level": 0.5}},
+    {"algorithm": {"name": "diffusion_nft", "nft_strength": 0.1}},
+    {"algorithm": {"name": "diffusion_dpo"}, "loss": {"preference_beta": 100.0}},
+    {"algorithm": {"name": "reward_weighted", "temperature": 0.3}, "loss": {"kl_weight": 0.0}},
     {"rollout": {"old_policy_from_step": 200}, "update": {"old_policy_decay": 0.3}},
 ]
 
@@ -61,6 +74,28 @@ def refusal(function):
     except ConfigError as error:
         return str(error)
     return ""
+
+
+FLOW_GRPO = {"algorithm": {"name": "flow_grpo"}, "rollout": {"sampler": "flow_sde"}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"rollout": {"sampler": "euler"}}, "rollout.sampler is euler. Set rollout.sampler to flow_sde."),
+        ({"rollout": {"sampler": "flow_sde", "noise_level": 0.0}}, "rollout.noise_level is 0. Set it above 0"),
+        ({"loss": {"num_sigmas": 6}}, "only 5 of the 8 sampling sigmas are at least loss.sigma_min = 0.5 and have"),
+        ({"loss": {"num_sigmas": 8, "sigma_min": 0.0}}, "loss.num_sigmas is 8, but only 7 of the 8 sampling sigmas"),
+    ],
+)
+def test_flow_grpo_is_refused_what_it_cannot_learn_from(changes, words):
+    with pytest.raises(ConfigError) as refused:
+        check(from_dict(FLOW_GRPO | changes))
+    assert words in str(refused.value)
+
+
+def test_flow_grpo_may_train_every_step_that_has_noise():
+    check(from_dict(FLOW_GRPO | {"loss": {"num_sigmas": 7, "sigma_min": 0.0}}))
 
 
 @given(

@@ -1,13 +1,16 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_model import PROMPTS
 
+from dgpo_core.baselines.flow_grpo import log_probability, transition
 from dgpo_core.config import RolloutConfig
 from dgpo_core.events import Stop
 from dgpo_core.examination import spread_over
-from dgpo_core.rollout import draw_groups, prompts_of_step, starting_noise
+from dgpo_core.rollout import draw_groups, draw_latents, prompts_of_step, starting_noise
 from dgpo_core.seeds import seed_of
 
 
@@ -65,6 +68,45 @@ def test_groups_are_group_major_and_every_member_starts_from_its_seed(model):
     torch.testing.assert_close(rollout.clean, clean, atol=1e-5, rtol=0)
     assert not rollout.clean.requires_grad
     assert len(rollout.pictures) == 6
+
+
+STOCHASTIC = RolloutConfig(group_size=2, num_sampling_steps=3, sampler="flow_sde", noise_level=0.7)
+
+
+def test_paths_with_noise_are_kept_and_end_in_the_pictures(model):
+    rollout = draw_groups(model, tuple(PROMPTS[:2]), STOCHASTIC, run_seed=5, step=7, batch=3)
+    assert torch.equal(rollout.path.points[0], starting_noise(rollout.seeds, model.latent_shape, model.device))
+    assert torch.equal(rollout.path.clean, rollout.clean)
+    assert len(rollout.path.points) == len(rollout.path.sigmas) == len(rollout.path.log_probabilities) + 1 == 4
+    assert (rollout.path.log_probabilities[-1] == 0).all()
+
+
+def test_a_path_with_noise_depends_on_its_own_seed_and_not_on_its_batch(model):
+    one, other = (draw_groups(model, tuple(PROMPTS[:2]), STOCHASTIC, run_seed=5, step=7, batch=n) for n in (1, 4))
+    torch.testing.assert_close(one.clean, other.clean, atol=1e-5, rtol=0)
+    assert len({picture.numpy().tobytes() for picture in one.clean}) == 4
+    straight = draw_groups(model, tuple(PROMPTS[:2]), replace(STOCHASTIC, sampler="euler"), run_seed=5, step=7, batch=4)
+    assert straight.path is None
+    assert (straight.clean - one.clean).abs().amax((1, 2, 3)).min() > 0.1
+
+
+def test_kept_probabilities_are_those_that_training_finds_for_the_same_weights(model):
+    rollout = draw_groups(model, tuple(PROMPTS[:2]), STOCHASTIC, run_seed=5, step=7, batch=4)
+    path, prompts = rollout.path, model.encode(rollout.prompt_per_picture)
+    for index in range(2):
+        velocity = model.velocity(path.points[index], path.sigmas[index], prompts)
+        sigma, lower = float(path.sigmas[index]), float(path.sigmas[index + 1])
+        place = {"noise_level": 0.7, "highest_sigma": float(path.sigmas[1])}
+        step = transition(velocity, path.points[index], sigma, lower, **place)
+        found = log_probability(path.points[index + 1], step)
+        torch.testing.assert_close(found, path.log_probabilities[index], atol=2e-6, rtol=0)
+
+
+def test_examinations_of_a_stochastic_sampler_are_drawn_by_euler(model):
+    prompts, noise = model.encode(PROMPTS[:2]), starting_noise([1, 2], model.latent_shape, model.device)
+    euler = replace(STOCHASTIC, sampler="euler")
+    one, other = (draw_latents(model, prompts, noise, config, batch=2) for config in (STOCHASTIC, euler))
+    assert torch.equal(one, other)
 
 
 def test_a_rollout_can_be_stopped_before_any_denoising_step(model):

@@ -2,124 +2,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from doubled_model import SIGMA, G, K, drawn, gradient, lesson_of, random_rewards, run_config
 from small_model import PROMPTS
 from torch.nn import functional
 
 from dgpo_core.config import LossConfig
-from dgpo_core.ema import WeightCopy
-from dgpo_core.groups import group_advantages
-from dgpo_core.lesson import Lesson, Tally, TrainingNoise
-from dgpo_core.models.protocol import Conditioning
-from dgpo_core.models.sd3 import SD3Model
-from dgpo_core.rollout import Rollout
-from dgpo_core.update import PolicyUpdate
-
-K, G = 3, 4
-SIGMA = torch.tensor(0.8)
-SHARED = LossConfig()
-
-
-class Watched:
-    """The model in double precision, counting the pictures it is asked about."""
-
-    def __init__(self, model):
-        self.inner, self.num_pictures, self.num_forwards = model, 0, 0
-        self.device, self.latent_shape = model.device, model.latent_shape
-        self.policy_parameters, self.reference, self.drawing = model.policy_parameters, model.reference, model.drawing
-        self.decode, self.features, self.identity = model.decode, model.features, model.identity
-        self.is_exact_when_drawing = True
-
-    def encode(self, prompts):
-        known = self.inner.encode(prompts)
-        return Conditioning(known.embeddings.double(), known.pooled.double())
-
-    def velocity(self, x, sigma, conditioning):
-        self.num_pictures += len(x)
-        self.num_forwards += 1
-        return self.inner.pipeline.transformer(
-            hidden_states=x,
-            encoder_hidden_states=conditioning.embeddings,
-            pooled_projections=conditioning.pooled,
-            timestep=(1000 * sigma).expand(len(x)),
-            return_dict=False,
-        )[0]
-
-
-@pytest.fixture(scope="module")
-def doubled(model_folder):
-    """The small model in double precision, its LoRA not zero, and an old policy a little beside it."""
-    model = SD3Model.load(model_folder, lora_rank=4, lora_alpha=8, seed=0)
-    model.pipeline.transformer.double()
-    parameters = model.policy_parameters()
-    generator = torch.Generator().manual_seed(2)
-
-    def move(size):
-        with torch.no_grad():
-            for parameter in parameters.values():
-                parameter.add_(size * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
-
-    move(0.1)
-    old_policy = WeightCopy.of(parameters)
-    move(0.003)
-    return model, old_policy
-
-
-@pytest.fixture
-def watched(doubled):
-    model, _ = doubled
-    for parameter in model.policy_parameters().values():
-        parameter.grad = None
-    return Watched(model)
-
-
-@pytest.fixture
-def old_policy(doubled):
-    return doubled[1]
-
-
-def rollout_of(model, prompts):
-    generator = torch.Generator().manual_seed(3)
-    clean = torch.randn(len(prompts) * G, *model.latent_shape, generator=generator, dtype=torch.float64)
-    return Rollout(
-        prompts=tuple(prompts),
-        conditioning=model.encode(prompts),
-        clean=clean,
-        group=torch.arange(len(prompts)).repeat_interleave(G),
-        pictures=[],
-        seeds=(),
-        sampling_seconds=0.0,
-        decoding_seconds=0.0,
-    )
-
-
-def lesson_of(model, rewards):
-    """A lesson from rewards (K, G)."""
-    rollout = rollout_of(model, PROMPTS[: len(rewards)])
-    advantages = group_advantages(rewards.flatten().double(), rollout.group, num_groups=len(rewards))
-    return Lesson.of(rollout, advantages, model.encode([""]))
-
-
-def drawn(lesson, sigma, config=SHARED, **place):
-    return TrainingNoise.draw(lesson, sigma, config, **{"run_seed": 0, "step": 0, "index": 0} | place)
-
-
-def random_rewards(num_groups=K):
-    return torch.rand(num_groups, G, generator=torch.Generator().manual_seed(4))
-
-
-def gradient(model, lesson, config, micro_batch, old_policy, before_part=lambda: None):
-    """The LoRA gradient that PolicyUpdate accumulates at SIGMA, flat, and the tally."""
-    parameters = model.policy_parameters()
-    for parameter in parameters.values():
-        parameter.grad = None
-    level = drawn(lesson, SIGMA, config)
-    update = PolicyUpdate(model, config, micro_batch=micro_batch, before_part=before_part)
-    old_error = update.old_errors(lesson, level, old_policy) if update.needs_old_policy and old_policy else None
-    tally = Tally()
-    update.accumulate(lesson, level, tally, old_error)
-    found = [torch.zeros_like(one) if one.grad is None else one.grad for one in parameters.values()]
-    return torch.cat([one.flatten() for one in found]), tally
-
+from dgpo_core.lesson import Tally
+from dgpo_core.updates.dgpo import DgpoUpdate
 
 LOSSES = {
     "frozen reference": LossConfig(kl_weight=0.0, reference="frozen", clip_range=0.0),
@@ -262,20 +151,20 @@ def test_clipped_samples_give_no_gradient(watched, old_policy):
 
 def test_gradients_of_several_noise_levels_add_up(watched, old_policy):
     config, lesson = loss_config("old policy, clip"), lesson_of(watched, random_rewards())
-    update = PolicyUpdate(watched, config, micro_batch=3, before_part=lambda: None)
+    update = DgpoUpdate(watched, run_config(config, 3), before_part=lambda: None)
     alone = []
     for index, sigma in enumerate((0.7, 0.9)):
         level = drawn(lesson, torch.tensor(sigma), index=index)
         for parameter in watched.policy_parameters().values():
             parameter.grad = None
-        update.accumulate(lesson, level, Tally(), update.old_errors(lesson, level, old_policy))
+        update.accumulate(lesson, level, Tally(), update.under_old_policy(lesson, level, old_policy))
         alone.append({name: one.grad for name, one in watched.policy_parameters().items() if one.grad is not None})
         last = level
     for parameter in watched.policy_parameters().values():
         parameter.grad = None
     first = drawn(lesson, torch.tensor(0.7), index=0)
     for level in (first, last):
-        update.accumulate(lesson, level, Tally(), update.old_errors(lesson, level, old_policy))
+        update.accumulate(lesson, level, Tally(), update.under_old_policy(lesson, level, old_policy))
     for name, parameter in watched.policy_parameters().items():
         if parameter.grad is not None:
             torch.testing.assert_close(parameter.grad, alone[0][name] + alone[1][name])
@@ -284,9 +173,9 @@ def test_gradients_of_several_noise_levels_add_up(watched, old_policy):
 def test_old_errors_are_those_of_the_old_policy_and_give_the_weights_back(watched, old_policy):
     lesson = lesson_of(watched, random_rewards())
     level = drawn(lesson, SIGMA)
-    update = PolicyUpdate(watched, LossConfig(), micro_batch=5, before_part=lambda: None)
+    update = DgpoUpdate(watched, run_config(LossConfig(), 5), before_part=lambda: None)
     before = {name: one.detach().clone() for name, one in watched.policy_parameters().items()}
-    found = update.old_errors(lesson, level, old_policy)
+    found = update.under_old_policy(lesson, level, old_policy)
     assert all(torch.equal(one, before[name]) for name, one in watched.policy_parameters().items())
     x, target, conditioning = level.apply(lesson, slice(None))
     with torch.no_grad(), old_policy.swapped_in(watched.policy_parameters()):
@@ -354,7 +243,7 @@ def test_the_noise_of_a_group_does_not_depend_on_which_others_have_a_preference(
 def test_the_watched_kl_is_that_to_the_reference_of_at_most_a_micro_batch(watched):
     lesson = lesson_of(watched, random_rewards())
     level = drawn(lesson, SIGMA)
-    update = PolicyUpdate(watched, LossConfig(), micro_batch=4, before_part=lambda: None)
+    update = DgpoUpdate(watched, run_config(LossConfig(), 4), before_part=lambda: None)
     x, _, conditioning = level.apply(lesson, slice(0, 4))
     with torch.no_grad():
         policy = watched.velocity(x, SIGMA, conditioning)

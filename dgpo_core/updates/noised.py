@@ -1,0 +1,73 @@
+"""Algorithms that learn from clean pictures with fresh noise, whatever sampler drew them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from dgpo_core.lesson import Lesson, Tally, TrainingNoise
+from dgpo_core.loss import kl_to_reference, velocity_error
+from dgpo_core.models.protocol import Conditioning
+from dgpo_core.schedules import linear_sigmas, training_sigmas
+from dgpo_core.seeds import generator_for
+from dgpo_core.updates.contract import Rows, Update
+
+
+class NoisedUpdate(Update[TrainingNoise]):
+    """What these algorithms share: their noise levels, the old policy's errors, the reference, the KL."""
+
+    def levels(self, lesson: Lesson, *, step: int, epoch: int) -> Sequence[TrainingNoise]:
+        loss, rollout, seed = self._config.loss, self._config.rollout, self._config.seed
+        sigmas = training_sigmas(
+            loss.num_sigmas,
+            sigma_min=loss.sigma_min,
+            source=loss.sigma_source,
+            grid=linear_sigmas(rollout.num_sampling_steps, rollout.sigma_shift),
+            generator=generator_for(seed, "training sigmas", step, epoch),
+        )
+        return [
+            TrainingNoise.draw(lesson, sigma, loss, run_seed=seed, step=step, index=index)
+            for index, sigma in enumerate(sigmas, start=epoch * loss.num_sigmas)
+        ]
+
+    @torch.no_grad()
+    def measured_kl(self, lesson: Lesson, level: TrainingNoise, count: int) -> Float[Tensor, " B"]:
+        x, _, conditioning = level.apply(lesson, slice(0, min(count, self._micro_batch)))
+        reference = self._reference_velocity(x, level.sigma, conditioning, 1)
+        return kl_to_reference(self._model.velocity(x, level.sigma, conditioning), reference).cpu()
+
+    def _measure_old(self, lesson: Lesson, level: TrainingNoise, rows: Rows) -> Float[Tensor, "B ..."]:
+        """Velocity errors of the old policy."""
+        x, target, conditioning = level.apply(lesson, rows)
+        return velocity_error(self._model.velocity(x, level.sigma, conditioning), target)
+
+    def _reference(self, x: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
+        return self._reference_velocity(x, sigma, conditioning, self._config.loss.reference_guidance)
+
+
+class PictureUpdate(NoisedUpdate):
+    """Algorithms whose loss is a mean over pictures, each by itself, with a KL beside it."""
+
+    @abstractmethod
+    def _losses(
+        self, lesson: Lesson, rows: Rows, velocity: Tensor, target: Tensor, old: Tensor | None
+    ) -> Float[Tensor, " B"]:
+        """The loss of each picture; the gradient flows through velocity."""
+
+    def accumulate(self, lesson: Lesson, level: TrainingNoise, tally: Tally, old: Tensor | None) -> None:
+        kl_weight = self._config.loss.kl_weight
+        for rows in self._parts(lesson):
+            self._before_part()
+            x, target, conditioning = level.apply(lesson, rows)
+            velocity = self._model.velocity(x, level.sigma, conditioning)
+            loss = self._losses(lesson, rows, velocity, target, None if old is None else old[rows]).sum()
+            if kl_weight > 0:
+                kl = kl_to_reference(velocity, self._reference(x, level.sigma, conditioning))
+                loss = loss + kl_weight * kl.sum()
+                tally.kls.append(kl.detach().cpu())
+            (loss / lesson.num_pictures).backward()
+            tally.errors.append(velocity_error(velocity.detach(), target).cpu())

@@ -1,0 +1,58 @@
+"""Every algorithm goes through the same loop: whole steps, moving weights, exact resumes."""
+
+import math
+
+import pytest
+from small_run import EVERY_STEP, Forwards, numbers_at, run, small_config, small_parts
+
+from dgpo_core.config import ALGORITHM_NAMES
+from dgpo_core.events import StepDone
+from dgpo_core.updates.catalogue import UPDATES
+
+STOCHASTIC = {"sampler": "flow_sde", "num_sampling_steps": 3}
+
+
+def config_of(name):
+    rollout = {"groups_per_step": 2, "group_size": 4, "num_sampling_steps": 3}
+    return small_config(
+        algorithm={"name": name},
+        rollout=rollout | (STOCHASTIC if name == "flow_grpo" else {}),
+        loss={"num_sigmas": 2, "sigma_min": 0.3},
+        schedule=EVERY_STEP,
+    )
+
+
+def test_the_settings_offer_every_algorithm_there_is():
+    assert set(ALGORITHM_NAMES) == set(UPDATES)
+
+
+@pytest.mark.parametrize("name", ALGORITHM_NAMES)
+def test_a_run_moves_the_weights_and_resumes_bit_for_bit(model, tmp_path, name):
+    config = config_of(name)
+    _, heard = run(config, small_parts(model, tmp_path / "straight", config))
+    states = [numbers_at(tmp_path / "straight" / f"step-{step:06d}", model, config) for step in (1, 2, 3)]
+    assert len(set(states)) == 3
+    for done in heard.of(StepDone):
+        assert done.metrics.preference_fraction == 1
+        assert math.isfinite(done.metrics.kl)
+        assert done.metrics.grad_norm > 0
+        assert math.isfinite(done.metrics.gate) == (name == "dgpo")
+    parts = small_parts(model, tmp_path / "resumed", config)
+    run(config, parts, resume_from=tmp_path / "straight" / "step-000001")
+    assert numbers_at(tmp_path / "resumed" / "step-000003", model, config) == states[-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "per_level"), [("reward_weighted", 1), ("flow_grpo", 1), ("diffusion_nft", 2), ("diffusion_dpo", 2)]
+)
+def test_old_policy_is_asked_only_where_it_is_another_and_is_needed(model, tmp_path, name, per_level):
+    config = small_config(
+        algorithm={"name": name},
+        rollout={"groups_per_step": 2, "group_size": 4} | STOCHASTIC,
+        loss={"num_sigmas": 2, "sigma_min": 0.3, "kl_weight": 0.0},
+        schedule={"num_steps": 1},
+    )
+    with Forwards(model) as forwards:
+        run(config, small_parts(model, tmp_path, config))
+    examinations, watched_kl = 2 * 3, 2
+    assert forwards.count - examinations - watched_kl == 3 + 1 + per_level
