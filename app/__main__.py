@@ -53,6 +53,14 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting")
     _add_lab_options(train)
     train.set_defaults(command=train_headless)
+    race = commands.add_parser(
+        "race",
+        help="run algorithms against each other from the same start; goes on where it was cut short",
+        argument_default=argparse.SUPPRESS,
+    )
+    race.add_argument("race", help="name of a race in assets/races, or a YAML file")
+    _add_lab_options(race)
+    race.set_defaults(command=race_headless)
     return parser
 
 
@@ -133,6 +141,33 @@ def train_headless(settings: Settings, options: argparse.Namespace) -> int:
         assert run is not None
         progress.say(end_in_words(run))
         return 0 if run.state in ("finished", "stopped") else 1
+
+
+def race_headless(settings: Settings, options: argparse.Namespace) -> int:
+    """Runs a race in this process and prints its result."""
+    from app.progress import say
+    from app.race.conductor import Conductor
+    from app.race.plan import load_race
+    from app.race.report import markdown, remarks, rows_of, tuning_rows
+    from app.race.result import result_of
+    from app.runner import Runner
+
+    plan = load_race(options.race)
+    with opened_store(settings) as (reader, writer):
+        runner = Runner(settings, reader, writer)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            conductor = Conductor(plan, runner=runner, reader=reader, writer=writer, say=say)
+            conductor.run()
+        except KeyboardInterrupt:
+            say("The race is cut short. The same command goes on with it.")
+        finally:
+            runner.close()
+        result = result_of(plan, reader.race_runs(conductor.race_id))
+    if result.tried:
+        say(markdown(tuning_rows(result)) + "\n")
+    say("\n".join([markdown(rows_of(result)), "", *remarks(plan, result)]))
+    return 0
 
 
 if __name__ == "__main__":

@@ -9,6 +9,11 @@ from tqdm import tqdm
 from dgpo_core.events import EvaluationDone, Event, PhaseChanged, RunStarted, StepDone, Warned
 
 
+def say(text: str) -> None:
+    """A line on the terminal, above any bar."""
+    tqdm.write(text)
+
+
 class ProgressBar:
     """Hears a run's events and draws them as one line, with examinations and warnings above it."""
 
@@ -32,7 +37,7 @@ class ProgressBar:
 
     def say(self, text: str) -> None:
         """A line of its own, above the bar."""
-        tqdm.write(text)
+        say(text)
 
     def __enter__(self) -> ProgressBar:
         return self

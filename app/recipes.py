@@ -56,14 +56,23 @@ def parse_recipe(text: str | bytes, name: str = "The recipe") -> RunConfig:
     Raises:
         ConfigError: not YAML, or a setting that is unknown or out of range.
     """
+    values = read_yaml(text, name)
+    return from_dict({} if values is None else values)
+
+
+def read_yaml(text: str | bytes, name: str) -> Any:
+    """The plain values of a YAML text; name is what messages call it.
+
+    Raises:
+        ConfigError: not YAML.
+    """
     try:
-        values = yaml.load(text, Loader=_RecipeLoader)
+        return yaml.load(text, Loader=_RecipeLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "it cannot be read"
         raise ConfigError(f"{name} is not valid YAML{where}: {problem}. Correct it there.") from None
-    return from_dict({} if values is None else values)
 
 
 def parse_value(text: str, name: str) -> Any:

@@ -253,12 +253,16 @@ def from_dict(values: dict[str, Any]) -> RunConfig:
     Raises:
         ConfigError: unknown setting, wrong type, or out of range; the message names the setting.
     """
-    config: RunConfig = _section(values, RunConfig, "")
+    config: RunConfig = checked_section(values, RunConfig)
     return config
 
 
-def _section(values: Any, config_type: type, prefix: str) -> Any:
-    """The config class of a section, filled and checked."""
+def checked_section(values: Any, config_type: type, prefix: str = "") -> Any:
+    """A dataclass of knobs from plain values, defaults elsewhere; prefix stands before its settings in messages.
+
+    Raises:
+        ConfigError: as from_dict.
+    """
     if not isinstance(values, dict):
         raise ConfigError(f"{prefix.rstrip('.') or 'A recipe'} must be a group of settings, got {values!r}.")
     hints = get_type_hints(config_type)
@@ -271,7 +275,7 @@ def _section(values: Any, config_type: type, prefix: str) -> Any:
             continue
         path, value, kind = prefix + one.name, values[one.name], hints[one.name]
         given[one.name] = (
-            _section(value, hints[one.name], f"{path}.")
+            checked_section(value, hints[one.name], f"{path}.")
             if is_dataclass(kind)
             else _checked(path, value, kind, one.metadata["knob"])
         )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from dgpo_core.events import Command, Compare, Pause, Resume, SampleNow, SaveNow, Stop
+from dgpo_core.events import Command, Compare, ExamineNow, Pause, Resume, SampleNow, SaveNow, Stop
 
 NextCommand = Callable[[], Command | None]
-Errand = SaveNow | SampleNow | Compare
+Errand = SaveNow | SampleNow | ExamineNow | Compare
 SECONDS_BETWEEN_LOOKS = 0.1
 
 

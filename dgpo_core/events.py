@@ -77,6 +77,7 @@ class StepMetrics:
     updating_seconds: float
     other_seconds: float
     step_seconds: float
+    network_evaluations: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,6 +244,11 @@ class SampleNow:
 
 
 @dataclass(frozen=True, slots=True)
+class ExamineNow:
+    """Examine the averaged weights after this step, on the run's own examination prompts."""
+
+
+@dataclass(frozen=True, slots=True)
 class Compare:
     """Draw num_prompts held-out prompts with the base and with the checkpoint of step (None: the policy now)."""
 
@@ -252,4 +258,4 @@ class Compare:
     seed: int
 
 
-Command = Pause | Resume | Stop | SaveNow | SampleNow | Compare
+Command = Pause | Resume | Stop | SaveNow | SampleNow | ExamineNow | Compare

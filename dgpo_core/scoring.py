@@ -75,7 +75,7 @@ class StepSeconds:
 
 
 def step_metrics(
-    judgements: Sequence[Judgement], advantages: Advantages, tally: Tally, seconds: StepSeconds
+    judgements: Sequence[Judgement], advantages: Advantages, tally: Tally, seconds: StepSeconds, num_evaluations: int
 ) -> StepMetrics:
     """The numbers of a step; nan for what it had nothing to measure on, such as the gate of a step without update."""
     rewards = [one.reward for one in judgements if one.reward is not None]
@@ -95,4 +95,5 @@ def step_metrics(
         updating_seconds=seconds.updating,
         other_seconds=seconds.step - seconds.sampling - seconds.decoding - seconds.scoring - seconds.updating,
         step_seconds=seconds.step,
+        network_evaluations=float(num_evaluations),
     )

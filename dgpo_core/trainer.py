@@ -107,7 +107,7 @@ class _Run:
         self.state.step += 1
 
     def _draw_and_learn(self) -> None:
-        started = time.monotonic()
+        started, evaluations_before = time.monotonic(), self.parts.model.num_evaluations
         self._follow_old_policy()
         rollout = self._rollout()
         self._tell(Phase.SCORING, 0, 1)
@@ -129,7 +129,8 @@ class _Run:
             updating=updated - updating_from,
             step=time.monotonic() - started,
         )
-        metrics = step_metrics(judgements, advantages, tally, seconds)
+        num_evaluations = self.parts.model.num_evaluations - evaluations_before
+        metrics = step_metrics(judgements, advantages, tally, seconds, num_evaluations)
         self.emit(events.StepDone(step=self.state.step, groups=groups, metrics=metrics))
 
     def _follow_old_policy(self) -> None:
@@ -256,6 +257,8 @@ class _Run:
             self._save_or_warn()
         elif isinstance(errand, events.SampleNow):
             self._preview(errand)
+        elif isinstance(errand, events.ExamineNow):
+            self._evaluate()
         else:
             self._compare(errand)
 

@@ -1,4 +1,4 @@
-"""Writes docs/settings.md from dgpo_core.config, where every setting is declared.
+"""Writes docs/settings.md from dgpo_core.config and app.race.plan, where every setting is declared.
 
 python -m docs.settings_page
 """
@@ -9,13 +9,14 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from app.race.plan import RaceRules
 from dgpo_core.config import RunConfig, Setting, settings
 
 PAGE = Path(__file__).parent / "settings.md"
 KINDS = {int: "whole number, ", float: "number, ", str: "", bool: ""}
 HEADER = """# Settings of a run
 
-Every setting, as a recipe names it. This page is written by `make docs` from `dgpo_core/config.py`; change it there.
+Every setting, as a recipe names it. This page is written by `make docs` from `dgpo_core/config.py` and `app/race/plan.py`; change it there.
 
 A recipe is a YAML file with any of these settings, grouped as below; what it leaves out has its default.
 On the command line a setting is changed by its full name: `--set loss.kl_weight=0.001`. Settings in bold
@@ -24,14 +25,21 @@ the loss do to the equations.
 """
 
 
+RACES = """## A race
+
+`python -m app race RACE` runs several algorithms from the same start; `docs/race.md` explains it. A race is a YAML file with
+these settings, `seeds`, a grid of `learning_rates`, and the `entrants`: names, each with the settings of a run it changes.
+"""
+TABLE = "| setting | default | allowed | what it does |\n|---|---|---|---|\n"
+
+
 def settings_page() -> str:
     """The text of docs/settings.md."""
     parts = [HEADER]
     for section, members in groupby(settings(), key=lambda setting: setting.path.rpartition(".")[0]):
         parts.append(f"## {section or 'Run'}\n\n{_about(section)}\n")
-        parts.append(
-            "| setting | default | allowed | what it does |\n|---|---|---|---|\n" + "".join(map(_row, members))
-        )
+        parts.append(TABLE + "".join(map(_row, members)))
+    parts += [RACES, TABLE + "".join(map(_row, settings(RaceRules)))]
     return "\n".join(parts)
 
 

@@ -6,9 +6,11 @@ import json
 from dataclasses import asdict
 
 from dgpo_core.errors import StoreError
-from dgpo_core.events import Command, Compare, Pause, Resume, SampleNow, SaveNow, Stop
+from dgpo_core.events import Command, Compare, ExamineNow, Pause, Resume, SampleNow, SaveNow, Stop
 
-_KINDS: dict[str, type[Command]] = {kind.__name__: kind for kind in (Pause, Resume, Stop, SaveNow, SampleNow, Compare)}
+_KINDS: dict[str, type[Command]] = {
+    kind.__name__: kind for kind in (Pause, Resume, Stop, SaveNow, SampleNow, ExamineNow, Compare)
+}
 
 
 def command_to_row(command: Command) -> tuple[str, str]:

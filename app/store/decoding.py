@@ -14,6 +14,9 @@ from app.store.rows import (
     EventRow,
     ExaminedRow,
     GroupRow,
+    RacePoint,
+    RaceRow,
+    RaceRunRow,
     RunRow,
     RunState,
     SampleRow,
@@ -86,6 +89,29 @@ def evaluation_row(row: Row, by_category: list[tuple[str, float, int]]) -> Evalu
 def comparison_row(row: Row) -> ComparisonRow:
     """One row of comparisons."""
     return ComparisonRow(**row | {"seed": int(row["seed"]), "is_done": bool(row["is_done"])})
+
+
+def race_row(row: Row) -> RaceRow:
+    """One row of races."""
+    return RaceRow(**row | {"plan": json.loads(row["plan"])})
+
+
+def race_run_row(row: Row, points: list[RacePoint]) -> RaceRunRow:
+    """One row of race_runs with its run's state."""
+    known = {"state": RunState(row["state"]), "is_tuning": bool(row["is_tuning"]), "points": tuple(points)}
+    return RaceRunRow(**row | known)
+
+
+def race_point(row: Row) -> RacePoint:
+    """One examination with the sums of the steps before it."""
+    return RacePoint(
+        step=row["step"],
+        score=_number(row["score"]),
+        quality=_pairs(row["quality"]),
+        seconds=row["seconds"],
+        pictures=row["pictures"],
+        network_evaluations=row["network_evaluations"],
+    )
 
 
 def checkpoint_row(row: Row) -> CheckpointRow:

@@ -23,6 +23,8 @@ from app.store.rows import (
     EventRow,
     ExaminedRow,
     GroupRow,
+    RaceRow,
+    RaceRunRow,
     RunRow,
     SampleRow,
     StepRow,
@@ -42,6 +44,19 @@ SELECT id, name, state, created, ended, config, notes, num_steps, phase, phase_d
   (SELECT score FROM evaluations WHERE run_id = runs.id ORDER BY step, id LIMIT 1) AS first_score,
   (SELECT score FROM evaluations WHERE run_id = runs.id ORDER BY step DESC, id DESC LIMIT 1) AS last_score
 FROM runs
+"""
+
+_RACE_POINTS = """
+WITH costs AS (
+  SELECT step, sum(step_seconds) OVER before AS seconds, sum(network_evaluations) OVER before AS network_evaluations,
+    sum((SELECT count(*) FROM samples JOIN groups ON groups.id = group_id WHERE step_id = steps.id)) OVER before
+      AS pictures
+  FROM steps WHERE run_id = ?1 WINDOW before AS (ORDER BY step)
+)
+SELECT evaluations.step, score, quality, coalesce(seconds, 0) AS seconds, coalesce(pictures, 0) AS pictures,
+  coalesce(network_evaluations, 0) AS network_evaluations
+FROM evaluations LEFT JOIN costs ON costs.step = evaluations.step - 1
+WHERE run_id = ?1 ORDER BY evaluations.step
 """
 
 
@@ -150,6 +165,27 @@ class Reader:
         """One comparison; None where it never was or went with its run."""
         rows = self._rows("SELECT * FROM comparisons WHERE id = ?", comparison_id)
         return next(map(decoding.comparison_row, rows), None)
+
+    def races(self) -> list[RaceRow]:
+        """All races, newest first."""
+        sql = "SELECT id, name, created, ended, plan FROM races ORDER BY id DESC"
+        return [decoding.race_row(row) for row in self._rows(sql)]
+
+    def race_runs(self, race_id: int) -> list[RaceRunRow]:
+        """The runs of a race in the order they began, each with its examinations and what they had cost."""
+        of_race = "FROM race_runs JOIN runs ON runs.id = race_runs.run_id WHERE race_id = ?"
+        with self._reading() as db:
+            entered = _fetch(
+                db,
+                "SELECT run_id, entrant, learning_rate, seed, is_tuning, runs.state, runs.message"
+                f" {of_race} ORDER BY race_runs.id",
+                race_id,
+            )
+            points = {row["run_id"]: _fetch(db, _RACE_POINTS, row["run_id"]) for row in entered}
+        return [
+            decoding.race_run_row(row, [decoding.race_point(point) for point in points[row["run_id"]]])
+            for row in entered
+        ]
 
     def checkpoints(self, run_id: int) -> list[CheckpointRow]:
         """The checkpoints of a run that are on disk, oldest first."""

@@ -5,6 +5,8 @@ Every function here runs inside the transaction of the writer.
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
+
 from sqlite_utils import Database
 
 from app.store.commands import command_to_row
@@ -63,6 +65,32 @@ def request_comparison(db: Database, run_id: int, step: int | None, num_prompts:
     return insert(db, "comparisons", row)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RacePlace:
+    """Which of a race's runs a run is."""
+
+    entrant: str
+    learning_rate: float
+    seed: int
+    is_tuning: bool
+
+
+def create_race(db: Database, name: str, plan: str) -> int:
+    """The id of a new race; plan is JSON."""
+    return insert(db, "races", {"name": name, "created": now(), "plan": plan})
+
+
+def enter(db: Database, race_id: int, run_id: int, place: RacePlace) -> None:
+    """Makes a run one of a race."""
+    _run(db, run_id)
+    insert(db, "race_runs", {"race_id": race_id, "run_id": run_id} | asdict(place))
+
+
+def end_race(db: Database, race_id: int) -> None:
+    """Says that a race is over."""
+    db.execute("UPDATE races SET ended = ? WHERE id = ?", [now(), race_id])
+
+
 def set_notes(db: Database, run_id: int, text: str) -> None:
     """Replaces a run's notes."""
     _run(db, run_id)
@@ -78,12 +106,20 @@ def rename(db: Database, run_id: int, name: str) -> None:
 
 
 def delete_run(db: Database, run_id: int) -> list[str]:
-    """Deletes a run with all its rows and pictures; returns the checkpoint folders that nothing names any more."""
+    """Deletes a run with all its rows and pictures, and a race with its last run.
+
+    Returns the checkpoint folders that nothing names any more.
+    """
     name, state = _run(db, run_id)
     if state.is_live:
         raise StoreError(f"Run {run_id} ({name}) is {state}. Stop it first, then delete it.")
     folders = [row[0] for row in db.execute("SELECT folder FROM checkpoints WHERE run_id = ? ORDER BY step", [run_id])]
+    races = [row[0] for row in db.execute("SELECT race_id FROM race_runs WHERE run_id = ?", [run_id])]
     db.execute("DELETE FROM runs WHERE id = ?", [run_id])
+    for race_id in races:
+        db.execute(
+            "DELETE FROM races WHERE id = ?1 AND NOT EXISTS (SELECT 1 FROM race_runs WHERE race_id = ?1)", [race_id]
+        )
     drop_orphaned_pictures(db)
     _shrink(db)
     return folders

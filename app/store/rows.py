@@ -125,6 +125,47 @@ class ComparisonRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RacePoint:
+    """An examination of a run, and what its training had cost by then, examinations not counted."""
+
+    step: int
+    score: float
+    quality: tuple[tuple[str, float], ...]
+    seconds: float
+    pictures: int
+    network_evaluations: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RaceRunRow:
+    """One run of a race with its examinations in order; message is why it failed, if it did."""
+
+    run_id: int
+    entrant: str
+    learning_rate: float
+    seed: int
+    is_tuning: bool
+    state: RunState
+    message: str
+    points: tuple[RacePoint, ...]
+
+    @property
+    def has_failed(self) -> bool:
+        return self.state is RunState.FAILED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RaceRow:
+    """A race; plan is what its file says. ended is None while it is not over."""
+
+    id: int
+    name: str
+    created: str
+    ended: str | None
+    plan: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointRow:
     """A checkpoint on disk; folder is its name among the run's checkpoints."""
 

@@ -162,9 +162,39 @@ CREATE INDEX examined_by_picture ON examined(sha);
 """
 
 
+_RACES = (
+    """CREATE TABLE races (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL,
+    created TEXT NOT NULL,
+    ended TEXT,
+    plan TEXT NOT NULL
+) STRICT""",
+    """CREATE TABLE race_runs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    race_id INTEGER NOT NULL REFERENCES races(id) ON DELETE CASCADE,
+    run_id INTEGER NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
+    entrant TEXT NOT NULL,
+    learning_rate REAL NOT NULL,
+    seed INTEGER NOT NULL,
+    is_tuning INTEGER NOT NULL,
+    UNIQUE (race_id, entrant, learning_rate, seed, is_tuning)
+) STRICT""",
+    "CREATE INDEX race_runs_by_run ON race_runs(run_id)",
+    "ALTER TABLE steps ADD COLUMN network_evaluations REAL",
+)
+
+
 @MIGRATIONS()
 def m001_first_tables(db: Database) -> None:
     """Runs with their steps, pictures, examinations, commands and diary."""
     db.executescript(_RUNS + _STEPS + _EXAMINED)
     db.execute("INSERT INTO lab (id, uuid, changes) VALUES (1, ?, 0)", [uuid4().hex])
     db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+@MIGRATIONS()
+def m002_races(db: Database) -> None:
+    """Races between algorithms, and how much a step asked of the network."""
+    for statement in _RACES:  # executescript would end the transaction around the migration
+        db.execute(statement)

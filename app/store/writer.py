@@ -10,6 +10,7 @@ from typing import Any
 from app.store import requests
 from app.store.database import Opener, open_for_writing
 from app.store.recording import fail_comparison
+from app.store.requests import RacePlace
 from app.store.writing_thread import WritingThread
 from dgpo_core.events import Command, Event
 
@@ -82,6 +83,19 @@ class Writer:
     def delete_run(self, run_id: int) -> list[str]:
         """Deletes a run that is not live; returns its checkpoint folders, which are left on disk."""
         return self._thread.call(lambda db: requests.delete_run(db, run_id))
+
+    def create_race(self, name: str, plan: dict[str, Any]) -> int:
+        """The id of a new race."""
+        text = json.dumps(plan)
+        return self._thread.call(lambda db: requests.create_race(db, name, text))
+
+    def enter(self, race_id: int, run_id: int, place: RacePlace) -> None:
+        """Makes a run one of a race."""
+        self._thread.call(lambda db: requests.enter(db, race_id, run_id, place))
+
+    def end_race(self, race_id: int) -> None:
+        """Says that a race is over."""
+        self._thread.call(lambda db: requests.end_race(db, race_id))
 
     def mark_interrupted(self) -> list[int]:
         """Ids of the live runs, which become interrupted. Only for whoever holds the training lock."""

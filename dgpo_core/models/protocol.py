@@ -38,6 +38,8 @@ class Model(Protocol):
 
     device: device
     latent_shape: tuple[int, int, int]
+    num_evaluations: int
+    """How many pictures velocity() was asked about so far."""
 
     def policy_parameters(self) -> dict[str, nn.Parameter]:
         """The trainable weights by name, in a fixed order."""

@@ -42,6 +42,7 @@ class SD3Model:
         self._lora = (lora_rank, lora_alpha)
         self._fingerprint = _fingerprint(pipeline.transformer)
         self._known: dict[str, tuple[Tensor, Tensor]] = {}
+        self.num_evaluations = 0
         for part in (pipeline.transformer, pipeline.vae, pipeline.text_encoder, pipeline.text_encoder_2):
             part.requires_grad_(False).eval()
         self.device = next(pipeline.transformer.parameters()).device
@@ -119,6 +120,7 @@ class SD3Model:
         return Conditioning(torch.stack([row[0] for row in rows]), torch.stack([row[1] for row in rows]))
 
     def velocity(self, x: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
+        self.num_evaluations += len(x)
         dtype = conditioning.embeddings.dtype
         return self._transformer(
             hidden_states=x.to(dtype),

@@ -11,6 +11,7 @@ from dgpo_core.events import (
     ComparisonFailed,
     EndReason,
     EvaluationDone,
+    ExamineNow,
     Pause,
     Phase,
     PhaseChanged,
@@ -195,3 +196,10 @@ def test_a_save_that_fails_along_the_way_is_a_warning_and_at_the_end_an_error(mo
     assert [event.step for event in listener.of(Warned)] == [1, 1, 2]
     assert all("could not be written" in event.message for event in listener.of(Warned))
     assert len(listener.of(StepDone)) == 3
+
+
+def test_an_examination_can_be_asked_for_between_steps(model, tmp_path):
+    config = small_config(schedule={"num_steps": 3})
+    # The fourth question is asked inside the first step, so the examination is of the weights after it.
+    _, heard = run(config, small_parts(model, tmp_path, config), listener=Listener({3: [ExamineNow()]}))
+    assert [event.step for event in heard.of(EvaluationDone)] == [0, 1, 3]

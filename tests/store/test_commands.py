@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 
 from app.store.commands import command_from_row, command_to_row
 from dgpo_core.errors import StoreError
-from dgpo_core.events import Command, Compare, Pause, Resume, SampleNow, SaveNow, Stop
+from dgpo_core.events import Command, Compare, ExamineNow, Pause, Resume, SampleNow, SaveNow, Stop
 
 commands = st.one_of(
-    st.sampled_from([Pause(), Resume(), Stop(), SaveNow()]),
+    st.sampled_from([Pause(), Resume(), Stop(), SaveNow(), ExamineNow()]),
     st.builds(SampleNow, prompts=st.lists(st.text(), max_size=4).map(tuple), seed=st.integers()),
     st.builds(
         Compare,

@@ -3,6 +3,7 @@ from dataclasses import fields
 from recorded_runs import examined, step_done
 
 from app.store.database import open_for_reading
+from app.store.requests import RacePlace
 from dgpo_core.events import (
     CheckpointSaved,
     ComparisonDone,
@@ -42,6 +43,8 @@ def test_every_foreign_key_is_indexed(writer, path):
 def test_a_deleted_run_leaves_no_row_behind(writer, run_id, path):
     request_id = writer.request_comparison(run_id, None, 2, 0)
     writer.send(run_id, Stop())
+    place = RacePlace(entrant="dgpo", learning_rate=1e-4, seed=0, is_tuning=False)
+    writer.enter(writer.create_race("small", {}), run_id, place)
     for event in (
         step_done(0),
         EvaluationDone(step=0, policy="policy", score=0.5, quality=(), samples=(examined(1),)),

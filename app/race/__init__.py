@@ -1,0 +1,1 @@
+"""A race: several algorithms from the same start, in turns, and what came of it."""

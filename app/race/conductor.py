@@ -1,0 +1,152 @@
+"""Runs a race: every entrant in turns through the lab's own runner, so that the machine's moods hit all alike."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import product
+from queue import Empty, Queue
+
+from app.race.plan import Entrant, RacePlan
+from app.race.result import best_learning_rate
+from app.runner import Runner
+from app.store.reader import Reader
+from app.store.requests import RacePlace
+from app.store.rows import RaceRunRow
+from app.store.writer import Writer
+from dgpo_core.errors import ConfigError, StoreError
+from dgpo_core.events import Command, EvaluationDone, Event, ExamineNow, StepDone, Stop
+
+SECONDS_BETWEEN_LOOKS = 0.2
+SECONDS_TO_END = 5.0
+
+
+class Conductor:
+    """Takes a race to its end, or on from where it was cut short. say hears what happens, one line at a time."""
+
+    def __init__(
+        self, plan: RacePlan, *, runner: Runner, reader: Reader, writer: Writer, say: Callable[[str], None]
+    ) -> None:
+        self._plan = plan
+        self._runner, self._reader, self._writer, self._say = runner, reader, writer, say
+        self.race_id = self._unfinished() or writer.create_race(plan.name, plan.as_dict())
+
+    def run(self) -> None:
+        """Tries the learning rates, then races seed by seed, so that whole seeds are there early.
+
+        Raises:
+            ConfigError: every learning rate of every entrant failed.
+            StoreError: the store cannot be used, or another run is live.
+        """
+        rules, entrants = self._plan.rules, self._plan.entrants
+        if len(self._plan.learning_rates) > 1:
+            tuning = [
+                self._place(entrant, rate, rules.tuning_seed, is_tuning=True)
+                for entrant, rate in product(entrants, self._plan.learning_rates)
+            ]
+            self._take_turns(tuning, rules.tuning_minutes)
+        rates = {entrant.name: best_learning_rate(self._plan, entrant.name, self._runs()) for entrant in entrants}
+        if not any(rates.values()):
+            raise ConfigError(
+                "No entrant finished with any learning rate, so there is no race. See the runs' messages."
+            )
+        for seed in self._plan.seeds:
+            racing = [
+                self._place(entrant, rate, seed, is_tuning=False)
+                for entrant in entrants
+                if (rate := rates[entrant.name]) is not None
+            ]
+            self._take_turns(racing, rules.minutes)
+        self._writer.end_race(self.race_id)
+
+    @staticmethod
+    def _place(entrant: Entrant, rate: float, seed: int, *, is_tuning: bool) -> RacePlace:
+        return RacePlace(entrant=entrant.name, learning_rate=rate, seed=seed, is_tuning=is_tuning)
+
+    def _unfinished(self) -> int | None:
+        """The newest race of this very plan that is not over."""
+        mine = (self._plan.name, self._plan.as_dict())
+        return next(
+            (one.id for one in self._reader.races() if one.ended is None and (one.name, one.plan) == mine), None
+        )
+
+    def _runs(self) -> list[RaceRunRow]:
+        return self._reader.race_runs(self.race_id)
+
+    def _run_at(self, place: RacePlace) -> RaceRunRow | None:
+        known = (place.entrant, place.learning_rate, place.seed, place.is_tuning)
+        return next(
+            (run for run in self._runs() if (run.entrant, run.learning_rate, run.seed, run.is_tuning) == known), None
+        )
+
+    def _take_turns(self, places: Sequence[RacePlace], minutes: float) -> None:
+        """Round after round until everyone has trained for so long, had enough pictures, or failed."""
+        while waiting := [place for place in places if not self._is_over(place, minutes)]:
+            for place in waiting:
+                self._take_turn(place, minutes)
+
+    def _is_over(self, place: RacePlace, minutes: float) -> bool:
+        run = self._run_at(place)
+        if run is None:
+            return False
+        return run.has_failed or (bool(run.points) and self._is_enough(run.points[-1].seconds, _pictures(run), minutes))
+
+    def _is_enough(self, seconds: float, pictures: int, minutes: float) -> bool:
+        limit = self._plan.rules.pictures
+        return seconds >= 60 * minutes or (limit > 0 and pictures >= limit)
+
+    def _take_turn(self, place: RacePlace, minutes: float) -> None:
+        """Trains one entrant for a turn, examines it, and stops it."""
+        run = self._run_at(place)
+        heard: Queue[Event] = Queue()
+        if run is None:
+            entrant = next(one for one in self._plan.entrants if one.name == place.entrant)
+            config = self._plan.config_of(entrant, learning_rate=place.learning_rate, seed=place.seed)
+            run_id = self._runner.start(config, heard.put)
+            self._writer.enter(self.race_id, run_id, place)
+        else:
+            run_id = self._runner.resume(run.run_id, heard.put)
+        spent = run.points[-1].seconds if run and run.points else 0.0
+        pictures = _pictures(run) if run else 0
+        goal = min(minutes, spent / 60 + self._plan.rules.turn_minutes)
+        self._follow(run_id, heard, lambda seconds, drawn: self._is_enough(spent + seconds, pictures + drawn, goal))
+        self._tell(place)
+
+    def _follow(self, run_id: int, heard: Queue[Event], is_enough: Callable[[float, int], bool]) -> None:
+        """Hears the run until it has had enough; then has it examined and stopped. Returns when its thread ended."""
+        seconds, drawn, is_asked = 0.0, 0, False
+        while not (self._runner.wait(0) and heard.empty()):
+            try:
+                event = heard.get(timeout=SECONDS_BETWEEN_LOOKS)
+            except Empty:
+                continue
+            if isinstance(event, StepDone):
+                seconds += event.metrics.step_seconds
+                drawn += sum(len(group.samples) for group in event.groups)
+                if not is_asked and is_enough(seconds, drawn):
+                    is_asked = True
+                    self._send(run_id, ExamineNow())
+            elif isinstance(event, EvaluationDone) and is_asked:
+                self._send(run_id, Stop())
+
+    def _send(self, run_id: int, command: Command) -> None:
+        """Hands over a command; a run that has failed meanwhile needs none."""
+        try:
+            self._runner.send(run_id, command)
+        except StoreError:
+            if not self._runner.wait(SECONDS_TO_END):
+                raise
+
+    def _tell(self, place: RacePlace) -> None:
+        run = self._run_at(place)
+        what = (
+            f"{place.entrant}, rate {place.learning_rate:g}, seed {place.seed}{' (tuning)' if place.is_tuning else ''}"
+        )
+        if run is None or run.has_failed or not run.points:
+            self._say(f"{what}: failed. {run.message if run else ''}")
+        else:
+            point = run.points[-1]
+            self._say(f"{what}: {point.score:.3f} after {point.seconds / 60:.1f} minutes, {point.step} steps")
+
+
+def _pictures(run: RaceRunRow) -> int:
+    return run.points[-1].pictures if run.points else 0

@@ -1,0 +1,162 @@
+"""What a race is: who runs, on what, for how long. Read from a YAML file, every word of it checked before the start."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from app.recipes import load_recipe, read_yaml
+from dgpo_core.config import RunConfig, checked_section, from_dict, knob, to_dict, with_setting
+from dgpo_core.errors import ConfigError
+from dgpo_core.recipe_check import check
+
+RACES = Path(__file__).parents[2] / "assets" / "races"
+LISTS = ("entrants", "seeds", "learning_rates")
+LARGEST_SEED = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RaceRules:
+    """What holds for every entrant alike."""
+
+    recipe: str = knob("shapes", "Recipe that every entrant starts from.")
+    minutes: float = knob(10.0, "Minutes of training for each entrant and seed.", low=0.01, high=100_000)
+    pictures: int = knob(0, "Pictures after which an entrant has had enough as well; 0 is no limit.", low=0)
+    turn_minutes: float = knob(1.0, "Minutes that an entrant trains before the next one's turn.", low=1e-4, high=1000)
+    tuning_minutes: float = knob(
+        2.0, "Minutes for each learning rate of the grid, when there are several.", low=0.01, high=1000
+    )
+    tuning_seed: int = knob(1000, "Seed of the runs that try learning rates.", low=0, high=LARGEST_SEED)
+    examined_prompts: int = knob(120, "Held-out prompts of the examination after every turn.", low=1, high=10_000)
+    against: str = knob("flow_grpo", "Entrant whose best score the others are to reach, if no target is given.")
+    target: float = knob(0.0, "Score to reach; 0 takes the best one of the entrant in `against`.", low=0, high=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Entrant:
+    """One who runs: a name, and its settings where they differ from the recipe, by dotted path."""
+
+    name: str
+    changes: tuple[tuple[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RacePlan:
+    """A whole race."""
+
+    name: str
+    rules: RaceRules = field(default_factory=RaceRules)
+    entrants: tuple[Entrant, ...]
+    seeds: tuple[int, ...]
+    learning_rates: tuple[float, ...]
+
+    def config_of(self, entrant: Entrant, *, learning_rate: float, seed: int) -> RunConfig:
+        """The settings of one run of the race. It is examined when the race asks, not by steps."""
+        values = to_dict(load_recipe(self.rules.recipe))
+        here: dict[str, Any] = {
+            "name": f"{self.name}: {entrant.name}, rate {learning_rate:g}, seed {seed}"[:200],
+            "seed": seed,
+            "update.learning_rate": learning_rate,
+            "schedule.num_steps": 1_000_000,
+            "schedule.evaluate_every": 0,
+            "schedule.evaluation_prompts": self.rules.examined_prompts,
+            "schedule.checkpoint_every": 100_000,
+            "schedule.checkpoints_kept": 1,
+        }
+        for path, value in [*entrant.changes, *here.items()]:
+            values = with_setting(values, path, value)
+        return from_dict(values)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The plan as it is written in YAML."""
+        entrants = {entrant.name: dict(entrant.changes) for entrant in self.entrants}
+        lists = {"seeds": list(self.seeds), "learning_rates": list(self.learning_rates), "entrants": entrants}
+        return to_dict(self.rules) | lists
+
+
+def list_races(folder: Path = RACES) -> list[str]:
+    """Names of the races that ship with the lab."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def load_race(name_or_path: str, folder: Path = RACES) -> RacePlan:
+    """A shipped race (by name) or any YAML file (by path).
+
+    Raises:
+        ConfigError: no such file, not YAML, or a plan that cannot be run; the message says what is wrong where.
+    """
+    path = folder / f"{name_or_path}.yaml" if name_or_path in list_races(folder) else Path(name_or_path)
+    if not path.is_file():
+        known = ", ".join(list_races(folder)) or "none"
+        raise ConfigError(f"There is no race {name_or_path!r}. Known: {known}; or give the path of a YAML file.")
+    return plan_of(read_yaml(path.read_bytes(), path.name), path.stem)
+
+
+def plan_of(values: Any, name: str) -> RacePlan:
+    """A plan from the plain values of its file.
+
+    Raises:
+        ConfigError: as load_race.
+    """
+    if not isinstance(values, dict):
+        raise ConfigError(f"The race {name} must be a group of settings, got {values!r}.")
+    rules = checked_section({key: value for key, value in values.items() if key not in LISTS}, RaceRules)
+    plan = RacePlan(
+        name=name,
+        rules=rules,
+        entrants=_entrants(values.get("entrants")),
+        seeds=_seeds(values.get("seeds", [0, 1, 2])),
+        learning_rates=_learning_rates(values.get("learning_rates"), rules.recipe),
+    )
+    names = [entrant.name for entrant in plan.entrants]
+    if rules.target == 0 and rules.against not in names:
+        raise ConfigError(
+            f"against is {rules.against!r}, which is no entrant of the race {name}: {', '.join(names)}. "
+            "Name one of them, or give a target."
+        )
+    for entrant in plan.entrants:
+        _check_entrant(plan, entrant)
+    return plan
+
+
+def _check_entrant(plan: RacePlan, entrant: Entrant) -> None:
+    try:
+        check(plan.config_of(entrant, learning_rate=plan.learning_rates[0], seed=plan.seeds[0]))
+    except ConfigError as error:
+        raise ConfigError(f"Entrant {entrant.name}: {error}") from None
+
+
+def _entrants(given: Any) -> tuple[Entrant, ...]:
+    if not isinstance(given, dict) or not given:
+        raise ConfigError(f"entrants must be names, each with its settings, got {given!r}. For example: dgpo: {{}}.")
+    entrants = []
+    for name, changes in given.items():
+        if not isinstance(name, str) or not name.strip() or len(name) > 60 or not name.isprintable():
+            raise ConfigError(f"An entrant's name must be 1 to 60 printable characters, got {str(name)[:60]!r}.")
+        if changes is not None and not isinstance(changes, dict):
+            raise ConfigError(f"Entrant {name} must have settings such as algorithm.name: flow_grpo, got {changes!r}.")
+        entrants.append(Entrant(name, tuple((changes or {}).items())))
+    return tuple(entrants)
+
+
+def _seeds(given: Any) -> tuple[int, ...]:
+    if not _is_list(given) or not all(type(one) is int and 0 <= one <= LARGEST_SEED for one in given):
+        raise ConfigError(f"seeds must be whole numbers from 0 up, each once, got {given!r}. For example: [0, 1, 2].")
+    return tuple(given)
+
+
+def _learning_rates(given: Any, recipe: str) -> tuple[float, ...]:
+    if given is None:
+        return (load_recipe(recipe).update.learning_rate,)
+    if not _is_list(given) or not all(type(one) in (int, float) and isfinite(one) and 0 < one <= 1 for one in given):
+        raise ConfigError(
+            f"learning_rates must be numbers above 0, each once, got {given!r}. For example: [1e-4, 3e-4]."
+        )
+    return tuple(float(one) for one in given)
+
+
+def _is_list(given: Any) -> bool:
+    return isinstance(given, Sequence) and not isinstance(given, str) and 0 < len(set(map(str, given))) == len(given)

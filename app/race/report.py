@@ -1,0 +1,65 @@
+"""A race's result in words and tables, for the terminal and for docs/results.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from app.race.plan import RacePlan
+from app.race.result import COSTS, RaceResult, Spread, Standing
+
+NOTHING = "\N{EN DASH}"
+
+
+def rows_of(result: RaceResult) -> list[list[str]]:
+    """The standings: a heading, then one row per entrant."""
+    heading = ["entrant", "learning rate", "best score", "final score", "reached the target"]
+    costs = [f"{name} to target" for name in COSTS]
+    ratios = [f"times the first's {name}" for name in COSTS]
+    return [[*heading, *costs, *ratios], *[_row(one) for one in result.standings]]
+
+
+def _row(one: Standing) -> list[str]:
+    rate = f"{one.learning_rate:g}" if one.num_seeds else NOTHING
+    reached = f"{one.num_reached} of {one.num_seeds} seeds"
+    spent = [_in_words(one.to_target[name], "{:.3g}") for name in COSTS]
+    ratios = [_in_words(one.ratio[name], "{:.2f}") for name in COSTS]
+    return [one.entrant, rate, _in_words(one.best), _in_words(one.final), reached, *spent, *ratios]
+
+
+def _in_words(spread: Spread | None, form: str = "{:.3f}") -> str:
+    if spread is None:
+        return NOTHING
+    mean = form.format(spread.mean)
+    return mean if spread.std is None else f"{mean} ± {form.format(spread.std)}"
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """A table whose first row is the heading."""
+    heading, *rest = rows
+    lines = [heading, ["---"] * len(heading), *rest]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def remarks(plan: RacePlan, result: RaceResult) -> list[str]:
+    """What the table alone does not say."""
+    said = []
+    if result.target is None:
+        said.append(f"There is no target yet: {plan.rules.against} has not been examined.")
+    elif plan.rules.target:
+        said.append(f"Target: {result.target:.3f}, as the plan says.")
+    else:
+        said.append(f"Target: {result.target:.3f}, the best score of {plan.rules.against}, mean over its seeds.")
+    for one in result.standings:
+        if result.target is not None and one.num_seeds and not one.num_reached:
+            said.append(f"{one.entrant} never reached the target in the time it had.")
+        said += [f"{one.entrant} failed: {message}" for message in one.failures]
+    return said
+
+
+def tuning_rows(result: RaceResult) -> list[list[str]]:
+    """The grid of learning rates and what each came to; nothing but the heading where none was tried."""
+    rows = [["entrant", "learning rate", "score"]]
+    for one in result.tried:
+        score = NOTHING if one.score is None else f"{one.score:.3f}"
+        rows.append([one.entrant, f"{one.learning_rate:g}", f"{score} (failed)" if one.message else score])
+    return rows

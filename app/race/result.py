@@ -1,0 +1,147 @@
+"""What came of a race: who reached what, and how long it took. Pure: rows of the store in, numbers out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import fmean, stdev
+
+from app.race.plan import RacePlan
+from app.store.rows import RacePoint, RaceRunRow
+
+Cost = Callable[[RacePoint], float]
+COSTS: dict[str, Cost] = {
+    "minutes": lambda point: point.seconds / 60,
+    "pictures": lambda point: float(point.pictures),
+    "network evaluations": lambda point: point.network_evaluations,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Mean and standard deviation over seeds; std is None for one seed."""
+
+    mean: float
+    std: float | None
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        return cls(fmean(values), stdev(values) if len(values) > 1 else None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """One learning rate of the grid and the score it ended at; None where the run failed before any examination."""
+
+    entrant: str
+    learning_rate: float
+    score: float | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """One entrant over its seeds, the failed ones left out.
+
+    to_target has, for every cost, what each seed that reached the target had spent by then; ratio is that over
+    the first entrant's, seed by seed: above 1 the first entrant was quicker.
+    """
+
+    entrant: str
+    learning_rate: float
+    num_seeds: int
+    num_reached: int
+    best: Spread | None
+    final: Spread | None
+    to_target: dict[str, Spread | None]
+    ratio: dict[str, Spread | None]
+    failures: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RaceResult:
+    """The whole result; target is None while nobody in `against` has been examined."""
+
+    target: float | None
+    tried: tuple[Tried, ...]
+    standings: tuple[Standing, ...]
+
+
+def best_learning_rate(plan: RacePlan, entrant: str, runs: Sequence[RaceRunRow]) -> float | None:
+    """The rate whose tuning run ended highest, the lower one of equals; None while any is missing or all failed."""
+    if len(plan.learning_rates) == 1:
+        return plan.learning_rates[0]
+    tuned = {run.learning_rate: run for run in runs if run.is_tuning and run.entrant == entrant}
+    if set(tuned) != set(plan.learning_rates):
+        return None
+    scored = [(run.points[-1].score, -rate) for rate, run in tuned.items() if run.points and not run.has_failed]
+    return -max(scored)[1] if scored else None
+
+
+def result_of(plan: RacePlan, runs: Sequence[RaceRunRow]) -> RaceResult:
+    """The standings of a race, also of one under way."""
+    racing = [run for run in runs if not run.is_tuning]
+    target = plan.rules.target or _best_of(plan.rules.against, racing)
+    first = plan.entrants[0].name
+    return RaceResult(
+        target=target,
+        tried=tuple(_tried(run) for run in runs if run.is_tuning),
+        standings=tuple(_standing(entrant.name, first, target, racing) for entrant in plan.entrants),
+    )
+
+
+def cost_to_reach(target: float, points: Sequence[RacePoint], cost: Cost) -> float | None:
+    """What had been spent when the score first reached the target, on the line between two examinations."""
+    if not points or points[0].score >= target:
+        return cost(points[0]) if points else None
+    for before, after in pairwise(points):
+        if after.score >= target:
+            share = (target - before.score) / (after.score - before.score)
+            return cost(before) + share * (cost(after) - cost(before))
+    return None
+
+
+def _best_of(entrant: str, racing: Sequence[RaceRunRow]) -> float | None:
+    best = [max(point.score for point in run.points) for run in racing if run.entrant == entrant and run.points]
+    return fmean(best) if best else None
+
+
+def _tried(run: RaceRunRow) -> Tried:
+    score = run.points[-1].score if run.points else None
+    return Tried(entrant=run.entrant, learning_rate=run.learning_rate, score=score, message=run.message)
+
+
+def _standing(entrant: str, first: str, target: float | None, racing: Sequence[RaceRunRow]) -> Standing:
+    runs = {run.seed: run for run in racing if run.entrant == entrant and run.points}
+    sound = {seed: run for seed, run in runs.items() if not run.has_failed}
+    leaders = {run.seed: run for run in racing if run.entrant == first and run.points and not run.has_failed}
+    spent = {name: _costs(target, sound, cost) for name, cost in COSTS.items()}
+    lead = {name: _costs(target, leaders, cost) for name, cost in COSTS.items()}
+    return Standing(
+        entrant=entrant,
+        learning_rate=next((run.learning_rate for run in runs.values()), float("nan")),
+        num_seeds=len(sound),
+        num_reached=len(spent["minutes"]),
+        best=_spread([max(point.score for point in run.points) for run in sound.values()]),
+        final=_spread([run.points[-1].score for run in sound.values()]),
+        to_target={name: _spread(list(costs.values())) for name, costs in spent.items()},
+        ratio={name: _spread(_ratios(spent[name], lead[name])) for name in COSTS},
+        failures=tuple(run.message for run in racing if run.entrant == entrant and run.has_failed),
+    )
+
+
+def _costs(target: float | None, runs: dict[int, RaceRunRow], cost: Cost) -> dict[int, float]:
+    """By seed, for those that reached the target."""
+    if target is None:
+        return {}
+    found = {seed: cost_to_reach(target, run.points, cost) for seed, run in runs.items()}
+    return {seed: spent for seed, spent in found.items() if spent is not None}
+
+
+def _ratios(spent: dict[int, float], lead: dict[int, float]) -> list[float]:
+    return [spent[seed] / lead[seed] for seed in spent if lead.get(seed, 0) > 0]
+
+
+def _spread(values: Sequence[float]) -> Spread | None:
+    return Spread.of(values) if values else None

@@ -1,0 +1,133 @@
+"""Races of the small model through the real runner and store."""
+
+import pytest
+import yaml
+from lab_folder import opened, write_recipe
+
+from app.race.conductor import Conductor
+from app.race.plan import plan_of
+from app.store.writer import Writer
+from dgpo_core.errors import ConfigError
+
+QUICK = {"minutes": 0.01, "turn_minutes": 0.01, "tuning_minutes": 0.01, "examined_prompts": 2, "against": "nft"}
+NFT = {"algorithm.name": "diffusion_nft"}
+
+
+@pytest.fixture
+def race(tmp_path, model_folder):
+    """Runs a race in a lab's folder to its end; the reader of what is stored, the race's id, what was said."""
+    recipe = write_recipe(tmp_path, model_folder)
+    labs = []
+
+    def run(**changes):
+        plan = plan_of(QUICK | {"recipe": str(recipe), "entrants": {"dgpo": {}, "nft": NFT}} | changes, "small")
+        said = []
+        opening = opened(tmp_path / "lab")
+        runner, reader = opening.__enter__()
+        labs.append(opening)
+        with Writer(tmp_path / "lab" / "lab.db") as writer:
+            conductor = Conductor(plan, runner=runner, reader=reader, writer=writer, say=said.append)
+            conductor.run()
+        return reader, conductor.race_id, said
+
+    (tmp_path / "lab").mkdir()
+    yield run
+    for opening in labs:
+        opening.__exit__(None, None, None)
+
+
+def test_everyone_runs_in_turns_and_is_examined_after_each(race):
+    reader, race_id, said = race(seeds=[0], minutes=10, turn_minutes=1e-4, pictures=60)
+    runs = reader.race_runs(race_id)
+    assert [run.entrant for run in runs] == ["dgpo", "nft"]
+    for run in runs:
+        assert run.points[0].step == 0
+        assert len(run.points) > 2
+        costs = [(point.seconds, point.pictures, point.network_evaluations) for point in run.points]
+        assert costs == sorted(costs)
+        assert run.points[-1].pictures == 8 * run.points[-1].step
+        assert run.points[-1].network_evaluations > 2 * run.points[-1].pictures
+    assert [line.split(",")[0] for line in said[:4]] == ["dgpo", "nft", "dgpo", "nft"]
+    assert reader.races()[0].ended is not None
+    assert {run.config["algorithm"]["name"] for run in reader.runs()} == {"dgpo", "diffusion_nft"}
+
+
+def test_seed_follows_seed(race):
+    reader, race_id, _ = race(seeds=[4, 1])
+    entered = [(run.entrant, run.seed) for run in reader.race_runs(race_id)]
+    assert entered == [("dgpo", 4), ("nft", 4), ("dgpo", 1), ("nft", 1)]
+
+
+def test_every_rate_is_tried_and_the_best_one_races(race):
+    reader, race_id, _ = race(seeds=[0], learning_rates=[1e-3, 1e-2])
+    runs = reader.race_runs(race_id)
+    tried = [(run.entrant, run.learning_rate) for run in runs if run.is_tuning]
+    assert tried == [("dgpo", 1e-3), ("dgpo", 1e-2), ("nft", 1e-3), ("nft", 1e-2)]
+    for entrant in ("dgpo", "nft"):
+        ends = {run.learning_rate: run.points[-1].score for run in runs if run.is_tuning and run.entrant == entrant}
+        (raced,) = [run.learning_rate for run in runs if not run.is_tuning and run.entrant == entrant]
+        assert ends[raced] == max(ends.values())
+
+
+def test_a_limit_of_pictures_ends_it_too(race):
+    reader, race_id, _ = race(seeds=[0], minutes=10, turn_minutes=10, pictures=24)
+    assert all(24 <= run.points[-1].pictures <= 48 for run in reader.race_runs(race_id))
+
+
+def test_one_entrant_failing_leaves_the_others_running(race, tmp_path):
+    missing = {"model.folder": str(tmp_path / "nowhere")}
+    reader, race_id, said = race(seeds=[0], entrants={"dgpo": {}, "nft": NFT, "lost": missing})
+    lost = next(run for run in reader.race_runs(race_id) if run.entrant == "lost")
+    assert lost.has_failed
+    assert "nowhere" in lost.message
+    assert any(line.startswith("lost") and "failed" in line for line in said)
+    assert all(run.points[-1].step > 0 for run in reader.race_runs(race_id) if run.entrant != "lost")
+
+
+def test_a_race_in_which_nobody_can_run_says_so(race, tmp_path):
+    missing = {"model.folder": str(tmp_path / "nowhere")}
+    with pytest.raises(ConfigError, match="No entrant finished with any learning rate"):
+        race(entrants={"nft": missing}, learning_rates=[1e-3, 1e-2])
+
+
+def test_a_race_that_was_cut_short_goes_on_and_a_finished_one_begins_anew(race, monkeypatch):
+    calls = []
+    turn = Conductor._take_turn
+
+    def cut(self, place, minutes):
+        calls.append(place)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        turn(self, place, minutes)
+
+    monkeypatch.setattr(Conductor, "_take_turn", cut)
+    with pytest.raises(KeyboardInterrupt):
+        race(seeds=[0])
+    reader, race_id, _ = race(seeds=[0])
+    assert (race_id, len(reader.race_runs(race_id)), len(reader.races())) == (1, 2, 1)
+    _, again, _ = race(seeds=[0])
+    assert again == 2
+
+
+def test_the_command_prints_the_standings(tmp_path, model_folder, capsys):
+    from app.__main__ import main
+
+    plan = QUICK | {
+        "recipe": str(write_recipe(tmp_path, model_folder)),
+        "seeds": [0],
+        "entrants": {"dgpo": {}, "nft": NFT},
+    }
+    path = tmp_path / "sprint.yaml"
+    path.write_text(yaml.safe_dump(plan))
+    assert main(["race", str(path), "--folder", str(tmp_path / "lab")]) == 0
+    out = capsys.readouterr().out
+    assert "| entrant | learning rate | best score |" in out
+    assert "| nft | 0.01 |" in out
+    assert "the best score of nft, mean over its seeds." in out
+
+
+def test_the_command_refuses_a_plan_that_cannot_be_run(tmp_path, capsys):
+    from app.__main__ import main
+
+    assert main(["race", "marathon", "--folder", str(tmp_path / "lab")]) == 2
+    assert capsys.readouterr().err == "There is no race 'marathon'. Known: shapes; or give the path of a YAML file.\n"

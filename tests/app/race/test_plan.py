@@ -1,0 +1,77 @@
+import json
+
+import pytest
+
+from app.race.plan import list_races, load_race, plan_of
+from dgpo_core.errors import ConfigError
+from dgpo_core.recipe_check import cautions
+
+SMALL = {"recipe": "shapes", "target": 0.5, "seeds": [0, 1], "learning_rates": [1e-4, 1e-3], "entrants": {"dgpo": {}}}
+
+
+@pytest.mark.parametrize("name", list_races())
+def test_what_ships_can_be_run_and_is_sound(name):
+    plan = load_race(name)
+    for entrant in plan.entrants:
+        config = plan.config_of(entrant, learning_rate=plan.learning_rates[0], seed=0)
+        assert cautions(config) == ()
+
+
+def test_a_plan_survives_being_stored():
+    plan = plan_of(SMALL, "small")
+    assert plan_of(json.loads(json.dumps(plan.as_dict())), "small") == plan
+
+
+def test_an_entrant_is_the_recipe_with_its_changes_and_the_races_seed_and_rate():
+    plan = plan_of(SMALL | {"entrants": {"nft": {"algorithm.name": "diffusion_nft"}}, "examined_prompts": 7}, "small")
+    config = plan.config_of(plan.entrants[0], learning_rate=1e-3, seed=5)
+    assert (config.algorithm.name, config.update.learning_rate, config.seed) == ("diffusion_nft", 1e-3, 5)
+    assert config.schedule.evaluation_prompts == 7
+    assert config.name == "small: nft, rate 0.001, seed 5"
+
+
+def test_without_a_grid_the_rate_is_the_recipes():
+    values = {key: value for key, value in SMALL.items() if key != "learning_rates"}
+    assert plan_of(values, "small").learning_rates == (2e-4,)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"entrants": {}}, "entrants must be names, each with its settings"),
+        ({"entrants": {"a\nb": {}}}, "name must be 1 to 60 printable characters"),
+        ({"entrants": {"dgpo": 3}}, "Entrant dgpo must have settings such as"),
+        ({"entrants": {"dgpo": {"loss.beta": 3}}}, "Entrant dgpo: loss.beta is not a setting"),
+        ({"entrants": {"grpo": {"algorithm.name": "flow_grpo"}}}, "Entrant grpo: algorithm.name is flow_grpo, which"),
+        ({"entrants": {"dgpo": {"loss.kl_weight": -1}}}, "Entrant dgpo: loss.kl_weight must be 0 to 100, got -1"),
+        ({"seeds": []}, "seeds must be whole numbers"),
+        ({"seeds": [1, 1]}, "seeds must be whole numbers from 0 up, each once, got [1, 1]"),
+        ({"seeds": [True]}, "seeds must be whole numbers"),
+        ({"learning_rates": [0]}, "learning_rates must be numbers above 0"),
+        ({"learning_rates": "1e-4"}, "learning_rates must be numbers above 0"),
+        ({"minutes": 0}, "minutes must be 0.01 to 100000, got 0"),
+        ({"laps": 3}, "laps is not a setting"),
+        (
+            {"target": 0},
+            "against is 'flow_grpo', which is no entrant of the race small: dgpo. Name one of them, or give",
+        ),
+        ({"recipe": "none"}, "There is no recipe 'none'"),
+    ],
+)
+def test_a_plan_that_cannot_be_run_is_refused_in_a_sentence(changes, words):
+    with pytest.raises(ConfigError) as refused:
+        plan_of(SMALL | changes, "small")
+    assert words in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_file_that_is_none_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"There is no race 'marathon'\. Known: shapes"):
+        load_race("marathon")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("entrants: [")
+    with pytest.raises(ConfigError, match=r"broken\.yaml is not valid YAML in line 1"):
+        load_race(str(broken))
+    broken.write_text("- 1")
+    with pytest.raises(ConfigError, match="The race broken must be a group of settings"):
+        load_race(str(broken))

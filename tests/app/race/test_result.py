@@ -1,0 +1,127 @@
+import pytest
+
+from app.race.plan import plan_of
+from app.race.report import markdown, remarks, rows_of, tuning_rows
+from app.race.result import COSTS, best_learning_rate, cost_to_reach, result_of
+from app.store.rows import RacePoint, RaceRunRow, RunState
+
+PLAN = plan_of(
+    {
+        "recipe": "shapes",
+        "against": "nft",
+        "seeds": [0, 1],
+        "learning_rates": [1e-4, 1e-3],
+        "entrants": {"dgpo": {}, "nft": {"algorithm.name": "diffusion_nft"}},
+    },
+    "small",
+)
+
+
+def points(*scores, seconds=60.0):
+    """Examinations after 0, 1, 2 ... turns of that many seconds, 100 pictures and 1000 evaluations."""
+    return tuple(
+        RacePoint(
+            step=10 * turn,
+            score=score,
+            quality=(),
+            seconds=seconds * turn,
+            pictures=100 * turn,
+            network_evaluations=1000.0 * turn,
+        )
+        for turn, score in enumerate(scores)
+    )
+
+
+def run(entrant, seed=0, *, examined=(), rate=1e-4, is_tuning=False, state=RunState.STOPPED, message=""):
+    return RaceRunRow(
+        run_id=1,
+        entrant=entrant,
+        learning_rate=rate,
+        seed=seed,
+        is_tuning=is_tuning,
+        state=state,
+        message=message,
+        points=examined,
+    )
+
+
+@pytest.mark.parametrize(
+    ("scores", "target", "minutes"),
+    [
+        ((0.2, 0.4, 0.8), 0.6, 1.5),
+        ((0.2, 0.4, 0.8), 0.4, 1.0),
+        ((0.7, 0.8), 0.6, 0.0),
+        ((0.2, 0.5, 0.3, 0.7), 0.6, 2.75),
+        ((0.2, 0.4), 0.6, None),
+        ((), 0.6, None),
+    ],
+)
+def test_the_target_is_reached_on_the_line_between_two_examinations(scores, target, minutes):
+    assert cost_to_reach(target, points(*scores), COSTS["minutes"]) == (
+        None if minutes is None else pytest.approx(minutes)
+    )
+
+
+def test_standings_of_a_race():
+    runs = [
+        run("dgpo", 0, examined=points(0.2, 0.6, 0.9)),
+        run("nft", 0, examined=points(0.2, 0.3, 0.4, 0.5)),
+        run("dgpo", 1, examined=points(0.2, 0.8, 0.9)),
+        run("nft", 1, examined=points(0.2, 0.4, 0.7, 0.6)),
+    ]
+    result = result_of(PLAN, runs)
+    assert result.target == pytest.approx(0.6)
+    dgpo, nft = result.standings
+    assert (dgpo.num_reached, nft.num_reached) == (2, 1)
+    assert dgpo.to_target["minutes"].mean == pytest.approx((1 + 2 / 3) / 2)
+    assert nft.to_target["minutes"].mean == pytest.approx(1 + 2 / 3)
+    assert nft.to_target["minutes"].std is None
+    assert nft.to_target["pictures"].mean == pytest.approx(500 / 3)
+    assert nft.ratio["network evaluations"].mean == pytest.approx((5 / 3) / (2 / 3))
+    assert dgpo.ratio["minutes"].mean == 1
+    assert nft.best.mean == pytest.approx(0.6)
+    assert nft.final.mean == pytest.approx(0.55)
+    heading, *rows = rows_of(result)
+    assert rows[1][:5] == ["nft", "0.0001", "0.600 ± 0.141", "0.550 ± 0.071", "1 of 2 seeds"]
+    assert all(len(row) == len(heading) for row in rows)
+    assert remarks(PLAN, result) == ["Target: 0.600, the best score of nft, mean over its seeds."]
+    assert markdown(rows_of(result)).count("\n") == 3
+
+
+def test_a_race_that_has_only_begun_has_no_target_and_says_so():
+    result = result_of(PLAN, [run("dgpo", examined=points(0.2, 0.6))])
+    assert result.target is None
+    assert [one.to_target["minutes"] for one in result.standings] == [None, None]
+    assert remarks(PLAN, result) == ["There is no target yet: nft has not been examined."]
+    assert rows_of(result)[2][1:5] == ["\N{EN DASH}", "\N{EN DASH}", "\N{EN DASH}", "0 of 0 seeds"]
+
+
+def test_a_failed_run_is_left_out_and_named_and_a_target_never_reached_is_said():
+    runs = [
+        run("dgpo", 0, examined=points(0.2, 0.3)),
+        run("nft", 0, examined=points(0.2, 0.9)),
+        run("nft", 1, examined=points(0.2, 0.1), state=RunState.FAILED, message="Out of memory."),
+    ]
+    result = result_of(PLAN, runs)
+    assert result.standings[1].num_seeds == 1
+    assert remarks(PLAN, result)[1:] == [
+        "dgpo never reached the target in the time it had.",
+        "nft failed: Out of memory.",
+    ]
+
+
+def test_the_best_rate_is_that_of_the_highest_end_and_failures_do_not_count():
+    tuned = [
+        run("dgpo", 1000, rate=1e-4, is_tuning=True, examined=points(0.2, 0.5)),
+        run("dgpo", 1000, rate=1e-3, is_tuning=True, examined=points(0.2, 0.9, 0.4)),
+    ]
+    assert best_learning_rate(PLAN, "dgpo", tuned[:1]) is None
+    assert best_learning_rate(PLAN, "dgpo", tuned) == 1e-4
+    failed = run("dgpo", 1000, rate=1e-4, is_tuning=True, state=RunState.FAILED, message="It broke.")
+    assert best_learning_rate(PLAN, "dgpo", [failed, tuned[1]]) == 1e-3
+    assert tuning_rows(result_of(PLAN, [failed, tuned[1]]))[1:] == [
+        ["dgpo", "0.0001", "\N{EN DASH} (failed)"],
+        ["dgpo", "0.001", "0.400"],
+    ]
+    also_failed = run("dgpo", 1000, rate=1e-3, is_tuning=True, state=RunState.FAILED)
+    assert best_learning_rate(PLAN, "dgpo", [failed, also_failed]) is None
