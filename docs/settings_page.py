@@ -16,7 +16,8 @@ PAGE = Path(__file__).parent / "settings.md"
 KINDS = {int: "whole number, ", float: "number, ", str: "", bool: ""}
 HEADER = """# Settings of a run
 
-Every setting, as a recipe names it. This page is written by `make docs` from `dgpo_core/config.py` and `app/race/plan.py`; change it there.
+Every setting, as a recipe names it. This page is written by `make docs` from `dgpo_core/config.py` and
+`app/race/plan.py`; change it there.
 
 A recipe is a YAML file with any of these settings, grouped as below; what it leaves out has its default.
 On the command line a setting is changed by its full name: `--set loss.kl_weight=0.001`. Settings in bold
@@ -27,8 +28,9 @@ the loss do to the equations.
 
 RACES = """## A race
 
-`python -m app race RACE` runs several algorithms from the same start; `docs/race.md` explains it. A race is a YAML file with
-these settings, `seeds`, a grid of `learning_rates`, and the `entrants`: names, each with the settings of a run it changes.
+`python -m app race RACE` runs several algorithms from the same start; `docs/race.md` explains it. A race is a YAML
+file with these settings, `seeds`, a grid of `learning_rates`, and the `entrants`: names, each with the settings of a
+run that it changes.
 """
 TABLE = "| setting | default | allowed | what it does |\n|---|---|---|---|\n"
 

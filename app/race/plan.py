@@ -92,14 +92,26 @@ def load_race(name_or_path: str, folder: Path = RACES) -> RacePlan:
     if not path.is_file():
         known = ", ".join(list_races(folder)) or "none"
         raise ConfigError(f"There is no race {name_or_path!r}. Known: {known}; or give the path of a YAML file.")
-    return plan_of(read_yaml(path.read_bytes(), path.name), path.stem)
+    return checked_plan(read_yaml(path.read_bytes(), path.name), path.stem)
 
 
-def plan_of(values: Any, name: str) -> RacePlan:
-    """A plan from the plain values of its file.
+def checked_plan(values: Any, name: str) -> RacePlan:
+    """A plan from the plain values of its file, every entrant of which can begin.
 
     Raises:
         ConfigError: as load_race.
+    """
+    plan = plan_of(values, name)
+    for entrant in plan.entrants:
+        _check_entrant(plan, entrant)
+    return plan
+
+
+def plan_of(values: Any, name: str) -> RacePlan:
+    """A plan from plain values, its entrants' settings not looked at: for races of the past.
+
+    Raises:
+        ConfigError: a word of the plan itself is wrong.
     """
     if not isinstance(values, dict):
         raise ConfigError(f"The race {name} must be a group of settings, got {values!r}.")
@@ -117,8 +129,6 @@ def plan_of(values: Any, name: str) -> RacePlan:
             f"against is {rules.against!r}, which is no entrant of the race {name}: {', '.join(names)}. "
             "Name one of them, or give a target."
         )
-    for entrant in plan.entrants:
-        _check_entrant(plan, entrant)
     return plan
 
 

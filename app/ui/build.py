@@ -18,6 +18,7 @@ from app.lab import Lab
 from app.ui import serving
 from app.ui.live import Live
 from app.ui.tabs.compare import compare_tab
+from app.ui.tabs.race import race_tab
 from app.ui.tabs.runs import runs_tab
 from app.ui.tabs.train import train_tab
 from app.ui.theme import stylesheet, theme
@@ -40,6 +41,8 @@ def build_page(lab: Lab) -> gr.Blocks:
                 compare_tab(lab, live)
             with gr.Tab("Runs", id="runs"):
                 runs_tab(lab, live, form)
+            with gr.Tab("Race", id="race"):
+                race_tab(lab, live)
     return page.queue(max_size=64, default_concurrency_limit=4, api_open=False)
 
 

@@ -1,8 +1,8 @@
 """Live curves: what is drawn, which rows travel, and the panel that shows them.
 
-One panel draws small charts that share their x axis (steps, or minutes of training) and keep their zoom
-while new rows arrive. On the Train tab it follows the shown run; with a `value` it overlays the runs
-whose ids are listed there:
+One panel draws small charts that share their x axis (steps, minutes of training, pictures, network evaluations)
+and keep their zoom while new rows arrive. On the Train tab it follows the shown run; with a `value` it overlays
+the runs whose ids are listed there:
 
     curves_panel(live, topic="curves", charts=RUN_CHARTS)             # follows the shown run
     chosen = curves_panel(live, topic="overlay", charts=RUN_CHARTS, value=[3, 5])
@@ -180,9 +180,15 @@ def _run_update(reader: Reader, run: RunRow, seen: dict[str, Any]) -> dict[str, 
         "id": run.id,
         "name": run.name,
         "reset": is_reset,
+        "pictures_per_step": _pictures_per_step(run),
         "steps": step_columns(rows),
         "evaluations": [evaluation_values(row) for row in evaluations],
     }
+
+
+def _pictures_per_step(run: RunRow) -> int:
+    rollout = run.config.get("rollout", {})
+    return int(rollout.get("groups_per_step", 0)) * int(rollout.get("group_size", 0))
 
 
 def _new_evaluations(reader: Reader, run_id: int, seen: dict[str, Any]) -> list[EvaluationRow]:

@@ -3,7 +3,7 @@
 import { h, isShown, say } from "./dom.js";
 import { subscribe, refresh } from "./live.js";
 import { mergeRun, seenOf } from "./series.js";
-import { figure, expand } from "./figures.js";
+import { AXES, figure, expand } from "./figures.js";
 
 let plotly = null;
 
@@ -57,7 +57,7 @@ class Curves {
         type: "radio", name, value: axis, checked: axis === this.axis, onchange: () => this.setAxis(axis),
       }), label);
     return h("div", { class: "lab-axis", role: "radiogroup", "aria-label": "Horizontal axis" },
-      option("step", "steps"), option("minutes", "minutes of training"));
+      ...Object.entries(AXES).map(([axis, label]) => option(axis, label)));
   }
 
   // Redraws when the panel comes into view (nothing is drawn while hidden) and when light turns dark.

@@ -1,11 +1,16 @@
 // Figures for plotly.js from a chart's description and the runs' series: no page, no polling.
 
-import { minutesAt } from "./series.js";
+import { placeOf } from "./series.js";
 
 // Okabe and Ito's colours, which people tell apart whatever their colour vision; dark pages need lighter ones.
 const LIGHT = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"];
 const DARK = ["#5AB4E5", "#F0894A", "#3CC79A", "#E3A1C6", "#F2C14E", "#9AD3F5"];
 const DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"];
+
+// The horizontal axes to choose from.
+export const AXES = {
+  step: "steps", minutes: "minutes of training", pictures: "pictures drawn", evaluations: "network evaluations",
+};
 
 const isDark = () => document.body.classList.contains("dark");
 const colour = (i) => (isDark() ? DARK : LIGHT)[i % LIGHT.length];
@@ -90,7 +95,7 @@ function categories(run, axis, place) {
 }
 
 function points(run, rows, axis, valueOf, style) {
-  const x = rows.map((one) => (axis === "step" ? one.step : minutesAt(run, one.step)));
+  const x = rows.map((one) => placeOf(run, one.step, axis));
   return { ...style, mode: "lines+markers", marker: { size: 6 }, x, y: rows.map((one) => valueOf(one) ?? null) };
 }
 
@@ -111,7 +116,7 @@ function layoutOf(chart, axis, style, traces) {
     hoverlabel: { bgcolor: style.getPropertyValue("--background-fill-primary").trim() || "#fff", font: { size: 12 } },
     showlegend: named.length > 1,
     legend: { orientation: "h", x: 0, y: -0.24, yanchor: "top", font: { size: 11 }, traceorder: "normal" },
-    xaxis: { ...line, title: { text: axis === "step" ? "step" : "minutes", font: { size: 11 } }, showgrid: false },
+    xaxis: { ...line, title: { text: AXES[axis], font: { size: 11 } }, showgrid: false },
     yaxis: { ...line, ...(hasLimits ? { range: [chart.low - 0.02, chart.high + 0.02] } : { rangemode: "tozero" }) },
   };
 }

@@ -6,7 +6,7 @@ export function mergeRun(known, news) {
   const isFresh = !known || news.reset;
   const steps = isFresh ? news.steps : append(known.steps, news.steps);
   const evaluations = isFresh ? news.evaluations : mergeEvaluations(known.evaluations, news.evaluations);
-  return { id: news.id, name: news.name, steps: withMinutes(thinned(steps)), evaluations };
+  return { id: news.id, name: news.name, steps: withSums(thinned(steps), news.pictures_per_step), evaluations };
 }
 
 // What the server must know to send only what is new.
@@ -41,22 +41,33 @@ function thinned(columns) {
   return Object.fromEntries(Object.entries(columns).map(([name, values]) => [name, values.filter((_, i) => kept.has(i))]));
 }
 
-// Minutes of training up to each row; a row that stands for several steps counts for all of them.
-function withMinutes(columns) {
+// What training had cost up to each row: the columns that may be the horizontal axis.
+function withSums(columns, picturesPerStep) {
   if (!columns.step) return columns;
-  let minutes = 0;
-  let before = columns.step[0] - 1;
-  const all = columns.step.map((step, i) => {
-    minutes += ((step - before) * (columns.step_seconds[i] ?? 0)) / 60;
-    before = step;
-    return minutes;
-  });
-  return { ...columns, minutes: all };
+  const seconds = sums(columns, (i) => columns.step_seconds[i]);
+  return {
+    ...columns,
+    minutes: seconds.map((one) => one / 60),
+    pictures: sums(columns, () => picturesPerStep),
+    evaluations: sums(columns, (i) => columns.network_evaluations[i]),
+  };
 }
 
-// Minutes at which an examination took place: those of the last step before it.
-export function minutesAt(run, step) {
-  const { step: steps = [], minutes = [] } = run.steps;
+// A row that stands for several steps counts for all of them.
+function sums(columns, costOf) {
+  let sum = 0;
+  let before = columns.step[0] - 1;
+  return columns.step.map((step, i) => {
+    sum += (step - before) * (costOf(i) ?? 0);
+    before = step;
+    return sum;
+  });
+}
+
+// Where on an axis an examination took place: at the last step before it.
+export function placeOf(run, step, axis) {
+  if (axis === "step") return step;
+  const { step: steps = [] } = run.steps;
   const i = steps.findLastIndex((one) => one < step);
-  return i < 0 ? 0 : minutes[i];
+  return i < 0 ? 0 : run.steps[axis][i];
 }

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from app.race.plan import list_races, load_race, plan_of
+from app.race.plan import checked_plan, list_races, load_race, plan_of
 from dgpo_core.errors import ConfigError
 from dgpo_core.recipe_check import cautions
 
@@ -60,7 +60,7 @@ def test_without_a_grid_the_rate_is_the_recipes():
 )
 def test_a_plan_that_cannot_be_run_is_refused_in_a_sentence(changes, words):
     with pytest.raises(ConfigError) as refused:
-        plan_of(SMALL | changes, "small")
+        checked_plan(SMALL | changes, "small")
     assert words in str(refused.value)
     assert "\n" not in str(refused.value)
 

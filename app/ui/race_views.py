@@ -1,0 +1,77 @@
+"""A race as plain values: the choices, the standings and the grid of learning rates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from app.race.plan import plan_of
+from app.race.report import remarks, rows_of, tuning_rows
+from app.race.result import result_of
+from app.store.rows import RaceRow, RaceRunRow
+from app.ui.runs_views import clock
+from app.ui.table import Column, table
+
+NO_RACE = (
+    "No race yet. A race runs DGPO and its rivals from the same start, in turns, and measures how long each takes to "
+    "the same score. Start one in a terminal with: python -m app race shapes"
+)
+TUNING = "tuning"
+NUM_TEXT_COLUMNS = 1
+
+
+def race_choices(races: Sequence[RaceRow]) -> list[tuple[str, int]]:
+    """Labels and ids, newest first."""
+    return [(f"{race.name} (race {race.id}, {clock(race.created)})", race.id) for race in races]
+
+
+def curve_choices(runs: Sequence[RaceRunRow]) -> list[tuple[str, str]]:
+    """What may be drawn at once: one seed's entrants, or one entrant's learning rates."""
+    seeds = dict.fromkeys(run.seed for run in runs if not run.is_tuning)
+    tuned = dict.fromkeys(run.entrant for run in runs if run.is_tuning)
+    return [
+        *((f"seed {seed}, all entrants", f"seed {seed}") for seed in seeds),
+        *((f"learning rates of {entrant}", f"{TUNING} {entrant}") for entrant in tuned),
+    ]
+
+
+def runs_to_draw(runs: Sequence[RaceRunRow], choice: str) -> list[int]:
+    """Ids of the runs that a choice of curve_choices stands for."""
+    return [
+        run.run_id for run in runs if choice == (f"{TUNING} {run.entrant}" if run.is_tuning else f"seed {run.seed}")
+    ]
+
+
+def heading(race: RaceRow, runs: Sequence[RaceRunRow]) -> str:
+    """What the race is, how it stands, and what its numbers mean, one line each."""
+    plan = plan_of(race.plan, race.name)
+    state = "over" if race.ended else "not over: python -m app race goes on with it"
+    rules = plan.rules
+    limit = f" or {rules.pictures} pictures" if rules.pictures else ""
+    first = (
+        f"{race.name}: {len(plan.entrants)} entrants, {len(plan.seeds)} seeds, {rules.minutes:g} minutes{limit} each, "
+        f"examined on {rules.examined_prompts} held-out prompts every {rules.turn_minutes:g} minutes. It is {state}."
+    )
+    return "\n".join([first, *remarks(plan, result_of(plan, runs))])
+
+
+def standings_table(race: RaceRow, runs: Sequence[RaceRunRow]) -> dict[str, Any]:
+    """One row per entrant."""
+    plan = plan_of(race.plan, race.name)
+    caption = "Standings: mean ± standard deviation over seeds"
+    return _table(rows_of(result_of(plan, runs)), "No entrant has been examined yet.", caption)
+
+
+def tuning_table(race: RaceRow, runs: Sequence[RaceRunRow]) -> dict[str, Any]:
+    """One row per entrant and learning rate."""
+    plan = plan_of(race.plan, race.name)
+    return _table(
+        tuning_rows(result_of(plan, runs)),
+        "This race tries no learning rates.",
+        "Learning rates tried, and their score",
+    )
+
+
+def _table(rows: Sequence[Sequence[str]], empty: str, caption: str) -> dict[str, Any]:
+    columns = [Column(label, is_number=index >= NUM_TEXT_COLUMNS) for index, label in enumerate(rows[0])]
+    return table(columns, list(enumerate(rows[1:])), empty=empty, caption=caption)

@@ -1,0 +1,70 @@
+"""The Race tab: how the algorithms of a race stand against each other, live from the store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from app.lab import Lab
+from app.store.reader import Reader
+from app.store.rows import RaceRow
+from app.ui import race_views as views
+from app.ui.changes import QUICK, changes_panel, stored_choice
+from app.ui.charts import RUN_CHARTS, curves_panel
+from app.ui.live import Live, whole_number
+
+SHOWN_CHARTS = ("score", "reward", "quality", "kl", "time")
+
+
+def race_tab(lab: Lab, live: Live) -> None:
+    """Draws the tab. What is chosen is all that it remembers."""
+    reader = lab.reader
+    changes = changes_panel(live, topic="races", fingerprint=lambda _: _fingerprint(reader))
+    with gr.Row(equal_height=True):
+        race = stored_choice(label="Race", elem_id="race-chosen", scale=2, min_width=260)
+        drawn = stored_choice(label="Curves", elem_id="race-drawn", scale=1, min_width=220)
+    heading = live.panel("words.js", elem_id="race-heading")
+    standings = live.panel("table.js", elem_id="race-standings")
+    charts = tuple(chart for chart in RUN_CHARTS if chart.key in SHOWN_CHARTS)
+    curves = curves_panel(live, topic="race curves", charts=charts, value=[], elem_id="race-curves")
+    tuning = live.panel("table.js", elem_id="race-tuning")
+
+    def show(race_id: Any, choice: Any) -> list[Any]:
+        return _shown(reader, race_id, choice)
+
+    outputs = [race, drawn, heading, standings, curves, tuning]
+    changes.stale(show, [race, drawn], outputs, trigger_mode="always_last", api_name="races_refresh", **QUICK)
+    race.input(lambda race_id: _shown(reader, race_id, None), race, outputs, api_name="races_open", **QUICK)
+    drawn.input(show, [race, drawn], outputs, api_name="races_curves", **QUICK)
+
+
+def _fingerprint(reader: Reader) -> Any:
+    """Differs when a race begins, ends, or has a new examination."""
+    races = reader.races()
+    return [(race.id, race.ended) for race in races], reader.race_runs(races[0].id) if races else None
+
+
+def _shown(reader: Reader, race_id: Any, choice: Any) -> list[Any]:
+    """The chosen race, else the newest, with the chosen curves, else those of its first seed."""
+    races = reader.races()
+    race = _chosen(races, race_id)
+    if race is None:
+        return [gr.update(choices=[], value=None), gr.update(choices=[], value=None), views.NO_RACE, None, [], None]
+    runs = reader.race_runs(race.id)
+    choices = views.curve_choices(runs)
+    offered = [value for _, value in choices]
+    drawn = choice if choice in offered else next(iter(offered), None)
+    return [
+        gr.update(choices=views.race_choices(races), value=race.id),
+        gr.update(choices=choices, value=drawn),
+        views.heading(race, runs),
+        views.standings_table(race, runs),
+        views.runs_to_draw(runs, drawn) if drawn else [],
+        views.tuning_table(race, runs),
+    ]
+
+
+def _chosen(races: list[RaceRow], race_id: Any) -> RaceRow | None:
+    wanted = whole_number(race_id)
+    return next((race for race in races if race.id == wanted), next(iter(races), None))
