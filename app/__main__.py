@@ -53,6 +53,13 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting")
     _add_lab_options(train)
     train.set_defaults(command=train_headless)
+    export = commands.add_parser(
+        "export", help="write a run's groups as a folder of pictures and rewards", argument_default=argparse.SUPPRESS
+    )
+    export.add_argument("run", type=int, help="number of the run")
+    export.add_argument("into", type=Path, help="folder to write, which must not be there yet")
+    _add_lab_options(export)
+    export.set_defaults(command=export_run)
     race = commands.add_parser(
         "race",
         help="run algorithms against each other from the same start; goes on where it was cut short",
@@ -141,6 +148,16 @@ def train_headless(settings: Settings, options: argparse.Namespace) -> int:
         assert run is not None
         progress.say(end_in_words(run))
         return 0 if run.state in ("finished", "stopped") else 1
+
+
+def export_run(settings: Settings, options: argparse.Namespace) -> int:
+    """Writes a run's groups as a folder."""
+    from app.export import export_groups
+
+    with opened_store(settings) as (reader, _):
+        count = export_groups(reader, options.run, options.into)
+    print(f"{count} groups are in {options.into}. Learn from them with --set rollout.stored_groups={options.into}.")
+    return 0
 
 
 def race_headless(settings: Settings, options: argparse.Namespace) -> int:

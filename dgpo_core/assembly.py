@@ -9,6 +9,7 @@ import torch
 from dgpo_core.config import RunConfig
 from dgpo_core.data.prompts import check_disjoint, load_prompts
 from dgpo_core.data.requests import parse_request
+from dgpo_core.data.stored_groups import StoredGroup, load_groups
 from dgpo_core.errors import PromptError
 from dgpo_core.examination import Examiner
 from dgpo_core.models.protocol import Model
@@ -32,9 +33,12 @@ def assemble(config: RunConfig, checkpoints: Path, *, folder: Path = Path(), mod
     train_prompts, heldout_prompts = (
         load_prompts(name, folder) for name in (config.prompts.train, config.prompts.heldout)
     )
+    stored_groups = _stored_groups(config, folder)
+    train_prompts = list(dict.fromkeys(group.prompt for group in stored_groups)) or train_prompts
     check_disjoint(train_prompts, heldout_prompts)
     reward, evaluation_reward = new_reward(config.reward.train), new_reward(config.reward.evaluation)
-    reward.check_prompts(train_prompts)
+    if not stored_groups:
+        reward.check_prompts(train_prompts)
     evaluation_reward.check_prompts(heldout_prompts)
     model = model or load_model(config)
     examiner = Examiner(
@@ -52,7 +56,17 @@ def assemble(config: RunConfig, checkpoints: Path, *, folder: Path = Path(), mod
         train_prompts=train_prompts,
         heldout_prompts=heldout_prompts,
         checkpoints=checkpoints,
+        stored_groups=stored_groups,
     )
+
+
+def _stored_groups(config: RunConfig, folder: Path) -> list[StoredGroup]:
+    """The groups to learn from instead of drawing; a relative path begins in folder, else where we are."""
+    name = config.rollout.stored_groups
+    if not name:
+        return []
+    path = folder / name
+    return load_groups(path if path.exists() else Path(name))
 
 
 def load_model(config: RunConfig) -> Model:

@@ -113,6 +113,9 @@ class RolloutConfig:
     num_sampling_steps: int = knob(8, "Sampling steps per picture.", low=1, high=100, is_important=True)
     guidance_scale: float = knob(1.0, "Classifier-free guidance; 1 is none, and half the work.", low=1, high=20)
     sigma_shift: float = knob(1.0, "Shift of the sampling sigmas towards noise; SD3.5 uses 3.", low=0.1, high=20)
+    stored_groups: str = knob(
+        "", "Folder of groups to learn from instead of drawing, as python -m app export writes it; empty draws."
+    )
     old_policy_from_step: int = knob(
         0,
         "From this step on the old policy draws the groups, if update.old_policy_decay sets it apart.",

@@ -27,6 +27,11 @@ def check(config: RunConfig) -> None:
 
 
 def _check_paths(rollout: RolloutConfig) -> None:
+    if rollout.stored_groups:
+        raise ConfigError(
+            "algorithm.name is flow_grpo, which learns from the paths of its own pictures, but rollout.stored_groups "
+            "gives pictures without paths. Leave it empty, or choose another algorithm."
+        )
     if rollout.sampler != STOCHASTIC_SAMPLER:
         raise ConfigError(
             f"algorithm.name is flow_grpo, which learns from the noise of a stochastic sampler, but rollout.sampler is "
@@ -74,6 +79,8 @@ READ_BY = {
 }
 """Settings that not every algorithm reads, and which do."""
 
+READ_WHERE_DRAWN = ("prompts.train", "reward.train", "rollout.group_size", "rollout.old_policy_from_step")
+
 
 def _unread(config: RunConfig) -> str:
     """Settings that were changed and that the algorithm does not read."""
@@ -86,6 +93,18 @@ def _unread(config: RunConfig) -> str:
     do = "do" if len(changed) > 1 else "does"
     return (
         f"{', '.join(changed)} {do} nothing: algorithm.name is {name}. Leave them as they are, or change the algorithm."
+    )
+
+
+def _idle_drawing(config: RunConfig) -> str:
+    """Settings of drawing that were changed although nothing is drawn to learn from."""
+    values = {setting.path: setting.default for setting in settings()}
+    changed = [path for path in READ_WHERE_DRAWN if _value_at(config, path) != values[path]]
+    if not config.rollout.stored_groups or not changed:
+        return ""
+    do = "do" if len(changed) > 1 else "does"
+    return (
+        f"{', '.join(changed)} {do} nothing: the groups of rollout.stored_groups are learned from, and none is drawn."
     )
 
 
@@ -225,6 +244,7 @@ def _never_examined(config: RunConfig) -> str:
 
 RULES: tuple[Callable[[RunConfig], str], ...] = (
     _unread,
+    _idle_drawing,
     _idle_noise_level,
     _noise_for_nothing,
     _drifts,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -14,19 +15,20 @@ from dgpo_core.baselines.flow_grpo import Path, sample_path
 from dgpo_core.config import STOCHASTIC_SAMPLER, RolloutConfig
 from dgpo_core.guidance import guided
 from dgpo_core.models.protocol import Conditioning, Model
-from dgpo_core.rewards.contract import Picture
+from dgpo_core.rewards.contract import Judgement, Picture
 from dgpo_core.samplers import SAMPLERS, OnStep
 from dgpo_core.schedules import linear_sigmas
 from dgpo_core.seeds import generator_for, seed_of
 
 UNCONDITIONAL = ""
+One = TypeVar("One")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollout:
     """K groups of G pictures, group-major: clean latents, the pictures, and what they were drawn from.
 
-    path is there where a stochastic sampler drew.
+    path is there where a stochastic sampler drew, judgements where the pictures were judged before.
     """
 
     prompts: tuple[str, ...]
@@ -38,19 +40,20 @@ class Rollout:
     sampling_seconds: float
     decoding_seconds: float
     path: Path | None = None
+    judgements: tuple[Judgement, ...] | None = None
 
     @property
     def prompt_per_picture(self) -> list[str]:
         return [self.prompts[index] for index in self.group.tolist()]
 
 
-def prompts_of_step(prompts: Sequence[str], *, step: int, count: int, run_seed: int) -> tuple[str, ...]:
-    """The prompts of a step: the set in a new random order each time round, a pure function of its arguments."""
+def of_step(every: Sequence[One], *, step: int, count: int, run_seed: int) -> tuple[One, ...]:
+    """The prompts, say, of a step: all in a new random order each time round, a pure function of its arguments."""
     first, last = step * count, (step + 1) * count - 1
-    laps = range(first // len(prompts), last // len(prompts) + 1)
-    order = torch.cat([torch.randperm(len(prompts), generator=generator_for(run_seed, "prompts", lap)) for lap in laps])
-    skipped = first - laps.start * len(prompts)
-    return tuple(prompts[place] for place in order[skipped : skipped + count].tolist())
+    laps = range(first // len(every), last // len(every) + 1)
+    order = torch.cat([torch.randperm(len(every), generator=generator_for(run_seed, "prompts", lap)) for lap in laps])
+    skipped = first - laps.start * len(every)
+    return tuple(every[place] for place in order[skipped : skipped + count].tolist())
 
 
 def starting_noise(seeds: Sequence[int], shape: tuple[int, int, int], device: torch.device) -> Float[Tensor, "B C H W"]:

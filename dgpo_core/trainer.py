@@ -24,14 +24,16 @@ from dgpo_core.checkpoint import (
 from dgpo_core.comparison import averaged_weights, compare
 from dgpo_core.config import RunConfig, to_dict
 from dgpo_core.control import Control, Errand, NextCommand, StopRequested
+from dgpo_core.data.stored_groups import StoredGroup
 from dgpo_core.ema import old_policy_decay
 from dgpo_core.errors import CheckpointError, LabError
 from dgpo_core.events import EndReason, Event, Phase
 from dgpo_core.examination import Examiner, spread_over
 from dgpo_core.lesson import Lesson, Tally
 from dgpo_core.models.protocol import Model
-from dgpo_core.rewards.contract import Reward, judge
-from dgpo_core.rollout import UNCONDITIONAL, Rollout, draw_groups, prompts_of_step
+from dgpo_core.recall import recall_groups
+from dgpo_core.rewards.contract import Judgement, Reward, judge
+from dgpo_core.rollout import UNCONDITIONAL, Rollout, draw_groups, of_step
 from dgpo_core.samplers import OnStep
 from dgpo_core.scoring import StepSeconds, advantages_of, scored_groups, step_metrics
 from dgpo_core.training_state import TrainingState
@@ -43,7 +45,10 @@ KL_WATCHED_PICTURES = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What a run is made of; checkpoints is the folder that holds this run's."""
+    """What a run is made of; checkpoints is the folder that holds this run's.
+
+    Where there are stored_groups, it learns from them and draws nothing but examinations.
+    """
 
     model: Model
     reward: Reward
@@ -51,6 +56,7 @@ class Parts:
     train_prompts: list[str]
     heldout_prompts: list[str]
     checkpoints: Path
+    stored_groups: Sequence[StoredGroup] = ()
 
 
 def train(
@@ -112,7 +118,7 @@ class _Run:
         rollout = self._rollout()
         self._tell(Phase.SCORING, 0, 1)
         scoring_from = time.monotonic()
-        judgements = judge(self.parts.reward, rollout.pictures, rollout.prompt_per_picture)
+        judgements = self._judged(rollout)
         scored = time.monotonic()
         advantages = advantages_of(judgements, rollout, self.config.loss)
         lesson, tally = Lesson.of(rollout, advantages, self.parts.model.encode([UNCONDITIONAL])), Tally()
@@ -137,11 +143,19 @@ class _Run:
         decay = old_policy_decay(self.state.step, max_decay=self.config.update.old_policy_decay)
         self.state.old_policy.follow(self.state.parameters, decay)
 
+    def _judged(self, rollout: Rollout) -> list[Judgement]:
+        if rollout.judgements is not None:
+            return list(rollout.judgements)
+        return judge(self.parts.reward, rollout.pictures, rollout.prompt_per_picture)
+
     def _rollout(self) -> Rollout:
-        config, step = self.config, self.state.step
-        prompts = prompts_of_step(
-            self.parts.train_prompts, step=step, count=config.rollout.groups_per_step, run_seed=config.seed
-        )
+        config, step, count = self.config, self.state.step, self.config.rollout.groups_per_step
+        if self.parts.stored_groups:
+            self._tell(Phase.SAMPLING, 0, 1)
+            return recall_groups(
+                self.parts.model, self.parts.stored_groups, count=count, run_seed=config.seed, step=step
+            )
+        prompts = of_step(self.parts.train_prompts, step=step, count=count, run_seed=config.seed)
 
         def draw() -> Rollout:
             return draw_groups(

@@ -38,6 +38,8 @@ class Model(Protocol):
 
     device: device
     latent_shape: tuple[int, int, int]
+    picture_size: tuple[int, int]
+    """Height and width of a picture."""
     num_evaluations: int
     """How many pictures velocity() was asked about so far."""
 
@@ -68,6 +70,10 @@ class Model(Protocol):
 
     def decode(self, latents: Tensor) -> list[Picture]:
         """Pictures, uint8 (H, W, 3), of clean latents (B, C, H, W)."""
+        ...
+
+    def encode_pictures(self, pictures: Sequence[Picture]) -> Tensor:
+        """Clean latents (B, C, H, W) in float32 of pictures of picture_size; what decode() undoes."""
         ...
 
     def features(self, pictures: Sequence[Picture]) -> Tensor:

@@ -48,6 +48,8 @@ class SD3Model:
         self.device = next(pipeline.transformer.parameters()).device
         config = pipeline.transformer.config
         self.latent_shape = (config.in_channels, config.sample_size, config.sample_size)
+        side = config.sample_size * 2 ** (len(pipeline.vae.config.block_out_channels) - 1)
+        self.picture_size = (side, side)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed_of(seed, "lora"))
             self._transformer.add_adapter(
@@ -186,16 +188,24 @@ class SD3Model:
         return pictures
 
     @torch.no_grad()
+    def encode_pictures(self, pictures: Sequence[Picture]) -> Tensor:
+        vae = self._pipeline.vae
+        latent = torch.cat(list(self._encoded(pictures)))
+        return (latent - vae.config.shift_factor) * vae.config.scaling_factor
+
+    @torch.no_grad()
     def features(self, pictures: Sequence[Picture]) -> Tensor:
         """Latents averaged over each quarter of the picture."""
+        parts = self._encoded(pictures)
+        return torch.cat([functional.adaptive_avg_pool2d(part, 2).flatten(1).cpu() for part in parts])
+
+    def _encoded(self, pictures: Sequence[Picture]) -> Iterator[Tensor]:
+        """The autoencoder's own latents, a part of the pictures at a time."""
         vae = self._pipeline.vae
-        parts = []
         for start in range(0, len(pictures), DECODE_BATCH):
             pixels = torch.stack([torch.from_numpy(picture) for picture in pictures[start : start + DECODE_BATCH]])
             pixels = pixels.permute(0, 3, 1, 2).to(self.device, vae.dtype) / 127.5 - 1
-            latent = vae.encode(pixels).latent_dist.mode().float()
-            parts.append(functional.adaptive_avg_pool2d(latent, 2).flatten(1).cpu())
-        return torch.cat(parts)
+            yield vae.encode(pixels).latent_dist.mode().float()
 
     def identity(self) -> Mapping[str, str | int]:
         return {

@@ -30,6 +30,10 @@ UNWISE = {
     },
     "noise_level does nothing": {"rollout": {"noise_level": 0.3}},
     "dgpo does not need its noise": {"rollout": {"sampler": "flow_sde"}},
+    "prompts.train, rollout.group_size do nothing": {
+        "prompts": {"train": "mine.txt"},
+        "rollout": {"stored_groups": "groups", "group_size": 24},
+    },
     "evaluate_every = 50": {"schedule": {"num_steps": 20, "evaluate_every": 50}},
 }
 SOUND = [
@@ -83,6 +87,7 @@ FLOW_GRPO = {"algorithm": {"name": "flow_grpo"}, "rollout": {"sampler": "flow_sd
     ("changes", "words"),
     [
         ({"rollout": {"sampler": "euler"}}, "rollout.sampler is euler. Set rollout.sampler to flow_sde."),
+        ({"rollout": {"sampler": "flow_sde", "stored_groups": "groups"}}, "gives pictures without paths. Leave it"),
         ({"rollout": {"sampler": "flow_sde", "noise_level": 0.0}}, "rollout.noise_level is 0. Set it above 0"),
         ({"loss": {"num_sigmas": 6}}, "only 5 of the 8 sampling sigmas are at least loss.sigma_min = 0.5 and have"),
         ({"loss": {"num_sigmas": 8, "sigma_min": 0.0}}, "loss.num_sigmas is 8, but only 7 of the 8 sampling sigmas"),

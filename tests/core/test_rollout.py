@@ -10,7 +10,7 @@ from dgpo_core.baselines.flow_grpo import log_probability, transition
 from dgpo_core.config import RolloutConfig
 from dgpo_core.events import Stop
 from dgpo_core.examination import spread_over
-from dgpo_core.rollout import draw_groups, draw_latents, prompts_of_step, starting_noise
+from dgpo_core.rollout import draw_groups, draw_latents, of_step, starting_noise
 from dgpo_core.seeds import seed_of
 
 
@@ -20,7 +20,7 @@ def test_every_prompt_comes_up_once_in_each_lap(num_prompts, count, run_seed):
     prompts = [f"prompt {index}" for index in range(num_prompts)]
     drawn = []
     for step in range(-(-3 * num_prompts // count)):
-        drawn += prompts_of_step(prompts, step=step, count=count, run_seed=run_seed)
+        drawn += of_step(prompts, step=step, count=count, run_seed=run_seed)
     for lap in range(3):
         assert sorted(drawn[lap * num_prompts : (lap + 1) * num_prompts]) == sorted(prompts)
 
@@ -28,24 +28,24 @@ def test_every_prompt_comes_up_once_in_each_lap(num_prompts, count, run_seed):
 def test_the_prompts_of_a_step_are_a_pure_function():
     prompts = [f"prompt {index}" for index in range(50)]
     known = {"count": 6, "run_seed": 3}
-    later = prompts_of_step(prompts, step=1234, **known)
+    later = of_step(prompts, step=1234, **known)
     before = torch.get_rng_state()
     for step in range(5):
-        prompts_of_step(prompts, step=step, **known)
-    assert prompts_of_step(prompts, step=1234, **known) == later
+        of_step(prompts, step=step, **known)
+    assert of_step(prompts, step=1234, **known) == later
     assert torch.equal(torch.get_rng_state(), before)
-    assert prompts_of_step(prompts, step=1234, count=6, run_seed=4) != later
+    assert of_step(prompts, step=1234, count=6, run_seed=4) != later
 
 
 def test_laps_come_in_different_orders():
     prompts = [f"prompt {index}" for index in range(20)]
-    laps = {prompts_of_step(prompts, step=lap, count=20, run_seed=0) for lap in range(5)}
+    laps = {of_step(prompts, step=lap, count=20, run_seed=0) for lap in range(5)}
     assert len(laps) == 5
 
 
 def test_the_prompts_of_a_step_are_drawn_quickly_from_a_long_list():
     prompts = [str(index) for index in range(100_000)]
-    assert len(set(prompts_of_step(prompts, step=10_000, count=512, run_seed=0))) == 512
+    assert len(set(of_step(prompts, step=10_000, count=512, run_seed=0))) == 512
 
 
 @pytest.mark.parametrize(

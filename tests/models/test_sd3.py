@@ -347,3 +347,18 @@ def test_a_damaged_model_folder_is_refused_in_one_sentence(model_folder, tmp_pat
 def test_a_missing_model_folder_is_refused(tmp_path, name):
     with pytest.raises(ModelError, match=r"There is no model in .* assets/shapes-sd3"):
         SD3Model.load(tmp_path / name, lora_rank=4, lora_alpha=8, seed=0)
+
+
+def test_pictures_become_the_latents_that_decode_to_them():
+    """The embedded model's autoencoder, whose pictures come back nearly as they went in."""
+    from dgpo_core.assembly import load_model
+    from dgpo_core.config import RunConfig
+    from dgpo_core.data.scenes import Thing, draw
+
+    model = load_model(RunConfig())
+    picture = np.round(draw([Thing(shape="circle", color="red", x=30.0, y=30.0, radius=12.0)]) * 255).astype(np.uint8)
+    latents = model.encode_pictures([picture, picture])
+    assert latents.shape == (2, *model.latent_shape)
+    assert picture.shape[:2] == model.picture_size
+    (back, _) = model.decode(latents)
+    assert np.abs(back.astype(int) - picture.astype(int)).mean() < 3

@@ -1,0 +1,87 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dgpo_core.data.stored_groups import load_groups
+from dgpo_core.errors import PromptError
+
+
+def line_of(prompt, *names, **changes):
+    samples = [{"file": name, "reward": 0.5, "seed": 7} | changes for name in names]
+    return json.dumps({"prompt": prompt, "samples": samples})
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for number in range(3):
+        Image.fromarray(np.full((8, 8, 3), 50 * number, dtype=np.uint8)).save(tmp_path / f"{number}.png")
+    return tmp_path
+
+
+def write(folder, *lines):
+    (folder / "groups.jsonl").write_text("\n".join(lines), encoding="utf-8")
+
+
+def refusal(folder):
+    with pytest.raises(PromptError) as refused:
+        load_groups(folder)
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+def test_groups_come_with_prompts_rewards_seeds_and_pictures(folder):
+    write(folder, line_of("a circle", "0.png", "1.png"), "", line_of("a \N{SNOWMAN}", "1.png", "2.png", reward=None))
+    first, second = load_groups(folder)
+    assert (first.prompt, second.prompt) == ("a circle", "a \N{SNOWMAN}")
+    assert [(sample.reward, sample.seed) for sample in first.samples] == [(0.5, 7), (0.5, 7)]
+    assert [sample.reward for sample in second.samples] == [None, None]
+    pictures = second.pictures((8, 8))
+    assert [int(picture[0, 0, 0]) for picture in pictures] == [50, 100]
+    assert second.pictures((4, 6))[0].shape == (4, 6, 3)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("{", "line 2: not JSON"),
+        ("3", "line 2: no prompt"),
+        (line_of("  ", "0.png", "1.png"), "line 2: no prompt"),
+        (line_of("a circle", "0.png"), "line 2: fewer than two samples"),
+        ('{"prompt": "a circle", "samples": 3}', "line 2: fewer than two samples"),
+        ('{"prompt": "a circle", "samples": [1, 2]}', "line 2: file 'None' is not a path below the folder"),
+        (line_of("a circle", "0.png", "9.png"), "line 2: picture 9.png is missing"),
+        (line_of("a circle", "0.png", "../0.png"), "line 2: file '../0.png' is not a path below the folder"),
+        (line_of("a circle", "0.png", "/etc/passwd"), "line 2: file '/etc/passwd' is not a path below the folder"),
+        (line_of("a circle", "0.png", "1.png", reward="good"), "line 2: reward 'good' of 0.png is not a number"),
+        (line_of("a circle", "0.png", "1.png", reward=float("nan")), "line 2: reward 'nan' of 0.png is not a number"),
+    ],
+)
+def test_wrong_lines_are_named_and_nothing_is_used(folder, line, words):
+    write(folder, line_of("a circle", "0.png", "1.png"), line)
+    assert words in refusal(folder)
+
+
+def test_many_wrong_lines_are_counted(folder):
+    write(folder, *["{"] * 9)
+    assert "line 5: not JSON; and 4 more" in refusal(folder)
+
+
+def test_groups_of_different_sizes_are_refused(folder):
+    write(folder, line_of("a circle", "0.png", "1.png"), line_of("a cross", "0.png", "1.png", "2.png"))
+    assert "have 2 to 3 pictures. All must have the same number" in refusal(folder)
+
+
+def test_an_empty_or_missing_index_is_refused(folder, tmp_path):
+    assert "groups.jsonl cannot be read" in refusal(tmp_path)
+    write(folder, "", "")
+    assert "holds no group" in refusal(folder)
+
+
+def test_a_picture_that_is_none_is_named(folder):
+    write(folder, line_of("a circle", "0.png", "1.png"))
+    (folder / "1.png").write_bytes(b"no picture")
+    (group,) = load_groups(folder)
+    with pytest.raises(PromptError, match=r"The picture 1\.png of a stored group cannot be read"):
+        group.pictures((8, 8))
