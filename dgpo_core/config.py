@@ -154,6 +154,9 @@ class LossConfig:
     advantage_std: str = knob(
         "group", "Spread that scales advantages: of the own group or of the whole batch.", choices=("group", "batch")
     )
+    uniform_weights: bool = knob(
+        False, "Only who is above the group's mean counts (on), or also by how much (off, as the paper's best)."
+    )
     advantage_clip: float = knob(5.0, "Advantages are clipped to plus and minus this.", low=0.1, high=100)
     reference: str = knob(
         "old_policy",

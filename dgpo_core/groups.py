@@ -33,6 +33,7 @@ def group_advantages(
     std: str = "group",
     clip: float = 5.0,
     floor: float = 1e-4,
+    is_uniform: bool = False,
 ) -> Advantages:
     """Each reward minus its group's mean, over a standard deviation.   docs/method.md eq. 4.
 
@@ -42,6 +43,8 @@ def group_advantages(
     batch about the batch's mean, as the official code does, and not about their group means.
     The divisor is at least floor, so a group of near ties is not blown up to unit spread.
     Advantages are clipped to plus and minus clip; a group's sum, zero before, may then leave zero slightly.
+    is_uniform keeps of them only who is above the mean and who is not: each side of a group shares n / 2 evenly,
+    n its samples with a reward, so that sums stay zero.   DGPO paper, its ablation of advantage weights.
 
     Raises:
         ValueError: a reward is NaN or infinite, a group number is out of range, or std is unknown. All are bugs.
@@ -58,12 +61,23 @@ def group_advantages(
     has_preference = best.amax(1) > worst.amin(1)
     divisor = _divisor(exact[has_reward], spread[group], std).clamp(min=floor)
     advantage = (deviation / divisor).clamp(-clip, clip)
+    if is_uniform:
+        advantage = _uniform(deviation, is_member, group)
     return Advantages(
         advantage=torch.where(has_reward & has_preference[group], advantage, 0.0).to(reward.dtype),
         mean=mean.to(reward.dtype),
         std=spread.to(reward.dtype),
         has_preference=has_preference,
     )
+
+
+def _uniform(deviation: Tensor, is_member: Tensor, group: Tensor) -> Tensor:
+    """Half of each group's number, shared by those above its mean, and minus that by those at or below."""
+    is_above = deviation > 0
+    half = is_member.sum(1).to(deviation) / 2
+    num_above = (is_member & is_above).sum(1)
+    num_below = is_member.sum(1) - num_above
+    return torch.where(is_above, (half / num_above)[group], (-half / num_below)[group])
 
 
 def _divisor(rewards: Tensor, spread_of_own_group: Tensor, std: str) -> Tensor:

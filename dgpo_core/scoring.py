@@ -26,6 +26,7 @@ def advantages_of(judgements: Sequence[Judgement], rollout: Rollout, config: Los
         has_reward=torch.tensor([one.reward is not None for one in judgements]),
         std=config.advantage_std,
         clip=config.advantage_clip,
+        is_uniform=config.uniform_weights,
     )
 
 

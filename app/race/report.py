@@ -56,6 +56,13 @@ def remarks(plan: RacePlan, result: RaceResult) -> list[str]:
     return said
 
 
+def quality_rows(result: RaceResult) -> list[list[str]]:
+    """Quality at the end of each entrant, never trained on; nothing but the heading where none was measured."""
+    names = list(dict.fromkeys(name for one in result.standings for name in one.quality))
+    rows = [[one.entrant, *(_in_words(one.quality.get(name)) for name in names)] for one in result.standings]
+    return [["entrant", *names], *(rows if names else [])]
+
+
 def tuning_rows(result: RaceResult) -> list[list[str]]:
     """The grid of learning rates and what each came to; nothing but the heading where none was tried."""
     rows = [["entrant", "learning rate", "score"]]

@@ -44,8 +44,9 @@ class Tried:
 class Standing:
     """One entrant over its seeds, the failed ones left out.
 
-    to_target has, for every cost, what each seed that reached the target had spent by then; ratio is that over
-    the first entrant's, seed by seed: above 1 the first entrant was quicker.
+    quality is that of each seed's last examination, by name. to_target has, for every cost, what each seed that
+    reached the target had spent by then; ratio is that over the first entrant's, seed by seed: above 1 the first
+    entrant was quicker.
     """
 
     entrant: str
@@ -54,6 +55,7 @@ class Standing:
     num_reached: int
     best: Spread | None
     final: Spread | None
+    quality: dict[str, Spread]
     to_target: dict[str, Spread | None]
     ratio: dict[str, Spread | None]
     failures: tuple[str, ...]
@@ -125,10 +127,16 @@ def _standing(entrant: str, first: str, target: float | None, racing: Sequence[R
         num_reached=len(spent["minutes"]),
         best=_spread([max(point.score for point in run.points) for run in sound.values()]),
         final=_spread([run.points[-1].score for run in sound.values()]),
+        quality=_last_quality(list(sound.values())),
         to_target={name: _spread(list(costs.values())) for name, costs in spent.items()},
         ratio={name: _spread(_ratios(spent[name], lead[name])) for name in COSTS},
         failures=tuple(run.message for run in racing if run.entrant == entrant and run.has_failed),
     )
+
+
+def _last_quality(runs: Sequence[RaceRunRow]) -> dict[str, Spread]:
+    last = [dict(run.points[-1].quality) for run in runs]
+    return {name: Spread.of([one[name] for one in last]) for name in last[0]} if last else {}
 
 
 def _costs(target: float | None, runs: dict[int, RaceRunRow], cost: Cost) -> dict[int, float]:

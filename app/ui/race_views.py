@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from app.race.plan import plan_of
-from app.race.report import remarks, rows_of, tuning_rows
+from app.race.report import quality_rows, remarks, rows_of, tuning_rows
 from app.race.result import result_of
 from app.store.rows import RaceRow, RaceRunRow
 from app.ui.runs_views import clock
@@ -60,6 +60,13 @@ def standings_table(race: RaceRow, runs: Sequence[RaceRunRow]) -> dict[str, Any]
     plan = plan_of(race.plan, race.name)
     caption = "Standings: mean ± standard deviation over seeds"
     return _table(rows_of(result_of(plan, runs)), "No entrant has been examined yet.", caption)
+
+
+def quality_table(race: RaceRow, runs: Sequence[RaceRunRow]) -> dict[str, Any]:
+    """One row per entrant, one column per quality."""
+    plan = plan_of(race.plan, race.name)
+    caption = "Quality at the end, never trained on: mean ± standard deviation over seeds"
+    return _table(quality_rows(result_of(plan, runs)), "No quality was measured.", caption)
 
 
 def tuning_table(race: RaceRow, runs: Sequence[RaceRunRow]) -> dict[str, Any]:

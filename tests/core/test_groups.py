@@ -129,6 +129,26 @@ def test_advantages_are_clipped_on_both_sides():
     assert clipped[:16].sum() < -0.5
 
 
+def test_uniform_weights_share_half_the_group_on_either_side():
+    found = advantages([[1.0, 2.0, 3.0, 6.0], [0.0, 0.0, 0.0, 4.0], [5.0, 5.0]], is_uniform=True)
+    assert found.advantage.tolist() == pytest.approx([-2 / 3, -2 / 3, -2 / 3, 2, -2 / 3, -2 / 3, -2 / 3, 2, 0, 0])
+
+
+@given(rewards_of_groups)
+def test_uniform_weights_of_a_group_sum_to_zero(groups):
+    found = advantages(groups, is_uniform=True)
+    _, group = batch(groups)
+    for index in range(len(groups)):
+        assert float(found.advantage[group == index].sum()) == pytest.approx(0, abs=1e-9)
+
+
+def test_uniform_weights_leave_samples_without_a_reward_out():
+    reward, group = torch.tensor([1.0, 9.0, 2.0, 3.0]), torch.zeros(4, dtype=torch.long)
+    has_reward = torch.tensor([True, False, True, True])
+    found = group_advantages(reward, group, num_groups=1, has_reward=has_reward, is_uniform=True)
+    assert found.advantage.tolist() == pytest.approx([-0.75, 0, -0.75, 1.5])
+
+
 def test_the_order_of_samples_does_not_matter():
     reward, group = batch([[1.0, 2.0, 4.0], [0.0, 0.5, -3.0]])
     order = torch.tensor([4, 0, 3, 5, 2, 1])

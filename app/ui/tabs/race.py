@@ -28,12 +28,13 @@ def race_tab(lab: Lab, live: Live) -> None:
     standings = live.panel("table.js", elem_id="race-standings")
     charts = tuple(chart for chart in RUN_CHARTS if chart.key in SHOWN_CHARTS)
     curves = curves_panel(live, topic="race curves", charts=charts, value=[], elem_id="race-curves")
+    quality = live.panel("table.js", elem_id="race-quality")
     tuning = live.panel("table.js", elem_id="race-tuning")
 
     def show(race_id: Any, choice: Any) -> list[Any]:
         return _shown(reader, race_id, choice)
 
-    outputs = [race, drawn, heading, standings, curves, tuning]
+    outputs = [race, drawn, heading, standings, curves, quality, tuning]
     changes.stale(show, [race, drawn], outputs, trigger_mode="always_last", api_name="races_refresh", **QUICK)
     race.input(lambda race_id: _shown(reader, race_id, None), race, outputs, api_name="races_open", **QUICK)
     drawn.input(show, [race, drawn], outputs, api_name="races_curves", **QUICK)
@@ -50,7 +51,15 @@ def _shown(reader: Reader, race_id: Any, choice: Any) -> list[Any]:
     races = reader.races()
     race = _chosen(races, race_id)
     if race is None:
-        return [gr.update(choices=[], value=None), gr.update(choices=[], value=None), views.NO_RACE, None, [], None]
+        return [
+            gr.update(choices=[], value=None),
+            gr.update(choices=[], value=None),
+            views.NO_RACE,
+            None,
+            [],
+            None,
+            None,
+        ]
     runs = reader.race_runs(race.id)
     choices = views.curve_choices(runs)
     offered = [value for _, value in choices]
@@ -61,6 +70,7 @@ def _shown(reader: Reader, race_id: Any, choice: Any) -> list[Any]:
         views.heading(race, runs),
         views.standings_table(race, runs),
         views.runs_to_draw(runs, drawn) if drawn else [],
+        views.quality_table(race, runs),
         views.tuning_table(race, runs),
     ]
 

@@ -1,7 +1,7 @@
 import pytest
 
 from app.race.plan import plan_of
-from app.race.report import markdown, remarks, rows_of, tuning_rows
+from app.race.report import markdown, quality_rows, remarks, rows_of, tuning_rows
 from app.race.result import COSTS, best_learning_rate, cost_to_reach, result_of
 from app.store.rows import RacePoint, RaceRunRow, RunState
 
@@ -23,7 +23,7 @@ def points(*scores, seconds=60.0):
         RacePoint(
             step=10 * turn,
             score=score,
-            quality=(),
+            quality=(("clean things", score / 2),),
             seconds=seconds * turn,
             pictures=100 * turn,
             network_evaluations=1000.0 * turn,
@@ -86,6 +86,11 @@ def test_standings_of_a_race():
     assert all(len(row) == len(heading) for row in rows)
     assert remarks(PLAN, result) == ["Target: 0.600, the best score of nft, mean over its seeds."]
     assert markdown(rows_of(result)).count("\n") == 3
+    assert quality_rows(result) == [
+        ["entrant", "clean things"],
+        ["dgpo", "0.450 ± 0.000"],
+        ["nft", "0.275 ± 0.035"],
+    ]
 
 
 def test_a_race_that_has_only_begun_has_no_target_and_says_so():

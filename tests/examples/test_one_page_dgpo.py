@@ -1,0 +1,26 @@
+"""The page runs as it stands; what it says of itself is what it does."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+PAGE = PROJECT / "examples" / "one_page_dgpo.py"
+
+
+def test_it_is_one_page():
+    assert len(PAGE.read_text(encoding="utf-8").splitlines()) <= 110
+
+
+@pytest.mark.slow
+def test_it_learns_for_a_step_and_examines_before_and_after():
+    command = [sys.executable, "-m", "examples.one_page_dgpo", "1"]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    scores = [float(score) for score in re.findall(r"held-out score of the (?:base|policy): ([\d.]+)", done.stdout)]
+    assert len(scores) == 2
+    assert all(0.3 < score <= 1 for score in scores)
+    assert re.search(r"step 0: reward 0\.\d+, gate after the last update's look 0\.\d+", done.stdout)
