@@ -29,3 +29,7 @@ class CheckpointError(LabError):
 
 class StoreError(LabError):
     """The lab's database cannot be opened, read or written."""
+
+
+class LabelError(LabError):
+    """A label says nothing, contradicts itself, or is of a group that cannot be labelled any more."""

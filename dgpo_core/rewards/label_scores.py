@@ -1,0 +1,100 @@
+"""Labels to scores: what people said of a group as one number per picture, None where nothing was said.
+
+Scores only mean something inside their group: the group's own mean and spread make advantages of them, which sum to
+zero whatever the kind of label (docs/method.md eq. 4). A group where all said is equal has no preference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isnan
+from statistics import fmean, pstdev
+
+import choix
+from scipy.stats import kendalltau
+
+from dgpo_core.label import Label, Likes, Pairs, Picks, Ranking, Stars
+
+Scores = list[float | None]
+PAIR_REGULARIZATION = 0.1
+"""Strength of the pull towards equal strengths; without one, a picture that won all its pairs would be infinitely good."""
+
+
+def scores_of(label: Label, size: int) -> Scores:
+    """One score per picture of a group, higher is better.
+
+    A ranking scores minus the mean place of a tier, pictures in no tier sharing the last; picks score 1 and 0, likes
+    1 and 0, stars themselves; pairs score the strengths of Bradley and Terry's model; a skip says nothing.
+    """
+    if isinstance(label, Ranking):
+        return _places(label, size)
+    if isinstance(label, Picks):
+        return [1.0 if member in label.best else 0.0 for member in range(size)]
+    if isinstance(label, Likes):
+        known = dict.fromkeys(label.liked, 1.0) | dict.fromkeys(label.disliked, 0.0)
+        return [known.get(member) for member in range(size)]
+    if isinstance(label, Stars):
+        return [None if one is None else float(one) for one in label.stars]
+    return _strengths(label, size) if isinstance(label, Pairs) else [None] * size
+
+
+def _places(label: Ranking, size: int) -> Scores:
+    named = {member for tier in label.tiers for member in tier}
+    rest = tuple(member for member in range(size) if member not in named)
+    scores: Scores = [None] * size
+    place = 0
+    for tier in (*label.tiers, rest):
+        for member in tier:
+            scores[member] = -(place + (len(tier) - 1) / 2)
+        place += len(tier)
+    return scores
+
+
+def _strengths(label: Pairs, size: int) -> Scores:
+    """A win counts as two comparisons won, a tie as one each way."""
+    won: list[tuple[int, int]] = []
+    for one in label.verdicts:
+        forward, backward = (one.first, one.second), (one.second, one.first)
+        won += {"first": [forward, forward], "second": [backward, backward]}.get(one.verdict, [forward, backward])
+    seen = sorted({member for pair in won for member in pair})
+    place = {member: index for index, member in enumerate(seen)}
+    data = [(place[winner], place[loser]) for winner, loser in won]
+    strengths = choix.ilsr_pairwise(len(seen), data, alpha=PAIR_REGULARIZATION)
+    return [float(strengths[place[member]]) if member in place else None for member in range(size)]
+
+
+def merged(scores: Sequence[Scores], weights: Sequence[float]) -> Scores:
+    """What several people said of one group, each brought to mean 0 and spread 1, weighted; None where nobody spoke.
+
+    Who found all alike counts as that; who said nothing does not count.
+    """
+    standard = [_standardized(one) for one in scores]
+    result: Scores = []
+    for member in range(len(scores[0]) if scores else 0):
+        said = [(one[member], weight) for one, weight in zip(standard, weights, strict=True) if weight > 0]
+        known = [(score, weight) for score, weight in said if score is not None]
+        total = sum(weight for _, weight in known)
+        result.append(sum(score * weight for score, weight in known) / total if known else None)
+    return result
+
+
+def _standardized(scores: Scores) -> Scores:
+    known = [score for score in scores if score is not None]
+    if not known:
+        return scores
+    mean, spread = fmean(known), pstdev(known)
+    return [None if score is None else (score - mean) / spread if spread else 0.0 for score in scores]
+
+
+def agreement(one: Scores, other: Scores) -> float | None:
+    """Kendall's tau-b of two opinions of a group over the pictures both speak of, -1 to 1; None where undefined.
+
+    It is undefined for fewer than two such pictures, or where one of the two finds them all alike.
+    """
+    both = [
+        (first, second) for first, second in zip(one, other, strict=True) if first is not None and second is not None
+    ]
+    if len(both) < 2:
+        return None
+    tau = float(kendalltau(*zip(*both, strict=True)).statistic)
+    return None if isnan(tau) else tau
