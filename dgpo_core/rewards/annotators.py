@@ -38,9 +38,8 @@ def annotator(taste: Taste, *, noise: float = 0.0, is_adversarial: bool = False)
 
     def rank(pictures: Sequence[Picture], rng: np.random.Generator) -> Ranking:
         liking = [taste(picture) * (-1 if is_adversarial else 1) for picture in pictures]
-        tiers = [
-            tuple(np.flatnonzero(np.array(liking) == value).tolist()) for value in sorted(set(liking), reverse=True)
-        ]
+        levels = sorted(set(liking), reverse=True)
+        tiers = [tuple(index for index, value in enumerate(liking) if value == level) for level in levels]
         for place in range(len(tiers) - 1):
             if rng.random() < noise:
                 tiers[place], tiers[place + 1] = tiers[place + 1], tiers[place]

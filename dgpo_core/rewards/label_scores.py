@@ -17,7 +17,7 @@ from dgpo_core.label import Label, Likes, Pairs, Picks, Ranking, Stars
 
 Scores = list[float | None]
 PAIR_REGULARIZATION = 0.1
-"""Strength of the pull towards equal strengths; without one, a picture that won all its pairs would be infinitely good."""
+"""Pull towards equal strengths; without one, a picture that won all its pairs would be infinitely good."""
 
 
 def scores_of(label: Label, size: int) -> Scores:
@@ -91,9 +91,8 @@ def agreement(one: Scores, other: Scores) -> float | None:
 
     It is undefined for fewer than two such pictures, or where one of the two finds them all alike.
     """
-    both = [
-        (first, second) for first, second in zip(one, other, strict=True) if first is not None and second is not None
-    ]
+    together = zip(one, other, strict=True)
+    both = [(first, second) for first, second in together if first is not None and second is not None]
     if len(both) < 2:
         return None
     tau = float(kendalltau(*zip(*both, strict=True)).statistic)
