@@ -7,6 +7,7 @@ from typing import Protocol
 
 from app.settings import Settings
 from app.store.reader import Reader
+from app.store.rows import Said
 from dgpo_core.config import RunConfig
 from dgpo_core.events import Command
 
@@ -32,6 +33,18 @@ class Actions(Protocol):
 
     def trouble(self) -> str:
         """What keeps the lab from working now, such as a full disk; empty when nothing does."""
+        ...
+
+    def lease_next(self, rater: str) -> int | None:
+        """The group that a person is to judge next, theirs for two minutes; None where none is open."""
+        ...
+
+    def put_label(self, said: Said) -> int:
+        """Store what a person said of a group, once, however often it is sent; durable when this returns."""
+        ...
+
+    def take_back(self, rater: str, request: str) -> int | None:
+        """Undo a person's newest label of an open group and return that group; None where there is none."""
         ...
 
     def set_notes(self, run_id: int, text: str) -> None: ...

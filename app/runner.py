@@ -19,7 +19,7 @@ from app.recorder import Recorder
 from app.settings import Settings
 from app.store.lock import LabLock
 from app.store.reader import Reader
-from app.store.rows import RunRow
+from app.store.rows import RunRow, Said
 from app.store.writer import Writer
 from dgpo_core.config import RunConfig, from_dict, to_dict
 from dgpo_core.errors import LabError, StoreError
@@ -100,6 +100,15 @@ class Runner:
                 request_id = self._writer.request_comparison(run_id, step, num_prompts, seed)
                 self._begin_comparison(run, Compare(request_id, step, num_prompts, seed))
             return request_id
+
+    def lease_next(self, rater: str) -> int | None:
+        return self._writer.lease_next(rater)
+
+    def put_label(self, said: Said) -> int:
+        return self._writer.put_label(said)
+
+    def take_back(self, rater: str, request: str) -> int | None:
+        return self._writer.take_back(rater, request)
 
     def set_notes(self, run_id: int, text: str) -> None:
         self._writer.set_notes(run_id, text)
@@ -217,11 +226,13 @@ class Runner:
             if checkpoint is None:
                 for caution in cautions(config):
                     emit(Warned(step=0, message=caution))
+            from app.people import people_of
             from dgpo_core.assembly import assemble
             from dgpo_core.trainer import train
 
             commands = _Commands(self._reader, self._writer, run_id, self._is_stopping)
-            parts = assemble(config, self.checkpoints(run_id), folder=self._settings.folder)
+            people = people_of(self._reader, run_id)
+            parts = assemble(config, self.checkpoints(run_id), folder=self._settings.folder, people=people)
             train(config, parts, emit=emit, next_command=commands.next, resume_from=checkpoint)
             recorder.flush()
             self._forget_comparisons(run_id)
@@ -250,6 +261,7 @@ class Runner:
 
     def _begin_comparison(self, run: RunRow, request: Compare) -> None:
         def work() -> None:
+            from app.people import people_of
             from dgpo_core.assembly import assemble
             from dgpo_core.checkpoint import newest_checkpoint, step_of
             from dgpo_core.comparison import averaged_weights, compare
@@ -260,7 +272,8 @@ class Runner:
             if newest is None:
                 raise CheckpointError(f"Run {run.id} has no checkpoint to compare. Resume it, or start another run.")
             step = step_of(newest) if request.step is None else request.step
-            parts = assemble(from_dict(run.config), folder, folder=self._settings.folder)
+            people = people_of(self._reader, run.id)
+            parts = assemble(from_dict(run.config), folder, folder=self._settings.folder, people=people)
             weights = averaged_weights(folder, step, parts.model)
             prompts, on_step = parts.heldout_prompts, self._end_if_closing
             done = compare(parts.examiner, prompts, request, weights=weights, step=step, on_step=on_step)

@@ -10,8 +10,9 @@ from dgpo_core.config import RunConfig
 from dgpo_core.data.prompts import check_disjoint, load_prompts
 from dgpo_core.data.requests import parse_request
 from dgpo_core.data.stored_groups import StoredGroup, load_groups
-from dgpo_core.errors import PromptError
+from dgpo_core.errors import ConfigError, PromptError
 from dgpo_core.examination import Examiner
+from dgpo_core.human_turn import People, needs_reward
 from dgpo_core.models.protocol import Model
 from dgpo_core.models.sd3 import SD3Model
 from dgpo_core.rewards.catalogue import new_reward
@@ -22,14 +23,24 @@ PROJECT = Path(__file__).parents[1]
 NO_CATEGORY = "all"
 
 
-def assemble(config: RunConfig, checkpoints: Path, *, folder: Path = Path(), model: Model | None = None) -> Parts:
+def assemble(
+    config: RunConfig,
+    checkpoints: Path,
+    *,
+    folder: Path = Path(),
+    model: Model | None = None,
+    people: People | None = None,
+) -> Parts:
     """The parts of a run, prompts checked first because that is quick.
 
     folder is where relative names of prompt files begin. A model given is used instead of loading one.
+    people is who answers where the settings ask people.
 
     Raises:
         LabError: a prompt set, a reward or the model cannot be used; the message says which and what to do.
     """
+    if config.people.weight > 0 and people is None:
+        raise ConfigError("people.weight is above 0, but nobody can be asked here. Train in the lab, or set it to 0.")
     train_prompts, heldout_prompts = (
         load_prompts(name, folder) for name in (config.prompts.train, config.prompts.heldout)
     )
@@ -37,7 +48,7 @@ def assemble(config: RunConfig, checkpoints: Path, *, folder: Path = Path(), mod
     train_prompts = list(dict.fromkeys(group.prompt for group in stored_groups)) or train_prompts
     check_disjoint(train_prompts, heldout_prompts)
     reward, evaluation_reward = new_reward(config.reward.train), new_reward(config.reward.evaluation)
-    if not stored_groups:
+    if not stored_groups and needs_reward(config.people, num_labelled=0, num_groups=1):
         reward.check_prompts(train_prompts)
     evaluation_reward.check_prompts(heldout_prompts)
     model = model or load_model(config)
@@ -57,6 +68,7 @@ def assemble(config: RunConfig, checkpoints: Path, *, folder: Path = Path(), mod
         heldout_prompts=heldout_prompts,
         checkpoints=checkpoints,
         stored_groups=stored_groups,
+        people=people,
     )
 
 

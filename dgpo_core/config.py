@@ -81,6 +81,27 @@ class RewardConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PeopleConfig:
+    """People as the reward: every step's groups wait on the Label page for their order."""
+
+    weight: float = knob(
+        0.0,
+        "Share of people in the reward: 0 asks nobody; above, groups wait on the Label page; 1 is people alone.",
+        low=0,
+        high=1,
+        is_important=True,
+    )
+    wait_seconds: float = knob(
+        0.0, "Seconds that a step waits for labels; 0 waits until every group has one.", low=0, high=1_000_000
+    )
+    without_label: str = knob(
+        "reward",
+        "What becomes of a group nobody labelled in time: its automatic reward counts, or it is skipped.",
+        choices=("reward", "skip"),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AlgorithmConfig:
     """What turns rewards into new weights: DGPO, or a rival to compare it with."""
 
@@ -209,6 +230,7 @@ class RunConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     prompts: PromptsConfig = field(default_factory=PromptsConfig)
     reward: RewardConfig = field(default_factory=RewardConfig)
+    people: PeopleConfig = field(default_factory=PeopleConfig)
     algorithm: AlgorithmConfig = field(default_factory=AlgorithmConfig)
     rollout: RolloutConfig = field(default_factory=RolloutConfig)
     loss: LossConfig = field(default_factory=LossConfig)

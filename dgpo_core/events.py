@@ -16,6 +16,7 @@ class Phase(StrEnum):
     LOADING = "loading the model"
     SAMPLING = "drawing groups"
     SCORING = "scoring"
+    LABELLING = "waiting for labels"
     UPDATING = "updating the policy"
     EXAMINING = "examining on held-out prompts"
     COMPARING = "comparing with the base"
@@ -97,6 +98,33 @@ class PhaseChanged:
     phase: Phase
     done: int
     total: int
+
+
+@dataclass(frozen=True, slots=True)
+class PostedGroup:
+    """A group that waits for people: its pictures as PNG, in the order of its members."""
+
+    index: int
+    prompt: str
+    pngs: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupsPosted:
+    """The groups of a step that now wait for people's labels."""
+
+    step: int
+    groups: tuple[PostedGroup, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupsClosed:
+    """The wait for labels is over; rest says what became of the groups without any."""
+
+    step: int
+    num_groups: int
+    num_labelled: int
+    rest: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,6 +231,8 @@ Event = (
     RunStarted
     | PhaseChanged
     | StepDone
+    | GroupsPosted
+    | GroupsClosed
     | EvaluationDone
     | ComparisonDone
     | ComparisonFailed

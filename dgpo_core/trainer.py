@@ -29,6 +29,7 @@ from dgpo_core.ema import old_policy_decay
 from dgpo_core.errors import CheckpointError, LabError
 from dgpo_core.events import EndReason, Event, Phase
 from dgpo_core.examination import Examiner, spread_over
+from dgpo_core.human_turn import People, Seams, joined, labels_of, needs_reward
 from dgpo_core.lesson import Lesson, Tally
 from dgpo_core.models.protocol import Model
 from dgpo_core.recall import recall_groups
@@ -57,6 +58,7 @@ class Parts:
     heldout_prompts: list[str]
     checkpoints: Path
     stored_groups: Sequence[StoredGroup] = ()
+    people: People | None = None
 
 
 def train(
@@ -146,7 +148,16 @@ class _Run:
     def _judged(self, rollout: Rollout) -> list[Judgement]:
         if rollout.judgements is not None:
             return list(rollout.judgements)
-        return judge(self.parts.reward, rollout.pictures, rollout.prompt_per_picture)
+        config, step = self.config.people, self.state.step
+        if config.weight == 0:
+            return judge(self.parts.reward, rollout.pictures, rollout.prompt_per_picture)
+        assert self.parts.people is not None, "assembly refuses a run that asks people without any"
+        seams = Seams(emit=self.emit, look=self._on_step(Phase.LABELLING))
+        labelled = labels_of(rollout, self.parts.people, config, step=step, seams=seams)
+        automatic = None
+        if needs_reward(config, len(labelled), len(rollout.prompts)):
+            automatic = judge(self.parts.reward, rollout.pictures, rollout.prompt_per_picture)
+        return joined(rollout, labelled, automatic, config)
 
     def _rollout(self) -> Rollout:
         config, step, count = self.config, self.state.step, self.config.rollout.groups_per_step

@@ -6,10 +6,11 @@ because two copies of SQLite on one file in one process break each other's locks
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from sqlite_utils import Database, Migrations
 from sqlite_utils.utils import sqlite3
@@ -228,3 +229,14 @@ def _damaged(path: Path, finding: str) -> DamagedStoreError:
 
 def _stamp() -> str:
     return datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+
+
+def insert(db: Database, table: str, row: dict[str, Any], *, key: Iterable[str] = ()) -> int:
+    """The id of the row, which is new, or overwritten where one with the same key was there."""
+    conflict = ""
+    if key := tuple(key):
+        changes = ", ".join(f"{name} = excluded.{name}" for name in row)
+        conflict = f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changes}"
+    names, places = ", ".join(row), ", ".join(f":{name}" for name in row)
+    cursor = db.execute(f"INSERT INTO {table} ({names}) VALUES ({places}) {conflict} RETURNING id", row)
+    return int(cursor.fetchall()[0][0])

@@ -14,6 +14,7 @@ from app.store.rows import (
     EventRow,
     ExaminedRow,
     GroupRow,
+    LabelRow,
     RacePoint,
     RaceRow,
     RaceRunRow,
@@ -89,6 +90,11 @@ def evaluation_row(row: Row, by_category: list[tuple[str, float, int]]) -> Evalu
 def comparison_row(row: Row) -> ComparisonRow:
     """One row of comparisons."""
     return ComparisonRow(**row | {"seed": int(row["seed"]), "is_done": bool(row["is_done"])})
+
+
+def label_row(row: Row) -> LabelRow:
+    """One row of the query in reader.py that joins labels with their groups."""
+    return LabelRow(**row | {"body": json.loads(row["body"])})
 
 
 def race_row(row: Row) -> RaceRow:

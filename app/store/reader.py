@@ -15,6 +15,7 @@ from sqlite_utils import Database
 from app.store import decoding
 from app.store.commands import command_from_row
 from app.store.database import FileIdentity, Opener, file_identity, open_for_reading, translated
+from app.store.labelling import HEADS
 from app.store.recording import LIVE_STATES
 from app.store.rows import (
     CheckpointRow,
@@ -23,6 +24,9 @@ from app.store.rows import (
     EventRow,
     ExaminedRow,
     GroupRow,
+    LabelProgress,
+    LabelRow,
+    LabelTaskRow,
     RaceRow,
     RaceRunRow,
     RunRow,
@@ -46,6 +50,11 @@ SELECT id, name, state, created, ended, config, notes, num_steps, phase, phase_d
 FROM runs
 """
 
+_LABELS = f"""
+SELECT heads.id, heads.task_id, tasks.step, tasks.group_index, heads.rater, heads.created, heads.kind, heads.body,
+  heads.seconds, (SELECT count(*) FROM label_samples WHERE task_id = tasks.id) AS size
+FROM label_tasks AS tasks JOIN ({HEADS}) AS heads ON heads.task_id = tasks.id
+"""
 _RACE_POINTS = """
 WITH costs AS (
   SELECT step, sum(step_seconds) OVER before AS seconds, sum(network_evaluations) OVER before AS network_evaluations,
@@ -186,6 +195,32 @@ class Reader:
             decoding.race_run_row(row, [decoding.race_point(point) for point in points[row["run_id"]]])
             for row in entered
         ]
+
+    def labels_of_step(self, run_id: int, step: int) -> list[LabelRow]:
+        """Everyone's newest labels of a step's groups as they are now; skips say nothing and are left out."""
+        newest = "SELECT max(id) FROM label_tasks WHERE run_id = ?1 AND step = ?2 GROUP BY group_index"
+        of_step = f"tasks.id IN ({newest}) AND heads.kind <> 'skip' ORDER BY heads.id"
+        return [decoding.label_row(row) for row in self._rows(f"{_LABELS} WHERE {of_step}", run_id, step)]
+
+    def label_task(self, task_id: int) -> LabelTaskRow | None:
+        """One group that people judge; None where it never was or went with its run."""
+        with self._reading() as db:
+            rows = _fetch(db, "SELECT id, run_id, step, group_index, prompt FROM label_tasks WHERE id = ?", task_id)
+            samples = _fetch(db, "SELECT sha FROM label_samples WHERE task_id = ? ORDER BY member", task_id)
+        return next((LabelTaskRow(**row, shas=tuple(one["sha"] for one in samples)) for row in rows), None)
+
+    def label_progress(self, rater: str) -> LabelProgress:
+        """Open groups, those with a label, those with one of this person, and their usual time for one."""
+        heads = f"SELECT * FROM ({HEADS}) WHERE kind <> 'skip'"
+        row = self._rows(
+            "SELECT count(*) AS num_open,"
+            f" count(CASE WHEN id IN (SELECT task_id FROM ({heads})) THEN 1 END) AS num_labelled,"
+            f" count(CASE WHEN id IN (SELECT task_id FROM ({heads}) WHERE rater = ?1) THEN 1 END) AS num_mine,"
+            f" (SELECT avg(seconds) FROM ({heads}) WHERE rater = ?1) AS seconds_per_label"
+            " FROM label_tasks WHERE closed IS NULL",
+            rater,
+        )[0]
+        return LabelProgress(**row)
 
     def checkpoints(self, run_id: int) -> list[CheckpointRow]:
         """The checkpoints of a run that are on disk, oldest first."""

@@ -10,7 +10,9 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from app.store.database import now
+from app.store.database import insert, now
+from app.store.labelling import close_groups, post_groups
+from app.store.pictures import drop_orphaned_pictures, keep_pictures
 from app.store.rows import RunState
 from dgpo_core.events import (
     CheckpointDropped,
@@ -21,6 +23,8 @@ from dgpo_core.events import (
     EvaluationDone,
     Event,
     Examined,
+    GroupsClosed,
+    GroupsPosted,
     Phase,
     PhaseChanged,
     Preview,
@@ -43,25 +47,6 @@ def record_event(db: Database, run_id: int, event: Event) -> None:
 def note(db: Database, run_id: int, step: int, kind: str, message: str) -> None:
     """Writes a line in the run's diary."""
     insert(db, "events", {"run_id": run_id, "created": now(), "step": step, "kind": kind, "message": message})
-
-
-def insert(db: Database, table: str, row: dict[str, Any], *, key: Iterable[str] = ()) -> int:
-    """The id of the row, which is new, or overwritten where one with the same key was there."""
-    conflict = ""
-    if key := tuple(key):
-        changes = ", ".join(f"{name} = excluded.{name}" for name in row)
-        conflict = f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changes}"
-    names, places = ", ".join(row), ", ".join(f":{name}" for name in row)
-    cursor = db.execute(f"INSERT INTO {table} ({names}) VALUES ({places}) {conflict} RETURNING id", row)
-    return int(cursor.fetchall()[0][0])
-
-
-def drop_orphaned_pictures(db: Database) -> None:
-    """Deletes the pictures that no row shows any more."""
-    db.execute(
-        "DELETE FROM pictures WHERE NOT EXISTS (SELECT 1 FROM samples WHERE samples.sha = pictures.sha)"
-        " AND NOT EXISTS (SELECT 1 FROM examined WHERE examined.sha = pictures.sha)"
-    )
 
 
 def _record_start(db: Database, run_id: int, event: RunStarted) -> None:
@@ -108,7 +93,7 @@ def _record_phase(db: Database, run_id: int, event: PhaseChanged) -> None:
 def _record_step(db: Database, run_id: int, event: StepDone) -> None:
     metrics = {name: float(value) for name, value in asdict(event.metrics).items()}
     step_id = insert(db, "steps", {"run_id": run_id, "step": event.step} | metrics, key=("run_id", "step"))
-    _keep_pictures(db, (sample.png for group in event.groups for sample in group.samples))
+    keep_pictures(db, (sample.png for group in event.groups for sample in group.samples))
     for group in event.groups:
         _record_group(db, step_id, group)
 
@@ -135,6 +120,18 @@ def _record_group(db: Database, step_id: int, group: ScoredGroup) -> None:
             "advantage": float(sample.advantage),
         }
         insert(db, "samples", drawn, key=("group_id", "member"))
+
+
+def _record_posting(db: Database, run_id: int, event: GroupsPosted) -> None:
+    keep_pictures(db, (png for group in event.groups for png in group.pngs))
+    post_groups(db, run_id, event.step, event.groups)
+
+
+def _record_closing(db: Database, run_id: int, event: GroupsClosed) -> None:
+    close_groups(db, run_id, event.step)
+    if event.num_labelled < event.num_groups:
+        rest = f"{event.num_labelled} of {event.num_groups} groups were labelled in time. {event.rest}"
+        note(db, run_id, event.step, "labelled", rest)
 
 
 def _record_evaluation(db: Database, run_id: int, event: EvaluationDone) -> None:
@@ -180,7 +177,7 @@ def _record_examined(
     db: Database, run_id: int, kind: str, owner_id: int, sides: dict[str, tuple[Examined, ...]]
 ) -> None:
     db.execute("DELETE FROM examined WHERE kind = ? AND owner_id = ?", [kind, owner_id])
-    _keep_pictures(db, (sample.png for samples in sides.values() for sample in samples))
+    keep_pictures(db, (sample.png for samples in sides.values() for sample in samples))
     for side, samples in sides.items():
         for sample in samples:
             row = {
@@ -243,11 +240,6 @@ def end_run(db: Database, run_id: int, state: RunState) -> None:
     )
 
 
-def _keep_pictures(db: Database, pngs: Iterable[bytes]) -> None:
-    rows = [(sha256(png).hexdigest(), png) for png in pngs]
-    db.conn.executemany("INSERT INTO pictures (sha, png) VALUES (?, ?) ON CONFLICT (sha) DO NOTHING", rows)
-
-
 def _pairs(pairs: Iterable[tuple[str, float]]) -> str:
     return json.dumps([[name, float(value)] for name, value in pairs])
 
@@ -260,6 +252,8 @@ RECORDERS: dict[type, Callable[[Database, int, Any], None]] = {
     RunStarted: _record_start,
     PhaseChanged: _record_phase,
     StepDone: _record_step,
+    GroupsPosted: _record_posting,
+    GroupsClosed: _record_closing,
     EvaluationDone: _record_evaluation,
     ComparisonDone: _record_comparison,
     ComparisonFailed: _record_lost_comparison,

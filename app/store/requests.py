@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass
 from sqlite_utils import Database
 
 from app.store.commands import command_to_row
-from app.store.database import now
-from app.store.recording import LIVE_STATES, drop_orphaned_pictures, end_run, insert, note
+from app.store.database import insert, now
+from app.store.pictures import drop_orphaned_pictures
+from app.store.recording import LIVE_STATES, end_run, note
 from app.store.rows import RunState
 from dgpo_core.errors import StoreError
 from dgpo_core.events import Command

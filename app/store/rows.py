@@ -166,6 +166,56 @@ class RaceRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LabelRow:
+    """A person's newest label of one group; size is how many pictures the group has."""
+
+    id: int
+    task_id: int
+    step: int
+    group_index: int
+    rater: str
+    created: str
+    kind: str
+    body: dict[str, Any]
+    seconds: float
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelTaskRow:
+    """A group that people judge: its pictures by SHA-256 in the order of its members."""
+
+    id: int
+    run_id: int
+    step: int
+    group_index: int
+    prompt: str
+    shas: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What a person sends: request is made anew for every click, so that a retry is known for what it is."""
+
+    task_id: int
+    rater: str
+    kind: str
+    body: dict[str, Any]
+    seconds: float
+    request: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelProgress:
+    """How far the labelling of all open groups is, for one person."""
+
+    num_open: int
+    num_labelled: int
+    num_mine: int
+    seconds_per_label: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointRow:
     """A checkpoint on disk; folder is its name among the run's checkpoints."""
 

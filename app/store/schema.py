@@ -184,6 +184,48 @@ _RACES = (
     "ALTER TABLE steps ADD COLUMN network_evaluations REAL",
 )
 
+_LABELS = (
+    """CREATE TABLE label_tasks (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    run_id INTEGER NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
+    step INTEGER NOT NULL,
+    group_index INTEGER NOT NULL,
+    prompt TEXT NOT NULL,
+    created TEXT NOT NULL,
+    closed TEXT
+) STRICT""",
+    "CREATE INDEX label_tasks_by_place ON label_tasks(run_id, step, group_index)",
+    """CREATE TABLE label_samples (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    task_id INTEGER NOT NULL REFERENCES label_tasks(id) ON DELETE CASCADE,
+    member INTEGER NOT NULL,
+    sha TEXT NOT NULL REFERENCES pictures(sha),
+    UNIQUE (task_id, member)
+) STRICT""",
+    "CREATE INDEX label_samples_by_picture ON label_samples(sha)",
+    """CREATE TABLE labels (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    task_id INTEGER NOT NULL REFERENCES label_tasks(id) ON DELETE CASCADE,
+    rater TEXT NOT NULL,
+    created TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    body TEXT NOT NULL,
+    seconds REAL NOT NULL,
+    request TEXT NOT NULL UNIQUE,
+    replaces INTEGER REFERENCES labels(id) ON DELETE CASCADE
+) STRICT""",
+    "CREATE UNIQUE INDEX labels_first ON labels(task_id, rater) WHERE replaces IS NULL",
+    "CREATE UNIQUE INDEX labels_replaced ON labels(replaces) WHERE replaces IS NOT NULL",
+    "CREATE INDEX labels_by_task ON labels(task_id)",
+    "CREATE INDEX labels_replacing ON labels(replaces)",
+    """CREATE TABLE leases (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    task_id INTEGER NOT NULL UNIQUE REFERENCES label_tasks(id) ON DELETE CASCADE,
+    rater TEXT NOT NULL UNIQUE,
+    expires TEXT NOT NULL
+) STRICT""",
+)
+
 
 @MIGRATIONS()
 def m001_first_tables(db: Database) -> None:
@@ -197,4 +239,11 @@ def m001_first_tables(db: Database) -> None:
 def m002_races(db: Database) -> None:
     """Races between algorithms, and how much a step asked of the network."""
     for statement in _RACES:  # executescript would end the transaction around the migration
+        db.execute(statement)
+
+
+@MIGRATIONS()
+def m003_labels(db: Database) -> None:
+    """Groups that wait for people, and what they said."""
+    for statement in _LABELS:
         db.execute(statement)

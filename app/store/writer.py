@@ -7,10 +7,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from app.store import requests
+from app.store import labelling, requests
 from app.store.database import Opener, open_for_writing
 from app.store.recording import fail_comparison
 from app.store.requests import RacePlace
+from app.store.rows import Said
 from app.store.writing_thread import WritingThread
 from dgpo_core.events import Command, Event
 
@@ -96,6 +97,18 @@ class Writer:
     def end_race(self, race_id: int) -> None:
         """Says that a race is over."""
         self._thread.call(lambda db: requests.end_race(db, race_id))
+
+    def lease_next(self, rater: str) -> int | None:
+        """The id of the group that this person is to judge next, theirs for two minutes; None where there is none."""
+        return self._thread.call(lambda db: labelling.lease_next(db, rater))
+
+    def put_label(self, said: Said) -> int:
+        """The id of the label's row, durable when this returns; the same request twice is one label."""
+        return self._thread.call(lambda db: labelling.put_label(db, said))
+
+    def take_back(self, rater: str, request: str) -> int | None:
+        """Undoes this person's newest label of an open group; the group's id, None where there is none."""
+        return self._thread.call(lambda db: labelling.take_back(db, rater, request))
 
     def mark_interrupted(self) -> list[int]:
         """Ids of the live runs, which become interrupted. Only for whoever holds the training lock."""

@@ -17,7 +17,7 @@ from app.store.database import (
     transaction,
 )
 from app.store.reader import Reader
-from app.store.schema import m001_first_tables, m002_races
+from app.store.schema import m001_first_tables, m002_races, m003_labels
 from app.store.writer import Writer
 from dgpo_core.errors import StoreError
 
@@ -171,9 +171,10 @@ def later_migrations():
     later = Migrations("dgpo_lab")
     later(name="m001_first_tables")(m001_first_tables)
     later(name="m002_races")(m002_races)
+    later(name="m003_labels")(m003_labels)
 
     @later()
-    def m003_moods(db):
+    def m004_moods(db):
         db.execute("ALTER TABLE runs ADD COLUMN mood TEXT NOT NULL DEFAULT 'calm'")
 
     return later
@@ -181,7 +182,7 @@ def later_migrations():
 
 def test_a_database_of_a_newer_lab_is_refused(path):
     open_for_writing(path, migrations=later_migrations()).close()
-    with pytest.raises(StoreError, match=r"written by a newer version of the lab \(m003_moods\)\. Upgrade"):
+    with pytest.raises(StoreError, match=r"written by a newer version of the lab \(m004_moods\)\. Upgrade"):
         Writer(path)
 
 
@@ -201,7 +202,7 @@ def test_a_migration_that_fails_changes_nothing(path):
     later = later_migrations()
 
     @later()
-    def m004_wrong(db):
+    def m005_wrong(db):
         db.execute("ALTER TABLE runs ADD COLUMN name TEXT")
 
     with pytest.raises(StoreError, match="duplicate column name"):

@@ -4,11 +4,14 @@ from recorded_runs import examined, step_done
 
 from app.store.database import open_for_reading
 from app.store.requests import RacePlace
+from app.store.rows import Said
 from dgpo_core.events import (
     CheckpointSaved,
     ComparisonDone,
     EndReason,
     EvaluationDone,
+    GroupsPosted,
+    PostedGroup,
     Preview,
     RunEnded,
     StepMetrics,
@@ -45,6 +48,14 @@ def test_a_deleted_run_leaves_no_row_behind(writer, run_id, path):
     writer.send(run_id, Stop())
     place = RacePlace(entrant="dgpo", learning_rate=1e-4, seed=0, is_tuning=False)
     writer.enter(writer.create_race("small", {}), run_id, place)
+    writer.record(run_id, GroupsPosted(step=0, groups=(PostedGroup(0, "a cat", (b"one", b"two")),)))
+    writer.flush()
+    task_id = writer.lease_next("ann")
+    body = {"best": [0]}
+    writer.put_label(Said(task_id=task_id, rater="ann", kind="picks", body=body, seconds=1.0, request="click one"))
+    writer.record(run_id, GroupsPosted(step=1, groups=(PostedGroup(0, "a dog", (b"one", b"two")),)))
+    writer.flush()
+    assert writer.lease_next("ann") is not None
     for event in (
         step_done(0),
         EvaluationDone(step=0, policy="policy", score=0.5, quality=(), samples=(examined(1),)),

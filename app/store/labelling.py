@@ -1,0 +1,148 @@
+"""Labels as rows: groups that wait for people, who has which in hand, and what they said, revision after revision.
+
+Every function here runs inside the transaction of the writer. A label is never changed: who says something else adds
+a row that replaces the one before, and an unbroken chain per person and group is what the indexes allow.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+
+from sqlite_utils import Database
+
+from app.store.database import insert, now
+from app.store.rows import Said
+from dgpo_core.errors import LabelError
+from dgpo_core.events import PostedGroup
+from dgpo_core.label import Skip, label_from_row, label_to_row
+
+LEASE_SECONDS = 120.0
+HEADS = "SELECT * FROM labels AS one WHERE NOT EXISTS (SELECT 1 FROM labels WHERE replaces = one.id)"
+"""Everyone's newest label of each group."""
+LONGEST_NAME = 60
+
+
+def post_groups(db: Database, run_id: int, step: int, groups: Iterable[PostedGroup]) -> None:
+    """Opens the groups of a step to labels. Posted again with the same pictures, their labels still count."""
+    for group in groups:
+        shas = [sha256(png).hexdigest() for png in group.pngs]
+        place = [run_id, step, group.index]
+        row = db.execute(
+            "SELECT id FROM label_tasks WHERE run_id = ? AND step = ? AND group_index = ? ORDER BY id DESC LIMIT 1",
+            place,
+        ).fetchone()
+        known = [] if row is None else _shas(db, row[0])
+        if row is not None and known == shas:
+            db.execute("UPDATE label_tasks SET closed = NULL WHERE id = ?", [row[0]])
+            continue
+        if row is not None:
+            db.execute("UPDATE label_tasks SET closed = coalesce(closed, ?) WHERE id = ?", [now(), row[0]])
+        task = {"run_id": run_id, "step": step, "group_index": group.index, "prompt": group.prompt, "created": now()}
+        task_id = insert(db, "label_tasks", task)
+        for member, sha in enumerate(shas):
+            insert(db, "label_samples", {"task_id": task_id, "member": member, "sha": sha})
+
+
+def _shas(db: Database, task_id: int) -> list[str]:
+    rows = db.execute("SELECT sha FROM label_samples WHERE task_id = ? ORDER BY member", [task_id])
+    return [row[0] for row in rows]
+
+
+def lease_next(db: Database, rater: str, *, seconds: float = LEASE_SECONDS) -> int | None:
+    """The id of the open group that this person is to judge next, theirs for so long; None where there is none.
+
+    Those nobody has judged yet come first, then those with fewest labels, skipped ones last; nobody gets what they
+    judged before, or what another one has in hand.
+    """
+    _check_rater(rater)
+    row = db.execute(
+        f"""
+        SELECT tasks.id FROM label_tasks AS tasks
+        LEFT JOIN ({HEADS}) AS mine ON mine.task_id = tasks.id AND mine.rater = :rater
+        WHERE tasks.closed IS NULL AND (mine.id IS NULL OR mine.kind = 'skip')
+          AND NOT EXISTS (SELECT 1 FROM leases WHERE task_id = tasks.id AND rater <> :rater AND expires > :now)
+        ORDER BY mine.id IS NOT NULL,
+          (SELECT count(*) FROM ({HEADS}) AS heads WHERE heads.task_id = tasks.id AND heads.kind <> 'skip'),
+          EXISTS (SELECT 1 FROM leases WHERE task_id = tasks.id AND rater = :rater) DESC, mine.id, tasks.id
+        LIMIT 1
+        """,
+        {"rater": rater, "now": now()},
+    ).fetchone()
+    if row is None:
+        return None
+    expires = (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat(timespec="milliseconds")
+    db.execute("DELETE FROM leases WHERE rater = ? OR task_id = ?", [rater, row[0]])
+    insert(db, "leases", {"task_id": row[0], "rater": rater, "expires": expires})
+    return int(row[0])
+
+
+def put_label(db: Database, said: Said) -> int:
+    """The id of the label's row; the same request gives the same id again and changes nothing.
+
+    Raises:
+        LabelError: the label cannot be understood, or the group is gone or closed.
+    """
+    _check_rater(said.rater)
+    known = db.execute("SELECT id FROM labels WHERE request = ?", [said.request]).fetchone()
+    if known is not None:
+        return int(known[0])
+    task = db.execute("SELECT closed FROM label_tasks WHERE id = ?", [said.task_id]).fetchone()
+    if task is None:
+        raise LabelError(f"Group {said.task_id} is gone; it may have been deleted with its run. Go on with the next.")
+    if task[0] is not None:
+        raise LabelError(f"Group {said.task_id} is closed: training went on without it. Go on with the next.")
+    size = db.execute("SELECT count(*) FROM label_samples WHERE task_id = ?", [said.task_id]).fetchone()[0]
+    kind, body = label_to_row(label_from_row(said.kind, said.body, size))
+    head = db.execute(
+        f"SELECT id FROM ({HEADS}) WHERE task_id = ? AND rater = ?", [said.task_id, said.rater]
+    ).fetchone()
+    row = {
+        "task_id": said.task_id,
+        "rater": said.rater,
+        "created": now(),
+        "kind": kind,
+        "body": json.dumps(body),
+        "seconds": max(0.0, said.seconds),
+        "request": said.request,
+        "replaces": head[0] if head else None,
+    }
+    db.execute("DELETE FROM leases WHERE rater = ?", [said.rater])
+    return insert(db, "labels", row)
+
+
+def take_back(db: Database, rater: str, request: str) -> int | None:
+    """Undoes this person's newest label of an open group by a revision that says nothing; the group's id.
+
+    None where there is nothing to take back. The same request does it once.
+    """
+    known = db.execute("SELECT task_id FROM labels WHERE request = ?", [request]).fetchone()
+    if known is not None:
+        return int(known[0])
+    row = db.execute(
+        f"""
+        SELECT heads.task_id FROM ({HEADS}) AS heads JOIN label_tasks ON label_tasks.id = heads.task_id
+        WHERE heads.rater = ? AND label_tasks.closed IS NULL AND heads.kind <> 'skip' ORDER BY heads.id DESC LIMIT 1
+        """,
+        [rater],
+    ).fetchone()
+    if row is None:
+        return None
+    kind, body = label_to_row(Skip())
+    said = Said(task_id=int(row[0]), rater=rater, kind=kind, body=body, seconds=0.0, request=request)
+    put_label(db, said)
+    return said.task_id
+
+
+def close_groups(db: Database, run_id: int, step: int) -> None:
+    """No more labels for a step's groups: training goes on."""
+    db.execute(
+        "UPDATE label_tasks SET closed = ? WHERE run_id = ? AND step = ? AND closed IS NULL", [now(), run_id, step]
+    )
+
+
+def _check_rater(rater: str) -> None:
+    if not rater.strip() or len(rater) > LONGEST_NAME or not rater.isprintable():
+        raise LabelError(f"Your name must be 1 to {LONGEST_NAME} printable characters, got {rater[:40]!r}.")

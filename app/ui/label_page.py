@@ -1,0 +1,32 @@
+"""The Label page, at an address of its own: one group at a time, judged by keys or touch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from app.lab import Lab
+from app.store.rows import RunRow
+from app.ui.label_requests import labelling
+from app.ui.live import Live
+
+TITLE = "Label"
+
+
+def label_page(lab: Lab) -> None:
+    """Draws the page inside its route. Open groups are looked for as the store changes."""
+    live = Live(lab.reader, lab.actions.trouble)
+
+    def waiting(_: RunRow | None, cursor: Any) -> dict[str, Any]:
+        progress = lab.reader.label_progress("")
+        return {"open": progress.num_open, "labelled": progress.num_labelled}
+
+    live.topic("waiting", waiting)
+    gr.HTML(
+        '<header class="lab-header"><h1>Label</h1><p>Your order of a group is its reward in the next update.</p>'
+        "</header>",
+        js_on_load=None,
+    )
+    live.heartbeat()
+    live.panel("label.js", server_functions=[labelling(lab)], elem_id="label")
