@@ -16,18 +16,22 @@ SECTION_TITLES = {
     "model": "Model",
     "prompts": "Prompts",
     "reward": "Reward",
+    "people": "People",
+    "algorithm": "Algorithm",
     "rollout": "Groups and sampling",
     "loss": "Loss",
     "update": "Update",
     "schedule": "Schedule",
 }
-
-
+LABELS = {"algorithm.name": "Algorithm", "people.weight": "People's share of the reward"}
+"""Names of settings that say too little without their section."""
 ACRONYMS = {"kl": "KL", "lora": "LoRA", "num": "number of", "std": "spread"}
 
 
 def label_of(setting: Setting) -> str:
     """The setting's name in words: rollout.group_size is 'Group size'."""
+    if setting.path in LABELS:
+        return LABELS[setting.path]
     words = " ".join(ACRONYMS.get(word, word) for word in setting.path.rpartition(".")[2].split("_"))
     return words[0].upper() + words[1:]
 

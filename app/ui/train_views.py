@@ -16,8 +16,9 @@ COUNTED: dict[str, str] = {
     Phase.EXAMINING: "sampling step",
     Phase.COMPARING: "sampling step",
     Phase.UPDATING: "noise level",
+    Phase.LABELLING: "group",
 }
-"""What a phase counts, for words: not pictures, but the sampler's steps over one batch of them."""
+"""What a phase counts, for words: of drawing not pictures, but the sampler's steps over one batch of them."""
 
 
 def status_view(run: RunRow | None, *, other_is_live: bool, has_checkpoint: bool) -> dict[str, Any] | None:

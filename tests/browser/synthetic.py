@@ -8,6 +8,7 @@ from random import Random
 
 from PIL import Image, ImageDraw
 
+from app.store.rows import Said
 from app.store.writer import Writer
 from dgpo_core.config import RunConfig, to_dict
 from dgpo_core.events import (
@@ -66,6 +67,15 @@ class StoreActions:
 
     def request_comparison(self, run_id: int, step: int | None, num_prompts: int, seed: int) -> int:
         return self.writer.request_comparison(run_id, step, num_prompts, seed)
+
+    def lease_next(self, rater: str) -> int | None:
+        return self.writer.lease_next(rater)
+
+    def put_label(self, said: Said) -> int:
+        return self.writer.put_label(said)
+
+    def take_back(self, rater: str, request: str) -> int | None:
+        return self.writer.take_back(rater, request)
 
     def set_notes(self, run_id: int, text: str) -> None:
         self.writer.set_notes(run_id, text)

@@ -10,6 +10,7 @@ import pytest
 from app.lab import Lab
 from app.settings import Settings
 from app.store.reader import Reader
+from app.store.rows import Said
 from app.store.writer import Writer
 from dgpo_core.config import RunConfig, to_dict
 from dgpo_core.errors import StoreError
@@ -56,6 +57,15 @@ class RememberingActions:
 
     def request_comparison(self, run_id: int, step: int | None, num_prompts: int, seed: int) -> int:
         return self.writer.request_comparison(run_id, step, num_prompts, seed)
+
+    def lease_next(self, rater: str) -> int | None:
+        return self.writer.lease_next(rater)
+
+    def put_label(self, said: Said) -> int:
+        return self.writer.put_label(said)
+
+    def take_back(self, rater: str, request: str) -> int | None:
+        return self.writer.take_back(rater, request)
 
     def set_notes(self, run_id: int, text: str) -> None:
         self.writer.set_notes(run_id, text)

@@ -78,5 +78,6 @@ def test_labels_are_words_and_infos_tell_the_range():
     assert label_of(by_path["loss.kl_weight"]) == "KL weight"
     assert label_of(by_path["rollout.num_sampling_steps"]) == "Number of sampling steps"
     assert info_of(by_path["rollout.group_size"]) == "Pictures drawn per prompt. Allowed: 2 to 256."
-    assert info_of(by_path["rollout.sampler"]) == "ODE sampler."
+    assert info_of(by_path["reward.evaluation"]) == "Reward that the examination reports."
+    assert label_of(by_path["algorithm.name"]) == "Algorithm"
     assert info_of(by_path["schedule.num_steps"]) == "Steps of the run. Allowed: 1 to 1000000."

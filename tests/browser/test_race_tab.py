@@ -1,0 +1,60 @@
+"""The Race tab in a real Chromium, over a race that the real Writer filled."""
+
+from __future__ import annotations
+
+import pytest
+from synthetic import evaluation, step_done
+
+from app.race.plan import plan_of
+from app.store.requests import RacePlace
+from app.store.writer import Writer
+from dgpo_core.config import RunConfig, to_dict
+from dgpo_core.events import RunStarted
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+expect = sync_api.expect
+expect.set_options(timeout=20_000)
+pytestmark = pytest.mark.browser
+
+PLAN = plan_of(
+    {
+        "against": "flow_grpo",
+        "seeds": [0],
+        "learning_rates": [1e-4],
+        "entrants": {"dgpo": {}, "flow_grpo": {"algorithm.name": "flow_grpo", "rollout.sampler": "flow_sde"}},
+    },
+    "sprint",
+)
+
+
+def fill(writer: Writer) -> None:
+    race_id = writer.create_race(PLAN.name, PLAN.as_dict())
+    for entrant, stride in (("dgpo", 10), ("flow_grpo", 4)):
+        run_id = writer.create_run(to_dict(RunConfig()) | {"name": f"sprint: {entrant}"}, 100)
+        place = RacePlace(entrant=entrant, learning_rate=1e-4, seed=0, is_tuning=False)
+        writer.enter(race_id, run_id, place)
+        writer.record(run_id, RunStarted(first_step=0, num_steps=100, num_trainable=1))
+        for step in range(4):
+            writer.record(run_id, evaluation(stride * step))
+            for one in range(stride * step, stride * step + stride):
+                writer.record(run_id, step_done(one))
+    writer.flush()
+
+
+def test_standings_and_curves_of_a_race(open_lab, open_page):
+    lab = open_lab(fill)
+    page = open_page(lab.url)
+    page.get_by_role("tab", name="Race").click()
+    standings = page.locator("#race-standings")
+    expect(standings).to_contain_text("flow_grpo")
+    expect(page.locator("#race-heading")).to_contain_text("the best score of flow_grpo")
+    expect(page.locator("#race-curves .js-plotly-plot").first).to_be_visible()
+    expect(page.locator("#race-curves")).to_contain_text("sprint: dgpo")
+    page.locator("#race-curves").get_by_text("network evaluations").click()
+    expect(page.locator("#race-curves .xtitle").first).to_have_text("network evaluations")
+
+
+def test_without_a_race_the_tab_says_how_to_start_one(open_lab, open_page):
+    page = open_page(open_lab().url)
+    page.get_by_role("tab", name="Race").click()
+    expect(page.locator("#race-heading")).to_contain_text("python -m app race shapes")
