@@ -165,7 +165,7 @@ def race_headless(settings: Settings, options: argparse.Namespace) -> int:
     from app.progress import say
     from app.race.conductor import Conductor
     from app.race.plan import load_race
-    from app.race.report import markdown, quality_rows, remarks, rows_of, tuning_rows
+    from app.race.report import CAPTION, markdown, quality_rows, remarks, rows_of, tuning_rows
     from app.race.result import result_of
     from app.runner import Runner
 
@@ -183,7 +183,19 @@ def race_headless(settings: Settings, options: argparse.Namespace) -> int:
         result = result_of(plan, reader.race_runs(conductor.race_id))
     if result.tried:
         say(markdown(tuning_rows(result)) + "\n")
-    say("\n".join([markdown(rows_of(result)), "", markdown(quality_rows(result)), "", *remarks(plan, result)]))
+    say(
+        "\n".join(
+            [
+                f"{CAPTION}.",
+                "",
+                markdown(rows_of(result)),
+                "",
+                markdown(quality_rows(result)),
+                "",
+                *remarks(plan, result),
+            ]
+        )
+    )
     return 0
 
 

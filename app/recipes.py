@@ -28,7 +28,7 @@ class Recipe:
 
 def list_recipes(folder: Path = RECIPES) -> list[Recipe]:
     """The recipes of a folder, by name."""
-    return [Recipe(path.stem, path, _about(path)) for path in sorted(folder.glob("*.yaml"))]
+    return [Recipe(path.stem, path, _about(path)) for path in sorted(folder.glob("*.yaml"), key=lambda path: path.stem)]
 
 
 def load_recipe(name_or_path: str, folder: Path = RECIPES) -> RunConfig:

@@ -104,3 +104,7 @@ def test_every_shipped_recipe_loads_and_says_what_it_is_for(recipe):
 @pytest.mark.parametrize("name", ["3e-4", "1_000", "yes", "null", "a: b", "# x", "12", "- [", "'"])
 def test_a_name_that_looks_like_something_else_stays_a_name(name):
     assert parse_recipe(dump_recipe(RunConfig(name=name))).name == name
+
+
+def test_the_page_opens_with_the_plain_recipe():
+    assert list_recipes()[0].name == "shapes"

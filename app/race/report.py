@@ -8,20 +8,32 @@ from app.race.plan import RacePlan
 from app.race.result import COSTS, RaceResult, Spread, Standing
 
 NOTHING = "\N{EN DASH}"
+TIMES = "\N{MULTIPLICATION SIGN}"
+FORMS = {"minutes": "{:.1f}", "pictures": "{:,.0f}", "evaluations": "{:,.0f}"}
+CAPTION = (
+    "Standings: mean ± standard deviation over seeds. Minutes, pictures and network evaluations are those to the "
+    f"target, {TIMES} is how many times the first entrant's"
+)
 
 
 def rows_of(result: RaceResult) -> list[list[str]]:
     """The standings: a heading, then one row per entrant."""
-    heading = ["entrant", "learning rate", "best score", "final score", "reached the target"]
-    costs = [f"{name} to target" for name in COSTS]
-    ratios = [f"times the first's {name}" for name in COSTS]
-    return [[*heading, *costs, *ratios], *[_row(one) for one in result.standings]]
+    heading = [
+        "entrant",
+        "rate",
+        "best score",
+        "final score",
+        "reached",
+        *COSTS,
+        *(f"{TIMES} {name}" for name in COSTS),
+    ]
+    return [heading, *[_row(one) for one in result.standings]]
 
 
 def _row(one: Standing) -> list[str]:
     rate = f"{one.learning_rate:g}" if one.num_seeds else NOTHING
-    reached = f"{one.num_reached} of {one.num_seeds} seeds"
-    spent = [_in_words(one.to_target[name], "{:.3g}") for name in COSTS]
+    reached = f"{one.num_reached} of {one.num_seeds}"
+    spent = [_in_words(one.to_target[name], FORMS[name]) for name in COSTS]
     ratios = [_in_words(one.ratio[name], "{:.2f}") for name in COSTS]
     return [one.entrant, rate, _in_words(one.best), _in_words(one.final), reached, *spent, *ratios]
 
@@ -42,7 +54,7 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
 
 def remarks(plan: RacePlan, result: RaceResult) -> list[str]:
     """What the table alone does not say."""
-    said = []
+    said: list[str] = []
     if result.target is None:
         said.append(f"There is no target yet: {plan.rules.against} has not been examined.")
     elif plan.rules.target:

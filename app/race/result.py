@@ -14,7 +14,7 @@ Cost = Callable[[RacePoint], float]
 COSTS: dict[str, Cost] = {
     "minutes": lambda point: point.seconds / 60,
     "pictures": lambda point: float(point.pictures),
-    "network evaluations": lambda point: point.network_evaluations,
+    "evaluations": lambda point: point.network_evaluations,
 }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from app.race.plan import plan_of
-from app.race.report import quality_rows, remarks, rows_of, tuning_rows
+from app.race.report import CAPTION, quality_rows, remarks, rows_of, tuning_rows
 from app.race.result import result_of
 from app.store.rows import RaceRow, RaceRunRow
 from app.ui.runs_views import clock
@@ -48,9 +48,10 @@ def heading(race: RaceRow, runs: Sequence[RaceRunRow]) -> str:
     state = "over" if race.ended else "not over: python -m app race goes on with it"
     rules = plan.rules
     limit = f" or {rules.pictures} pictures" if rules.pictures else ""
+    seeds = "one seed" if len(plan.seeds) == 1 else f"{len(plan.seeds)} seeds"
     first = (
-        f"{race.name}: {len(plan.entrants)} entrants, {len(plan.seeds)} seeds, {rules.minutes:g} minutes{limit} each, "
-        f"examined on {rules.examined_prompts} held-out prompts every {rules.turn_minutes:g} minutes. It is {state}."
+        f"{race.name}: {len(plan.entrants)} entrants, {seeds}, {rules.minutes:g} min{limit} each, "
+        f"examined on {rules.examined_prompts} held-out prompts every {rules.turn_minutes:g} min. It is {state}."
     )
     return "\n".join([first, *remarks(plan, result_of(plan, runs))])
 
@@ -58,8 +59,7 @@ def heading(race: RaceRow, runs: Sequence[RaceRunRow]) -> str:
 def standings_table(race: RaceRow, runs: Sequence[RaceRunRow]) -> dict[str, Any]:
     """One row per entrant."""
     plan = plan_of(race.plan, race.name)
-    caption = "Standings: mean ± standard deviation over seeds"
-    return _table(rows_of(result_of(plan, runs)), "No entrant has been examined yet.", caption)
+    return _table(rows_of(result_of(plan, runs)), "No entrant has been examined yet.", CAPTION)
 
 
 def quality_table(race: RaceRow, runs: Sequence[RaceRunRow]) -> dict[str, Any]:

@@ -63,10 +63,10 @@ def test_standings_come_from_the_store(reader, race_id, entered):
     ]
     assert by_label[0]["entrant"] == "dgpo"
     assert by_label[0]["best score"] == "0.600"
-    assert by_label[0]["minutes to target"] == "1.5"
-    assert by_label[0]["pictures to target"] == "4.5"
-    assert by_label[0]["network evaluations to target"] == "150"
-    assert by_label[1]["reached the target"] == "0 of 1 seeds"
+    assert by_label[0]["minutes"] == "1.5"
+    assert by_label[0]["pictures"] == "4"
+    assert by_label[0]["evaluations"] == "150"
+    assert by_label[1]["reached"] == "0 of 1"
     assert "nft never reached the target in the time it had." in views.heading(race, runs)
     assert "It is not over" in views.heading(race, runs)
 

@@ -121,7 +121,7 @@ def test_the_command_prints_the_standings(tmp_path, model_folder, capsys):
     path.write_text(yaml.safe_dump(plan))
     assert main(["race", str(path), "--folder", str(tmp_path / "lab")]) == 0
     out = capsys.readouterr().out
-    assert "| entrant | learning rate | best score |" in out
+    assert "| entrant | rate | best score |" in out
     assert "| nft | 0.01 |" in out
     assert "the best score of nft, mean over its seeds." in out
 

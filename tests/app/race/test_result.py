@@ -77,12 +77,12 @@ def test_standings_of_a_race():
     assert nft.to_target["minutes"].mean == pytest.approx(1 + 2 / 3)
     assert nft.to_target["minutes"].std is None
     assert nft.to_target["pictures"].mean == pytest.approx(500 / 3)
-    assert nft.ratio["network evaluations"].mean == pytest.approx((5 / 3) / (2 / 3))
+    assert nft.ratio["evaluations"].mean == pytest.approx((5 / 3) / (2 / 3))
     assert dgpo.ratio["minutes"].mean == 1
     assert nft.best.mean == pytest.approx(0.6)
     assert nft.final.mean == pytest.approx(0.55)
     heading, *rows = rows_of(result)
-    assert rows[1][:5] == ["nft", "0.0001", "0.600 ± 0.141", "0.550 ± 0.071", "1 of 2 seeds"]
+    assert rows[1][:5] == ["nft", "0.0001", "0.600 ± 0.141", "0.550 ± 0.071", "1 of 2"]
     assert all(len(row) == len(heading) for row in rows)
     assert remarks(PLAN, result) == ["Target: 0.600, the best score of nft, mean over its seeds."]
     assert markdown(rows_of(result)).count("\n") == 3
@@ -98,7 +98,7 @@ def test_a_race_that_has_only_begun_has_no_target_and_says_so():
     assert result.target is None
     assert [one.to_target["minutes"] for one in result.standings] == [None, None]
     assert remarks(PLAN, result) == ["There is no target yet: nft has not been examined."]
-    assert rows_of(result)[2][1:5] == ["\N{EN DASH}", "\N{EN DASH}", "\N{EN DASH}", "0 of 0 seeds"]
+    assert rows_of(result)[2][1:5] == ["\N{EN DASH}", "\N{EN DASH}", "\N{EN DASH}", "0 of 0"]
 
 
 def test_a_failed_run_is_left_out_and_named_and_a_target_never_reached_is_said():
