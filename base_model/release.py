@@ -13,7 +13,7 @@ import torch
 from diffusers import AutoencoderKL
 
 from base_model.learner import Learner
-from base_model.pipeline import new_pipeline
+from base_model.pipeline import new_pipeline, shapes_tokenizer
 
 SHIPPED = Path(__file__).parents[1] / "assets" / "shapes-sd3"
 LOGS = ("vae.log", "truth*.jsonl", "lies.jsonl", "polish.jsonl")
@@ -34,6 +34,8 @@ def release(work: Path, stage: str, into: Path) -> None:
         shutil.copytree(work / "polished", into, dirs_exist_ok=True)
     else:
         save_stage(work, stage, into)
+    for name in ("tokenizer", "tokenizer_2"):  # one that has been used would be saved with how it padded last
+        shapes_tokenizer().save_pretrained(into / name)
     for pattern in LOGS:
         for log in work.glob(pattern):
             shutil.copy(log, into / f"training-{log.name}")

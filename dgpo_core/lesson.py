@@ -113,8 +113,8 @@ class Tally:
     grad_norms: list[float] = field(default_factory=list)
 
     def gate_per_group(self, num_groups: int) -> list[float]:
-        """Gate of each group of the lesson, mean over the noise levels where it is a number."""
-        return torch.stack(self.gates).nanmean(0).nan_to_num(0.5).tolist() if self.gates else [0.5] * num_groups
+        """Gate of each group of the lesson, mean over the noise levels where it is a number; nan without any gate."""
+        return torch.stack(self.gates).nanmean(0).nan_to_num(0.5).tolist() if self.gates else [nan] * num_groups
 
     def mean(self, values: Sequence[Tensor]) -> float:
         """Mean over every finite number tallied; nan where there is none."""

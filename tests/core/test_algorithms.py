@@ -37,6 +37,7 @@ def test_a_run_moves_the_weights_and_resumes_bit_for_bit(model, tmp_path, name):
         assert math.isfinite(done.metrics.kl)
         assert done.metrics.grad_norm > 0
         assert math.isfinite(done.metrics.gate) == (name == "dgpo")
+        assert all(math.isfinite(group.gate) == (name == "dgpo") for group in done.groups)
     parts = small_parts(model, tmp_path / "resumed", config)
     run(config, parts, resume_from=tmp_path / "straight" / "step-000001")
     assert numbers_at(tmp_path / "resumed" / "step-000003", model, config) == states[-1]

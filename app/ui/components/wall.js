@@ -100,7 +100,7 @@ function groupRow(group, wall) {
 }
 
 function gate(group) {
-  if (!group.has_preference) return null;
+  if (!group.has_preference || group.gate === null) return null; // the rivals of DGPO have none
   return h("span", { class: "lab-gate", title: GATE }, `gate ${fixed(group.gate)}`,
     h("meter", { min: 0, max: 1, value: group.gate, "aria-label": `gate ${fixed(group.gate)}` }));
 }
