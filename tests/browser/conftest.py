@@ -52,7 +52,7 @@ def browser(chromium_path: str) -> Iterator[Any]:
 @pytest.fixture
 def open_lab(tmp_path: Path) -> Iterator[Callable[..., OpenLab]]:
     """Opens a lab; fill(writer) is called before the page is built, so that a test can choose what is stored."""
-    from synthetic import StoreActions
+    from store_actions import StoreActions
 
     from app.lab import Lab
     from app.settings import Settings

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from synthetic import HOSTILE, StoreActions, evaluation, fill_live_run, step_done
+from store_actions import StoreActions
+from synthetic import HOSTILE, evaluation, fill_live_run, step_done
 
 from app.store.rows import RunState
 from dgpo_core.config import RunConfig, to_dict

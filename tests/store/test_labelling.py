@@ -1,40 +1,14 @@
 """Labels in the store: who gets which group, nothing said is lost or doubled, and every change is a new row."""
 
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 
 import pytest
 
 from app.store import labelling
 from app.store.database import open_for_reading
-from app.store.reader import Reader
 from app.store.rows import Said
-from app.store.writer import Writer
-from dgpo_core.config import RunConfig, to_dict
 from dgpo_core.errors import LabelError
 from dgpo_core.events import GroupsClosed, GroupsPosted, PostedGroup
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "lab.db"
-
-
-@pytest.fixture
-def writer(path):
-    with Writer(path) as opened:
-        yield opened
-
-
-@pytest.fixture
-def reader(writer, path):
-    with closing(Reader(path)) as opened:
-        yield opened
-
-
-@pytest.fixture
-def run_id(writer):
-    return writer.create_run(to_dict(RunConfig()), 10)
 
 
 def post(writer, run_id, step, *names, size=3):

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from store_actions import StoreActions
 
 from app.lab import Lab
 from app.settings import Settings
 from app.store.reader import Reader
-from app.store.rows import Said
 from app.store.writer import Writer
 from dgpo_core.config import RunConfig, to_dict
 from dgpo_core.errors import StoreError
@@ -29,24 +29,13 @@ PNG = b"\x89PNG\r\n\x1a\n"
 HOSTILE = "<script>alert(1)</script> ${alert(2)} {{value}} \u202e C:\\temp `x`"
 
 
-class RememberingActions:
-    """Actions that write what can be written and remember what was asked."""
-
-    def __init__(self, writer: Writer) -> None:
-        self.writer = writer
-        self.started: list[RunConfig] = []
-        self.sent: list[tuple[int, Command]] = []
-        self.resumed: list[int] = []
-        self.troubled = ""
-
-    def trouble(self) -> str:
-        return self.troubled
+class RememberingActions(StoreActions):
+    """Runs here are not live, so what is asked of one is only remembered; a second start is refused."""
 
     def start(self, config: RunConfig) -> int:
         if self.started:
             raise StoreError("A run is live already. Stop it first.")
-        self.started.append(config)
-        return self.writer.create_run(to_dict(config), config.schedule.num_steps)
+        return super().start(config)
 
     def resume(self, run_id: int) -> int:
         self.resumed.append(run_id)
@@ -54,27 +43,6 @@ class RememberingActions:
 
     def send(self, run_id: int, command: Command) -> None:
         self.sent.append((run_id, command))
-
-    def request_comparison(self, run_id: int, step: int | None, num_prompts: int, seed: int) -> int:
-        return self.writer.request_comparison(run_id, step, num_prompts, seed)
-
-    def lease_next(self, rater: str) -> int | None:
-        return self.writer.lease_next(rater)
-
-    def put_label(self, said: Said) -> int:
-        return self.writer.put_label(said)
-
-    def take_back(self, rater: str, request: str) -> int | None:
-        return self.writer.take_back(rater, request)
-
-    def set_notes(self, run_id: int, text: str) -> None:
-        self.writer.set_notes(run_id, text)
-
-    def rename(self, run_id: int, name: str) -> None:
-        self.writer.rename(run_id, name)
-
-    def delete(self, run_id: int) -> None:
-        self.writer.delete_run(run_id)
 
 
 @pytest.fixture

@@ -1,0 +1,56 @@
+"""The lab's actions for tests of the page: what can be written is written by the real Writer, nothing is trained."""
+
+from __future__ import annotations
+
+from app.store.rows import Said
+from app.store.writer import Writer
+from dgpo_core.config import RunConfig, to_dict
+from dgpo_core.events import Command
+
+
+class StoreActions:
+    """The lab's actions without a trainer: what can be written is written, every call is remembered."""
+
+    def __init__(self, writer: Writer) -> None:
+        self.writer = writer
+        self.sent: list[tuple[int, Command]] = []
+        self.started: list[RunConfig] = []
+        self.resumed: list[int] = []
+        self.troubled = ""
+
+    def trouble(self) -> str:
+        return self.troubled
+
+    def start(self, config: RunConfig) -> int:
+        self.started.append(config)
+        return self.writer.create_run(to_dict(config), config.schedule.num_steps)
+
+    def resume(self, run_id: int) -> int:
+        self.writer.resume_run(run_id)
+        self.resumed.append(run_id)
+        return run_id
+
+    def send(self, run_id: int, command: Command) -> None:
+        self.writer.send(run_id, command)
+        self.sent.append((run_id, command))
+
+    def request_comparison(self, run_id: int, step: int | None, num_prompts: int, seed: int) -> int:
+        return self.writer.request_comparison(run_id, step, num_prompts, seed)
+
+    def lease_next(self, rater: str) -> int | None:
+        return self.writer.lease_next(rater)
+
+    def put_label(self, said: Said) -> int:
+        return self.writer.put_label(said)
+
+    def take_back(self, rater: str, request: str) -> int | None:
+        return self.writer.take_back(rater, request)
+
+    def set_notes(self, run_id: int, text: str) -> None:
+        self.writer.set_notes(run_id, text)
+
+    def rename(self, run_id: int, name: str) -> None:
+        self.writer.rename(run_id, name)
+
+    def delete(self, run_id: int) -> None:
+        self.writer.delete_run(run_id)
