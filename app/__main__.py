@@ -103,14 +103,18 @@ def opened_store(settings: Settings) -> Iterator[tuple[Reader, Writer]]:
 def open_lab(settings: Settings, options: argparse.Namespace) -> int:
     """Serves the page until Ctrl-C; a run then stops at its next safe point and is saved."""
     from app.lab import Lab
-    from app.runner import Runner
+    from app.runner import Runner, warm_up
     from app.ui.build import serve
+
+    def welcome(text: str) -> None:
+        sys.stdout.write(text)
+        warm_up()
 
     with LabLock(settings.folder, "lab"), opened_store(settings) as (reader, writer):
         runner = Runner(settings, reader, writer)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            serve(Lab(settings, reader, runner))
+            serve(Lab(settings, reader, runner), welcome)
         finally:
             print("Closing the lab; a run is stopped and saved.")
             runner.close()

@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 from threading import Event as Flag
 from threading import Lock, Thread
@@ -33,6 +34,13 @@ SECONDS_BETWEEN_WATCHES = 5.0
 _NEVER_DRAWN = "The run ended before this comparison was drawn. Ask for it again."
 _CLOSED = "The lab was closed while this comparison was drawn. Ask for it again."
 OnEvent = Callable[[Event], None]
+
+
+def warm_up() -> Thread:
+    """Loads in the background what the first run needs, so that Start is followed by pictures sooner."""
+    thread = Thread(target=import_module, args=["dgpo_core.assembly"], name="warm-up", daemon=True)
+    thread.start()
+    return thread
 
 
 class Runner:

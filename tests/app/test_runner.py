@@ -35,6 +35,12 @@ def test_a_run_goes_into_the_store_from_start_to_end(lab, config_of):
     assert end_in_words(run).startswith(f"Run {run_id} finished after 2 of 2 steps, held-out score 0.")
 
 
+def test_warming_up_loads_what_a_run_needs():
+    code = "import sys; from app.runner import warm_up; warm_up().join(); print('dgpo_core.trainer' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
+
+
 def test_what_is_unwise_stands_in_the_diary_of_a_run_that_is_started_all_the_same(lab, config_of):
     runner, reader = lab
     config = config_of(rollout={"group_size": 4}, loss={"reference_guidance": 2.0, "kl_weight": 0.0})
