@@ -11,7 +11,6 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from importlib import import_module
 from pathlib import Path
 from threading import Event as Flag
 from threading import Lock, Thread
@@ -38,7 +37,11 @@ OnEvent = Callable[[Event], None]
 
 def warm_up() -> Thread:
     """Loads in the background what the first run needs, so that Start is followed by pictures sooner."""
-    thread = Thread(target=import_module, args=["dgpo_core.assembly"], name="warm-up", daemon=True)
+
+    def load() -> None:
+        import dgpo_core.assembly  # noqa: F401 - loaded for the thread of the first run
+
+    thread = Thread(target=load, name="warm-up", daemon=True)
     thread.start()
     return thread
 

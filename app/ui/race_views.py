@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from app.race.plan import plan_of
+from app.race.plan import RacePlan
 from app.race.report import CAPTION, quality_rows, remarks, rows_of, tuning_rows
-from app.race.result import result_of
+from app.race.result import RaceResult
 from app.store.rows import RaceRow, RaceRunRow
 from app.ui.runs_views import clock
 from app.ui.table import Column, table
@@ -42,9 +42,8 @@ def runs_to_draw(runs: Sequence[RaceRunRow], choice: str) -> list[int]:
     ]
 
 
-def heading(race: RaceRow, runs: Sequence[RaceRunRow]) -> str:
+def heading(race: RaceRow, plan: RacePlan, result: RaceResult) -> str:
     """What the race is, how it stands, and what its numbers mean, one line each."""
-    plan = plan_of(race.plan, race.name)
     state = "over" if race.ended else "not over: python -m app race goes on with it"
     rules = plan.rules
     limit = f" or {rules.pictures} pictures" if rules.pictures else ""
@@ -53,27 +52,24 @@ def heading(race: RaceRow, runs: Sequence[RaceRunRow]) -> str:
         f"{race.name}: {len(plan.entrants)} entrants, {seeds}, {rules.minutes:g} min{limit} each, "
         f"examined on {rules.examined_prompts} held-out prompts every {rules.turn_minutes:g} min. It is {state}."
     )
-    return "\n".join([first, *remarks(plan, result_of(plan, runs))])
+    return "\n".join([first, *remarks(plan, result)])
 
 
-def standings_table(race: RaceRow, runs: Sequence[RaceRunRow]) -> dict[str, Any]:
+def standings_table(result: RaceResult) -> dict[str, Any]:
     """One row per entrant."""
-    plan = plan_of(race.plan, race.name)
-    return _table(rows_of(result_of(plan, runs)), "No entrant has been examined yet.", CAPTION)
+    return _table(rows_of(result), "No entrant has been examined yet.", CAPTION)
 
 
-def quality_table(race: RaceRow, runs: Sequence[RaceRunRow]) -> dict[str, Any]:
+def quality_table(result: RaceResult) -> dict[str, Any]:
     """One row per entrant, one column per quality."""
-    plan = plan_of(race.plan, race.name)
     caption = "Quality at the end, never trained on: mean ± standard deviation over seeds"
-    return _table(quality_rows(result_of(plan, runs)), "No quality was measured.", caption)
+    return _table(quality_rows(result), "No quality was measured.", caption)
 
 
-def tuning_table(race: RaceRow, runs: Sequence[RaceRunRow]) -> dict[str, Any]:
+def tuning_table(result: RaceResult) -> dict[str, Any]:
     """One row per entrant and learning rate."""
-    plan = plan_of(race.plan, race.name)
     return _table(
-        tuning_rows(result_of(plan, runs)),
+        tuning_rows(result),
         "This race tries no learning rates.",
         "Learning rates tried, and their score",
     )

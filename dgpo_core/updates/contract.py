@@ -15,6 +15,7 @@ from dgpo_core.config import RunConfig
 from dgpo_core.ema import WeightCopy
 from dgpo_core.guidance import guided
 from dgpo_core.lesson import Lesson, Tally
+from dgpo_core.loss import kl_to_reference
 from dgpo_core.models.protocol import Conditioning, Model
 from dgpo_core.rollout import UNCONDITIONAL
 
@@ -88,6 +89,10 @@ class Update(ABC, Generic[Level]):
             return velocity
         unconditional = self._model.encode([UNCONDITIONAL] * len(x))
         return guided(velocity, self._model.velocity(x, sigma, unconditional), guidance)
+
+    def _kl_without_guidance(self, x: Tensor, sigma: Tensor, conditioning: Conditioning) -> Float[Tensor, " B"]:
+        reference = self._reference_velocity(x, sigma, conditioning, 1)
+        return kl_to_reference(self._model.velocity(x, sigma, conditioning), reference).cpu()
 
     @torch.no_grad()
     def _reference_velocity(self, x: Tensor, sigma: Tensor, conditioning: Conditioning, guidance: float) -> Tensor:

@@ -40,10 +40,6 @@ class DgpoUpdate(NoisedUpdate):
         """Whether errors under the old policy are part of the loss."""
         return self._config.loss.reference == "old_policy" or self._config.loss.clip_range > 0
 
-    @property
-    def _needs_reference(self) -> bool:
-        return self._config.loss.reference == "frozen" or self._config.loss.kl_weight > 0
-
     def accumulate(self, lesson: Lesson, level: TrainingNoise, tally: Tally, old: Float[Tensor, " B"] | None) -> None:
         gates = []
         for rows in self._whole_groups(lesson):

@@ -36,8 +36,7 @@ class DiffusionDpoUpdate(NoisedUpdate):
         for rows in self._parts(lesson):
             self._before_part()
             x, target, conditioning = level.apply(lesson, rows)
-            needs_reference = is_frozen or loss_config.kl_weight > 0
-            reference = self._reference(x, level.sigma, conditioning) if needs_reference else None
+            reference = self._reference(x, level.sigma, conditioning) if self._needs_reference else None
             velocity = self._model.velocity(x, level.sigma, conditioning)
             error = velocity_error(velocity, target)
             against = error.detach() if old is None else old[rows]

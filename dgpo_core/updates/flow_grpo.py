@@ -51,8 +51,7 @@ class FlowGrpoUpdate(Update[PathStep]):
     def measured_kl(self, lesson: Lesson, level: PathStep, count: int) -> Float[Tensor, " B"]:
         rows = slice(0, min(count, self._micro_batch))
         x, conditioning = _path_of(lesson).points[level.index][rows], _conditioning(lesson, rows)
-        reference = self._reference_velocity(x, level.sigma, conditioning, 1)
-        return kl_to_reference(self._model.velocity(x, level.sigma, conditioning), reference).cpu()
+        return self._kl_without_guidance(x, level.sigma, conditioning)
 
     def _measure_old(self, lesson: Lesson, level: PathStep, rows: Rows) -> Float[Tensor, " B"]:
         """Log densities as they were when the paths were drawn; nothing is computed."""

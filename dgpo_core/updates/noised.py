@@ -37,13 +37,16 @@ class NoisedUpdate(Update[TrainingNoise]):
     @torch.no_grad()
     def measured_kl(self, lesson: Lesson, level: TrainingNoise, count: int) -> Float[Tensor, " B"]:
         x, _, conditioning = level.apply(lesson, slice(0, min(count, self._micro_batch)))
-        reference = self._reference_velocity(x, level.sigma, conditioning, 1)
-        return kl_to_reference(self._model.velocity(x, level.sigma, conditioning), reference).cpu()
+        return self._kl_without_guidance(x, level.sigma, conditioning)
 
     def _measure_old(self, lesson: Lesson, level: TrainingNoise, rows: Rows) -> Float[Tensor, "B ..."]:
         """Velocity errors of the old policy."""
         x, target, conditioning = level.apply(lesson, rows)
         return velocity_error(self._model.velocity(x, level.sigma, conditioning), target)
+
+    @property
+    def _needs_reference(self) -> bool:
+        return self._config.loss.reference == "frozen" or self._config.loss.kl_weight > 0
 
     def _reference(self, x: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
         return self._reference_velocity(x, sigma, conditioning, self._config.loss.reference_guidance)

@@ -3,6 +3,7 @@
 import pytest
 
 from app.race.plan import plan_of
+from app.race.result import result_of
 from app.store.requests import RacePlace
 from app.ui import race_views as views
 from app.ui.tabs.race import _shown
@@ -56,7 +57,7 @@ def test_standings_come_from_the_store(reader, race_id, entered):
     entered("dgpo", 0, 0.2, 0.4, 0.6)
     entered("nft", 0, 0.2, 0.3)
     (race,), runs = reader.races(), reader.race_runs(race_id)
-    standings = views.standings_table(race, runs)
+    standings = views.standings_table(result_of(PLAN, runs))
     by_label = [
         dict(zip([column["label"] for column in standings["columns"]], row["cells"], strict=True))
         for row in standings["rows"]
@@ -67,8 +68,8 @@ def test_standings_come_from_the_store(reader, race_id, entered):
     assert by_label[0]["pictures"] == "4"
     assert by_label[0]["evaluations"] == "150"
     assert by_label[1]["reached"] == "0 of 1"
-    assert "nft never reached the target in the time it had." in views.heading(race, runs)
-    assert "It is not over" in views.heading(race, runs)
+    assert "nft never reached the target in the time it had." in views.heading(race, PLAN, result_of(PLAN, runs))
+    assert "It is not over" in views.heading(race, PLAN, result_of(PLAN, runs))
 
 
 def test_failures_are_named_and_rates_listed(reader, writer, race_id, entered):
@@ -76,11 +77,11 @@ def test_failures_are_named_and_rates_listed(reader, writer, race_id, entered):
     entered("nft", 1000, rate=1e-3, is_tuning=True, message="Out of memory.")
     writer.end_race(race_id)
     (race,), runs = reader.races(), reader.race_runs(race_id)
-    assert [row["cells"] for row in views.tuning_table(race, runs)["rows"]] == [
+    assert [row["cells"] for row in views.tuning_table(result_of(PLAN, runs))["rows"]] == [
         ["dgpo", "0.001", "0.400"],
         ["nft", "0.001", "\N{EN DASH} (failed)"],
     ]
-    assert "It is over." in views.heading(race, runs)
+    assert "It is over." in views.heading(race, PLAN, result_of(PLAN, runs))
 
 
 def test_curves_are_of_one_seed_or_of_one_entrants_rates(reader, race_id, entered):

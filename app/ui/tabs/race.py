@@ -7,6 +7,8 @@ from typing import Any
 import gradio as gr
 
 from app.lab import Lab
+from app.race.plan import plan_of
+from app.race.result import result_of
 from app.store.reader import Reader
 from app.store.rows import RaceRow
 from app.ui import race_views as views
@@ -41,9 +43,8 @@ def race_tab(lab: Lab, live: Live) -> None:
 
 
 def _fingerprint(reader: Reader) -> Any:
-    """Differs when a race begins, ends, or has a new examination."""
-    races = reader.races()
-    return [(race.id, race.ended) for race in races], reader.race_runs(races[0].id) if races else None
+    """Differs when a race begins, ends, or may have a new examination, which is also a line in a diary."""
+    return [(race.id, race.ended) for race in reader.races()], reader.latest_diary_line()
 
 
 def _shown(reader: Reader, race_id: Any, choice: Any) -> list[Any]:
@@ -60,18 +61,19 @@ def _shown(reader: Reader, race_id: Any, choice: Any) -> list[Any]:
             None,
             None,
         ]
-    runs = reader.race_runs(race.id)
+    plan, runs = plan_of(race.plan, race.name), reader.race_runs(race.id)
+    result = result_of(plan, runs)
     choices = views.curve_choices(runs)
     offered = [value for _, value in choices]
     drawn = choice if choice in offered else next(iter(offered), None)
     return [
         gr.update(choices=views.race_choices(races), value=race.id),
         gr.update(choices=choices, value=drawn),
-        views.heading(race, runs),
-        views.standings_table(race, runs),
+        views.heading(race, plan, result),
+        views.standings_table(result),
         views.runs_to_draw(runs, drawn) if drawn else [],
-        views.quality_table(race, runs),
-        views.tuning_table(race, runs),
+        views.quality_table(result),
+        views.tuning_table(result),
     ]
 
 
