@@ -14,6 +14,7 @@ from peft import LoraConfig
 from peft.tuners.lora import LoraLayer
 from safetensors import SafetensorError
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional
 
 from dgpo_core.errors import ModelError
@@ -63,7 +64,13 @@ class SD3Model:
         for parameter in self.policy_parameters().values():
             # In bfloat16 an update of 3e-4 is smaller than the spacing of the weights and would be lost.
             parameter.data = parameter.data.float()
-        self._layers = [module for module in self._transformer.modules() if isinstance(module, LoraLayer)]
+        self._layers = {
+            name: module for name, module in self._transformer.named_modules() if isinstance(module, LoraLayer)
+        }
+        self._trains_merged = _is_quicker_merged(
+            [layer.get_base_layer().weight for layer in self._layers.values()], lora_rank
+        )
+        self._is_reference = False
 
     @classmethod
     def load(
@@ -124,20 +131,34 @@ class SD3Model:
     def velocity(self, x: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
         self.num_evaluations += len(x)
         dtype = conditioning.embeddings.dtype
-        return self._transformer(
-            hidden_states=x.to(dtype),
-            encoder_hidden_states=conditioning.embeddings,
-            pooled_projections=conditioning.pooled,
-            timestep=timestep_of(sigma.to(x.device, torch.float32)).expand(len(x)),
-            return_dict=False,
-        )[0].float()
+        inputs = {
+            "hidden_states": x.to(dtype),
+            "encoder_hidden_states": conditioning.embeddings,
+            "pooled_projections": conditioning.pooled,
+            "timestep": timestep_of(sigma.to(x.device, torch.float32)).expand(len(x)),
+            "return_dict": False,
+        }
+        if self._trains_merged and torch.is_grad_enabled() and not self._is_reference:
+            merged = self._merged_weights()
+            with self.reference():
+                return functional_call(self._transformer, merged, kwargs=inputs)[0].float()
+        return self._transformer(**inputs)[0].float()
+
+    def _merged_weights(self) -> dict[str, Tensor]:
+        """Each weight with its LoRA added, by name; gradients flow into the LoRA."""
+        return {
+            f"{name}.base_layer.weight": layer.get_base_layer().weight + layer.get_delta_weight("default")
+            for name, layer in self._layers.items()
+        }
 
     @contextmanager
     def reference(self) -> Iterator[None]:
         self._enable_lora(False)
+        self._is_reference = True
         try:
             yield
         finally:
+            self._is_reference = False
             self._enable_lora(True)
 
     @property
@@ -147,15 +168,16 @@ class SD3Model:
     @contextmanager
     def drawing(self) -> Iterator[None]:
         """LoRA merged into the weights: half the kernels. The originals come back as they were."""
-        originals = [layer.get_base_layer().weight.data for layer in self._layers]
+        layers = self._layers.values()
+        originals = [layer.get_base_layer().weight.data for layer in layers]
         try:
-            for layer, original in zip(self._layers, originals, strict=True):
+            for layer, original in zip(layers, originals, strict=True):
                 layer.get_base_layer().weight.data = original + layer.get_delta_weight("default").to(original.dtype)
             self._enable_lora(False)
             with torch.no_grad():
                 yield
         finally:
-            for layer, original in zip(self._layers, originals, strict=True):
+            for layer, original in zip(layers, originals, strict=True):
                 layer.get_base_layer().weight.data = original
             self._enable_lora(True)
 
@@ -173,7 +195,7 @@ class SD3Model:
         pipeline.save_pretrained(folder, safe_serialization=True)
 
     def _enable_lora(self, is_on: bool) -> None:
-        for layer in self._layers:
+        for layer in self._layers.values():
             layer.enable_adapters(is_on)
 
     @torch.no_grad()
@@ -214,6 +236,17 @@ class SD3Model:
             "lora_rank": self._lora[0],
             "lora_alpha": self._lora[1],
         }
+
+
+def _is_quicker_merged(weights: Sequence[Tensor], rank: int) -> bool:
+    """Whether layers train quicker as weights with their LoRA added than with the LoRA beside them.
+
+    Per token, added costs a product of the weight's size for its gradient, beside costs three of the LoRA's size. In
+    half precision the sum would round the LoRA away.
+    """
+    lora_size = rank * sum(sum(weight.shape) for weight in weights)
+    is_exact = all(weight.dtype == torch.float32 for weight in weights)
+    return is_exact and sum(weight.numel() for weight in weights) < 3 * lora_size
 
 
 def _fingerprint(transformer: nn.Module) -> str:

@@ -109,6 +109,30 @@ def test_drawing_gives_the_velocities_of_the_live_policy(trained):
     torch.testing.assert_close(drawn, live, atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("rank", [4, 16], ids=["beside the weights", "added to the weights"])
+def test_velocities_and_gradients_are_those_of_peft_however_the_lora_is_multiplied(model_folder, rank):
+    model = SD3Model.load(model_folder, lora_rank=rank, lora_alpha=rank, seed=0)
+    parameters = list(model.policy_parameters().values())
+    generator = torch.Generator().manual_seed(1)
+    for parameter in parameters:
+        parameter.data.copy_(0.1 * torch.randn(parameter.shape, generator=generator))
+    x, sigma, conditioning = batch(model)
+    peft = model.pipeline.transformer(
+        hidden_states=x,
+        encoder_hidden_states=conditioning.embeddings,
+        pooled_projections=conditioning.pooled,
+        timestep=1000 * sigma.expand(len(x)),
+        return_dict=False,
+    )[0]
+    own = model.velocity(x, sigma, conditioning)
+    torch.testing.assert_close(own, peft, atol=1e-5, rtol=0)
+    gradients = [
+        torch.autograd.grad(one.square().mean(), parameters, allow_unused=True, materialize_grads=True)
+        for one in (own, peft)
+    ]
+    torch.testing.assert_close(*gradients, atol=1e-6, rtol=1e-4)
+
+
 @pytest.mark.parametrize("error", [None, KeyError, KeyboardInterrupt])
 def test_weights_after_drawing_are_those_before_bit_for_bit(trained, error):
     before, places = weights_of(trained), [one.data_ptr() for one in trained.pipeline.transformer.parameters()]
