@@ -178,6 +178,12 @@ class LossConfig:
     uniform_weights: bool = knob(
         False, "Only who is above the group's mean counts (on), or also by how much (off, as the paper's best)."
     )
+    extremes: int = knob(
+        0,
+        "Pictures of each group that are trained on, half the best and half the worst; 0 is all of them.",
+        low=0,
+        high=256,
+    )
     advantage_clip: float = knob(5.0, "Advantages are clipped to plus and minus this.", low=0.1, high=100)
     reference: str = knob(
         "old_policy",

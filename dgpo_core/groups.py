@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -15,13 +15,14 @@ class Advantages:
 
     mean and std are of each group's own rewards (population std), NaN for a group without any.
     A group has_preference when at least two of its samples have a reward and not all are equal;
-    the advantages of any other group are zero.
+    the advantages of any other group are zero. is_trained says which samples take part in the update.
     """
 
     advantage: Float[Tensor, " B"]
     mean: Float[Tensor, " K"]
     std: Float[Tensor, " K"]
     has_preference: Bool[Tensor, " K"]
+    is_trained: Bool[Tensor, " B"]
 
 
 def group_advantages(
@@ -68,6 +69,25 @@ def group_advantages(
         mean=mean.to(reward.dtype),
         std=spread.to(reward.dtype),
         has_preference=has_preference,
+        is_trained=has_preference[group],
+    )
+
+
+def extremes_only(advantages: Advantages, group_size: int, count: int) -> Advantages:
+    """Only count samples of each group stay in the update: half from its top, half from its bottom.
+
+    Samples are group-major, ties go by their order. The advantages of those that stay are moved to sum zero in their
+    group again; all others are zero. What is left out is near the mean, so it would hardly have moved anything.
+    """
+    by_group = advantages.advantage.unflatten(0, (-1, group_size))
+    place = by_group.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+    num_top = count - count // 2
+    stays = (place < num_top) | (place >= group_size - count // 2)
+    centred = by_group - (by_group * stays).sum(1, keepdim=True) / count
+    return replace(
+        advantages,
+        advantage=torch.where(stays, centred, 0.0).flatten() * advantages.is_trained,
+        is_trained=stays.flatten() & advantages.is_trained,
     )
 
 

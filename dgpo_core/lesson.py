@@ -23,7 +23,8 @@ from dgpo_core.seeds import generator_for
 class Lesson:
     """The pictures of groups that have a preference, the groups numbered 0..K'-1, group-major.
 
-    num_pictures counts all pictures of the step: dead groups add nothing to the loss, but stay in its mean.
+    group_size is the number of pictures of a group that are trained on. num_pictures counts those of all groups of the
+    step: dead groups add nothing to the loss, but stay in its mean.
     conditioning has one row per group and after them one without a caption. path is there where a stochastic
     sampler drew.
     """
@@ -45,8 +46,8 @@ class Lesson:
     def of(cls, rollout: Rollout, advantages: Advantages, uncaptioned: Conditioning) -> Lesson:
         """The lesson of a rollout: its groups without a preference are left out. uncaptioned is one empty prompt."""
         kept = advantages.has_preference.nonzero().flatten()
-        is_kept = advantages.has_preference[rollout.group]
-        size = len(rollout.group) // len(rollout.prompts)
+        is_kept = advantages.is_trained
+        size = int(is_kept.sum()) // max(1, len(kept))
         return cls(
             clean=rollout.clean[is_kept.to(rollout.clean.device)],
             conditioning=rollout.conditioning.select(kept).followed_by(uncaptioned),
@@ -54,7 +55,7 @@ class Lesson:
             advantage=advantages.advantage[is_kept].to(rollout.clean.device),
             kept_groups=tuple(kept.tolist()),
             group_size=size,
-            num_pictures=len(rollout.group),
+            num_pictures=size * len(rollout.prompts),
             path=rollout.path.select(is_kept.to(rollout.clean.device)) if rollout.path else None,
         )
 

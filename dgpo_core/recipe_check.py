@@ -18,10 +18,15 @@ def check(config: RunConfig) -> None:
     """Refuses settings that contradict each other, so that no run could make a step.
 
     Raises:
-        ConfigError: more noise levels are to be trained than the sampling grid has above the least one, or
-            Flow-GRPO is asked to learn from a sampler without noise.
+        ConfigError: more noise levels are to be trained than the sampling grid has above the least one, a single
+            picture of each group is to be trained on, or Flow-GRPO is asked to learn from a sampler without noise.
     """
     _check_noise_levels(config)
+    if config.loss.extremes == 1:
+        raise ConfigError(
+            "loss.extremes is 1, but one picture of a group has nothing to be better than. "
+            "Set it to 2 or more, or to 0 to train on all pictures."
+        )
     if config.algorithm.name == "flow_grpo":
         _check_paths(config.rollout)
 
@@ -170,6 +175,16 @@ def _small_groups(config: RunConfig) -> str:
     return ""
 
 
+def _idle_extremes(config: RunConfig) -> str:
+    size = config.rollout.group_size
+    if config.loss.extremes >= size:
+        return (
+            f"loss.extremes = {config.loss.extremes} does nothing: a group has only {size} pictures, and all are "
+            "trained on. Set it below rollout.group_size, or to 0."
+        )
+    return ""
+
+
 def _wide_clip(config: RunConfig) -> str:
     if config.algorithm.name == "dgpo" and config.loss.clip_range > WIDEST_CLIP_THAT_FIRES:
         return (
@@ -250,6 +265,7 @@ RULES: tuple[Callable[[RunConfig], str], ...] = (
     _drifts,
     _never_gated,
     _small_groups,
+    _idle_extremes,
     _wide_clip,
     _idle_clip,
     _idle_beta,

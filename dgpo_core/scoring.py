@@ -11,7 +11,7 @@ import torch
 from dgpo_core.config import LossConfig
 from dgpo_core.data.pictures import png_bytes
 from dgpo_core.events import ScoredGroup, ScoredSample, StepMetrics
-from dgpo_core.groups import Advantages, group_advantages
+from dgpo_core.groups import Advantages, extremes_only, group_advantages
 from dgpo_core.lesson import Lesson, Tally
 from dgpo_core.rewards.contract import Judgement
 from dgpo_core.rollout import Rollout
@@ -19,7 +19,7 @@ from dgpo_core.rollout import Rollout
 
 def advantages_of(judgements: Sequence[Judgement], rollout: Rollout, config: LossConfig) -> Advantages:
     """Advantages of a rollout's pictures; a picture without a reward takes no part in its group."""
-    return group_advantages(
+    advantages = group_advantages(
         torch.tensor([0.0 if one.reward is None else one.reward for one in judgements]),
         rollout.group,
         num_groups=len(rollout.prompts),
@@ -28,6 +28,10 @@ def advantages_of(judgements: Sequence[Judgement], rollout: Rollout, config: Los
         clip=config.advantage_clip,
         is_uniform=config.uniform_weights,
     )
+    size = len(rollout.group) // len(rollout.prompts)
+    if 0 < config.extremes < size:
+        return extremes_only(advantages, size, config.extremes)
+    return advantages
 
 
 def scored_groups(

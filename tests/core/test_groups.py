@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dgpo_core.groups import group_advantages
+from dgpo_core.groups import extremes_only, group_advantages
 
 rewards_of_groups = st.lists(
     st.lists(st.floats(-100, 100, allow_subnormal=False), min_size=1, max_size=6), min_size=1, max_size=5
@@ -178,3 +178,25 @@ def test_a_group_number_out_of_range_is_refused(wrong):
 def test_an_unknown_std_is_refused():
     with pytest.raises(ValueError, match="std must be group or batch, got 'median'"):
         advantages([[1.0, 2.0]], std="median")
+
+
+def test_extremes_worked_out_by_hand():
+    found = extremes_only(advantages([[0.0, 1.0, 5.0, 2.0], [3.0, 3.0, 3.0, 3.0], [0.0, 0.0, 0.0, 1.0]]), 4, 2)
+    std, other = 3.5**0.5, 0.1875**0.5
+    assert found.is_trained.tolist() == [True, False, True, False, *[False] * 4, False, False, True, True]
+    expected = [-2.5 / std, 0, 2.5 / std, 0, 0, 0, 0, 0, 0, 0, -0.5 / other, 0.5 / other]
+    assert found.advantage.tolist() == pytest.approx(expected)
+
+
+@given(st.lists(st.lists(st.integers(0, 4), min_size=6, max_size=6), min_size=1, max_size=4), st.integers(2, 5))
+def test_extremes_are_count_pictures_of_every_group_with_a_preference_and_sum_to_zero(groups, count):
+    every = advantages([[float(value) for value in one] for one in groups])
+    found = extremes_only(every, 6, count)
+    trained, advantage = found.is_trained.view(-1, 6), found.advantage.view(-1, 6)
+    assert trained.sum(1).tolist() == [count * alive for alive in every.has_preference.tolist()]
+    assert advantage.sum(1).tolist() == pytest.approx([0.0] * len(groups), abs=1e-9)
+    assert not advantage[~trained].any()
+    for alive, chosen, rewards in zip(every.has_preference, trained, torch.tensor(groups), strict=True):
+        if alive:
+            assert rewards[chosen].max() == rewards.max()
+            assert rewards[chosen].min() == rewards.min()

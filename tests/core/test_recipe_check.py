@@ -14,6 +14,7 @@ from dgpo_core.seeds import generator_for
 UNWISE = {
     "loss.reference to old_policy": {"loss": {"reference": "frozen"}},
     "the gate never closes": {"loss": {"preference_beta": 10.0}},
+    "loss.extremes = 12 does nothing": {"loss": {"extremes": 12}},
     "Groups of 4": {"rollout": {"group_size": 4}},
     "clip_range = 0.2": {"loss": {"clip_range": 0.2}},
     "loss.clip_range does nothing": {"update": {"per_sigma": False}},
@@ -97,6 +98,11 @@ def test_flow_grpo_is_refused_what_it_cannot_learn_from(changes, words):
     with pytest.raises(ConfigError) as refused:
         check(from_dict(FLOW_GRPO | changes))
     assert words in str(refused.value)
+
+
+def test_one_picture_of_a_group_is_refused_as_the_only_one_to_train_on():
+    with pytest.raises(ConfigError, match=r"loss\.extremes is 1.*2 or more, or to 0"):
+        check(from_dict({"loss": {"extremes": 1}}))
 
 
 def test_flow_grpo_may_train_every_step_that_has_noise():

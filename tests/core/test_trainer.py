@@ -224,3 +224,19 @@ def test_the_reward_goes_up(model, tmp_path):
     _, heard = run(config, small_parts(model, tmp_path, config))
     rewards = [done.metrics.reward_mean for done in heard.of(StepDone)]
     assert np.mean(rewards[-3:]) > np.mean(rewards[:3]) + 2 * np.std(rewards[:3])
+
+
+def test_extremes_alone_are_trained_on_and_the_others_cost_no_training(model, tmp_path):
+    evaluations, advantages = [], []
+    for extremes in (0, 2):
+        config = small_config(schedule={"num_steps": 1}, loss={"extremes": extremes})
+        _, heard = run(config, small_parts(model, tmp_path / str(extremes), config))
+        (done,) = heard.of(StepDone)
+        evaluations.append(done.metrics.network_evaluations)
+        advantages.append([[one.advantage for one in group.samples] for group in done.groups])
+    drawn = 2 * 2 * 4
+    assert evaluations[1] - drawn == (evaluations[0] - drawn) / 2
+    for every, chosen in zip(*advantages, strict=True):
+        trained = {every.index(max(every)), every.index(min(every))}
+        assert {place for place, one in enumerate(chosen) if one} == trained
+        assert sum(chosen) == pytest.approx(0, abs=1e-6)
