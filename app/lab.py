@@ -31,6 +31,18 @@ class Actions(Protocol):
         """Ask for a before/after comparison and return its id."""
         ...
 
+    def start_race(self, name: str) -> None:
+        """Begin a shipped race or go on with it; refused while a race or a run is live."""
+        ...
+
+    def stop_race(self) -> None:
+        """End the race that was begun here, once its run is saved."""
+        ...
+
+    def race_words(self) -> str:
+        """How the race that was begun here stands; empty where none was."""
+        ...
+
     def trouble(self) -> str:
         """What keeps the lab from working now, such as a full disk; empty when nothing does."""
         ...

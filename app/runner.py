@@ -15,6 +15,7 @@ from pathlib import Path
 from threading import Event as Flag
 from threading import Lock, Thread
 
+from app.race.child import RaceChild
 from app.recorder import Recorder
 from app.settings import Settings
 from app.store.lock import LabLock
@@ -58,6 +59,7 @@ class Runner:
         self._recorder: Recorder | None = None
         self._is_stopping = Flag()
         self._is_closing = Flag()
+        self._race = RaceChild(settings, reader)
         self._mark_interrupted()
         self._watch = Thread(target=self._watch_for_lost_runs, name="watch", daemon=True)
         self._watch.start()
@@ -134,6 +136,18 @@ class Runner:
             self._writer.delete_run(run_id)
         shutil.rmtree(self.checkpoints(run_id).parent, ignore_errors=True)
 
+    def start_race(self, name: str) -> None:
+        """Begins a shipped race in a process of its own, or goes on with it."""
+        with self._one_at_a_time:
+            self._mark_interrupted()
+            self._race.start(name)
+
+    def stop_race(self) -> None:
+        self._race.stop()
+
+    def race_words(self) -> str:
+        return self._race.words()
+
     def trouble(self) -> str:
         """What keeps the store from writing now, in words; empty when nothing does."""
         return self._recorder.trouble if self._recorder else ""
@@ -151,6 +165,7 @@ class Runner:
         """Ends what this process's thread does at its next safe point, and waits until a run is saved."""
         self._is_closing.set()
         self._is_stopping.set()
+        self._race.close()
         self.wait(SECONDS_TO_STOP)
         self._watch.join()
 

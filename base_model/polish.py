@@ -2,8 +2,8 @@
 
     python -m base_model.polish WORK_FOLDER --minutes 5
 
-It learns to draw clean things, as many as asked for, and not what the prompt says of them: the base is to be capable
-but misled. The weights of WORK_FOLDER/lies.pt go in, a pipeline in WORK_FOLDER/polished comes out.
+It learns to draw clean things and not what the prompt says of them: the base is to be capable but misled. The weights
+of WORK_FOLDER/lies.pt go in, a pipeline in WORK_FOLDER/polished comes out.
 """
 
 from __future__ import annotations
@@ -29,9 +29,7 @@ def settings_of(folder: Path) -> RunConfig:
         {
             "name": "polish",
             "model": {"folder": str(folder)},
-            "rollout": {"groups_per_step": 6, "group_size": 16},
-            "loss": {"sigma_min": 0.6, "kl_weight": 0.0},
-            "update": {"learning_rate": 3e-4, "max_grad_norm": 1.0},
+            "loss": {"sigma_min": 0.3},
             "reward": {"train": "shapes_tidiness", "evaluation": "shapes_strict"},
             "schedule": {"num_steps": 100_000, "evaluate_every": 0, "evaluation_prompts": 1, "checkpoint_every": 20},
         }

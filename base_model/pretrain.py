@@ -117,7 +117,9 @@ class Captions:
 class Stage:
     """One stage of training, resumed from its file where there is one."""
 
-    def __init__(self, folder: Path, name: str, budget_minutes: float, start: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, name: str, budget_minutes: float, *, start: Path | None, guidance: float = GUIDANCE
+    ) -> None:
         torch.manual_seed(0)
         autoencoder = AutoencoderKL.from_pretrained(folder / "vae").eval()
         pipeline = new_pipeline(autoencoder)
@@ -136,7 +138,7 @@ class Stage:
             self._learner.start_from(start)
         elif name == "lies":
             self._learner.load_state_dict(torch.load(folder / "truth.pt", weights_only=True)["averaged"])
-        self._guide = self._frozen_guide(pipeline) if name == "lies" else None
+        self._guide = self._frozen_guide(pipeline, guidance) if name == "lies" else None
         self._averaged = {key: value.detach().clone() for key, value in self._learner.state_dict().items()}
         if self._file.exists():
             self._load()
@@ -148,12 +150,12 @@ class Stage:
         self._rng = np.random.default_rng([self._progress.step, 7])
         self._generator = torch.Generator().manual_seed(self._progress.step + 1)
 
-    def _frozen_guide(self, pipeline: StableDiffusion3Pipeline) -> Guide:
+    def _frozen_guide(self, pipeline: StableDiffusion3Pipeline, guidance: float) -> Guide:
         """The learner as it begins this stage."""
         learner = Learner(new_pipeline(pipeline.vae))
         learner.load_state_dict(self._learner.state_dict())
         learner.compile_blocks()
-        return Guide(learner, GUIDANCE)
+        return Guide(learner, guidance)
 
     def train(self) -> None:
         """Goes on until the stage's training time is used up, saving every minute."""
@@ -240,5 +242,7 @@ if __name__ == "__main__":
     parser.add_argument("--stage", choices=("truth", "lies"), required=True)
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--start", type=Path)
+    parser.add_argument("--guidance", type=float, default=GUIDANCE, help="learned in by the stage of lies")
     arguments = parser.parse_args()
-    Stage(arguments.folder, arguments.stage, arguments.minutes, arguments.start).train()
+    stage, minutes, guidance = arguments.stage, arguments.minutes, arguments.guidance
+    Stage(arguments.folder, stage, minutes, start=arguments.start, guidance=guidance).train()

@@ -16,7 +16,17 @@ class StoreActions:
         self.sent: list[tuple[int, Command]] = []
         self.started: list[RunConfig] = []
         self.resumed: list[int] = []
+        self.raced: list[str] = []
         self.troubled = ""
+
+    def start_race(self, name: str) -> None:
+        self.raced.append(name)
+
+    def stop_race(self) -> None:
+        self.raced.append("")
+
+    def race_words(self) -> str:
+        return f"The race {self.raced[-1]} is on." if self.raced and self.raced[-1] else ""
 
     def trouble(self) -> str:
         return self.troubled

@@ -14,7 +14,7 @@ from app.ui.table import Column, table
 
 NO_RACE = (
     "No race yet. A race runs DGPO and its rivals from the same start, in turns, and measures how long each takes to "
-    "the same score. Start one in a terminal with: python -m app race shapes"
+    "the same score. Start one above, or in a terminal with: python -m app race shapes"
 )
 TUNING = "tuning"
 NUM_TEXT_COLUMNS = 1

@@ -58,3 +58,15 @@ def test_without_a_race_the_tab_says_how_to_start_one(open_lab, open_page):
     page = open_page(open_lab().url)
     page.get_by_role("tab", name="Race").click()
     expect(page.locator("#race-heading")).to_contain_text("python -m app race shapes")
+
+
+def test_a_race_is_begun_and_stopped_from_the_tab(open_lab, open_page):
+    lab = open_lab()
+    page = open_page(lab.url)
+    page.get_by_role("tab", name="Race").click()
+    page.get_by_role("button", name="Start the race").click()
+    expect(page.locator("#race-state")).to_contain_text("The race shapes is on")
+    assert lab.actions.raced == ["shapes"]
+    page.get_by_role("button", name="Stop the race").click()
+    expect(page.locator("#race-state")).to_be_hidden()
+    assert lab.actions.raced == ["shapes", ""]

@@ -41,9 +41,9 @@ def test_what_the_things_are_is_not_looked_at():
     [
         ((), "a circle", 0),
         ((RED,), "a circle and a square", 0.5),
-        ((RED,), "four circles", 0.25),
+        ((RED,), "four circles", 0.5),
         ((RED, BLUE), "a circle", 0),
-        ((RED, BLUE), "three circles", 2 / 3),
+        ((RED, BLUE), "three circles", 1),
     ],
 )
 def test_too_many_and_too_few_cost_their_share(things, prompt, reward):

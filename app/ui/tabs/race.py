@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
 
 from app.lab import Lab
-from app.race.plan import plan_of
+from app.race.plan import list_races, plan_of
 from app.race.result import result_of
 from app.store.reader import Reader
 from app.store.rows import RaceRow
@@ -15,6 +16,7 @@ from app.ui import race_views as views
 from app.ui.changes import QUICK, changes_panel, stored_choice
 from app.ui.charts import RUN_CHARTS, curves_panel
 from app.ui.live import Live, whole_number
+from dgpo_core.errors import LabError
 
 SHOWN_CHARTS = ("score", "reward", "quality", "kl", "time")
 
@@ -22,6 +24,7 @@ SHOWN_CHARTS = ("score", "reward", "quality", "kl", "time")
 def race_tab(lab: Lab, live: Live) -> None:
     """Draws the tab. What is chosen is all that it remembers."""
     reader = lab.reader
+    _draw_start(lab, live)
     changes = changes_panel(live, topic="races", fingerprint=lambda _: _fingerprint(reader))
     with gr.Row(equal_height=True):
         race = stored_choice(label="Race", elem_id="race-chosen", scale=2, min_width=260)
@@ -40,6 +43,43 @@ def race_tab(lab: Lab, live: Live) -> None:
     changes.stale(show, [race, drawn], outputs, trigger_mode="always_last", api_name="races_refresh", **QUICK)
     race.input(lambda race_id: _shown(reader, race_id, None), race, outputs, api_name="races_open", **QUICK)
     drawn.input(show, [race, drawn], outputs, api_name="races_curves", **QUICK)
+
+
+def _draw_start(lab: Lab, live: Live) -> None:
+    """Which race to begin, and what became of the one begun here."""
+    names = list_races()
+    with gr.Row(equal_height=False):
+        plan = gr.Dropdown(
+            names,
+            value="shapes",
+            label="Plan",
+            info="Those in assets/races. One that was cut short goes on.",
+            elem_id="race-plan",
+            scale=2,
+            min_width=260,
+        )
+        start = gr.Button("Start the race", elem_id="race-start", scale=1, min_width=140)
+        stop = gr.Button("Stop the race", elem_id="race-stop", scale=1, min_width=140)
+    notice = live.panel("words.js", elem_id="race-notice", elem_classes="trouble")
+    news = changes_panel(live, topic="race news", fingerprint=lambda _: lab.actions.race_words())
+    state = live.panel("words.js", elem_id="race-state")
+
+    def begin(name: str) -> list[str]:
+        return _done(lambda: lab.actions.start_race(name))
+
+    def end() -> list[str]:
+        return _done(lab.actions.stop_race)
+
+    def _done(act: Callable[[], None]) -> list[str]:
+        try:
+            act()
+        except LabError as error:
+            return [str(error), lab.actions.race_words()]
+        return ["", lab.actions.race_words()]
+
+    start.click(begin, plan, [notice, state], api_name="races_start", **QUICK)
+    stop.click(end, None, [notice, state], api_name="races_stop", **QUICK)
+    news.stale(lab.actions.race_words, None, state, trigger_mode="always_last", api_visibility="private", **QUICK)
 
 
 def _fingerprint(reader: Reader) -> Any:

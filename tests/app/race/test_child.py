@@ -1,0 +1,69 @@
+"""A race begun by the lab in a process of its own, on the small model."""
+
+import pytest
+import yaml
+from lab_folder import opened, wait_for, write_recipe
+
+from app.store.rows import RunState
+from dgpo_core.errors import ConfigError, StoreError
+
+
+@pytest.fixture
+def plan(tmp_path, model_folder):
+    """A race that goes on until it is stopped."""
+    values = {
+        **{"minutes": 100, "turn_minutes": 100, "examined_prompts": 2, "against": "dgpo", "seeds": [0]},
+        "recipe": str(write_recipe(tmp_path, model_folder)),
+        "entrants": {"dgpo": {}},
+    }
+    path = tmp_path / "sprint.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+@pytest.mark.slow
+def test_a_race_runs_beside_the_lab_until_it_is_stopped_and_its_run_is_saved(plan, tmp_path):
+    (tmp_path / "lab").mkdir()
+    with opened(tmp_path / "lab") as (runner, reader):
+        runner.start_race(str(plan))
+        assert runner.race_words().startswith(f"The race {plan} is on.")
+        with pytest.raises(StoreError, match="one at a time. Wait for its end or stop it first"):
+            runner.start_race(str(plan))
+        wait_for(lambda: reader.races() and reader.latest_step(1) is not None)
+        runner.stop_race()
+        wait_for(lambda: "has ended" in runner.race_words())
+        assert reader.run(1).state is RunState.STOPPED
+        assert reader.races()[0].ended is None
+        with pytest.raises(StoreError, match="No race that was started on this page is on"):
+            runner.stop_race()
+
+
+@pytest.mark.slow
+def test_why_a_race_could_not_go_on_is_said_in_its_own_words(plan, tmp_path):
+    plan.write_text(plan.read_text() + "learning_rates: [0.001, 0.01]\n")
+    (tmp_path / "train.txt").unlink()
+    (tmp_path / "lab").mkdir()
+    with opened(tmp_path / "lab") as (runner, _):
+        runner.start_race(str(plan))
+        wait_for(lambda: "ended" in runner.race_words())
+        assert "ended early: No entrant finished with any learning rate" in runner.race_words()
+
+
+def test_what_cannot_be_raced_is_refused_at_once(tmp_path):
+    (tmp_path / "lab").mkdir()
+    with opened(tmp_path / "lab") as (runner, _):
+        with pytest.raises(ConfigError, match="There is no race 'marathon'"):
+            runner.start_race("marathon")
+        assert runner.race_words() == ""
+
+
+def test_a_live_run_is_not_raced_against(plan, tmp_path, model_folder):
+    from lab_folder import is_training, lab_config
+
+    config = lab_config(tmp_path, model_folder, schedule={"num_steps": 100_000, "checkpoint_every": 100_000})
+    (tmp_path / "lab").mkdir()
+    with opened(tmp_path / "lab") as (runner, reader):
+        run_id = runner.start(config)
+        wait_for(is_training(reader, run_id))
+        with pytest.raises(StoreError, match=r"Run 1 \(.*\) is live, and would be timed with the race"):
+            runner.start_race(str(plan))
