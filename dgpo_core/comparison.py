@@ -48,7 +48,7 @@ def compare(
     on_step: OnStep | None = None,
 ) -> ComparisonDone:
     """The request's pictures from the base and with the weights, which are those of step."""
-    chosen = spread_over(prompts, request.num_prompts)
+    chosen = spread_over(prompts, request.num_prompts, examiner.category_of)
     before = examiner.draw(chosen, seed=request.seed, weights=None, on_step=on_step)
     after = examiner.draw(chosen, seed=request.seed, weights=weights, on_step=on_step)
     return ComparisonDone(request_id=request.request_id, step=step, before=before, after=after)

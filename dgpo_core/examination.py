@@ -95,7 +95,19 @@ class Examiner:
         return examined, pictures
 
 
-def spread_over(prompts: Sequence[str], count: int) -> list[str]:
-    """count prompts evenly spaced through the list (all, when there are no more), so that all kinds are in."""
-    count = max(0, min(count, len(prompts)))
-    return [prompts[index * len(prompts) // count] for index in range(count)]
+def spread_over(prompts: Sequence[str], count: int, category_of: Callable[[str], str]) -> list[str]:
+    """count prompts in their order (all, when there are no more): every category has its share, evenly spaced.
+
+    A category with fewer prompts than its share gives all, and the others give more.
+    """
+    by_category: dict[str, list[int]] = {}
+    for index, prompt in enumerate(prompts):
+        by_category.setdefault(category_of(prompt), []).append(index)
+    chosen: list[int] = []
+    left = max(0, min(count, len(prompts)))
+    few_first = sorted(by_category.values(), key=len)
+    for number, every in enumerate(few_first):
+        share = min(len(every), -(-left // (len(few_first) - number)))
+        chosen += [every[place * len(every) // share] for place in range(share)]
+        left -= share
+    return [prompts[index] for index in sorted(chosen)]

@@ -79,7 +79,8 @@ class _Run:
         self.config, self.parts, self.emit, self.control = config, parts, emit, control
         self.state = TrainingState(parts.model.policy_parameters(), config.update)
         self.update = new_update(parts.model, config, before_part=control.look)
-        self.examined = spread_over(parts.heldout_prompts, config.schedule.evaluation_prompts)
+        prompts_examined, category_of = config.schedule.evaluation_prompts, parts.examiner.category_of
+        self.examined = spread_over(parts.heldout_prompts, prompts_examined, category_of)
 
     def run(self, resume_from: Path | None) -> EndReason:
         num_steps = self.config.schedule.num_steps

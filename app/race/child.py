@@ -53,7 +53,7 @@ class RaceChild:
             command = [sys.executable, "-m", "app", "race", name, "--folder", str(self._settings.folder.resolve())]
             if self._said is not None:
                 self._said.close()
-            self._said, self._name = TemporaryFile(), name
+            self._said, self._name = TemporaryFile(), name  # noqa: SIM115 - open as long as the process may write
             self._process = subprocess.Popen(
                 command,
                 cwd=PROJECT,

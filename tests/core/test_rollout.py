@@ -1,3 +1,4 @@
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -6,8 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_model import PROMPTS
 
+from dgpo_core.assembly import category_of
 from dgpo_core.baselines.flow_grpo import log_probability, transition
 from dgpo_core.config import RolloutConfig
+from dgpo_core.data.prompts import load_prompts
 from dgpo_core.events import Stop
 from dgpo_core.examination import spread_over
 from dgpo_core.rollout import draw_groups, draw_latents, of_step, starting_noise
@@ -53,7 +56,23 @@ def test_the_prompts_of_a_step_are_drawn_quickly_from_a_long_list():
     [(1, [0]), (2, [0, 3]), (3, [0, 2, 4]), (6, list(range(6))), (99, list(range(6))), (0, []), (-1, [])],
 )
 def test_examined_prompts_are_spread_over_the_list(count, expected):
-    assert spread_over([str(index) for index in range(6)], count) == [str(index) for index in expected]
+    assert spread_over([str(index) for index in range(6)], count, lambda _: "all") == [str(index) for index in expected]
+
+
+@pytest.mark.parametrize("count", [6, 12, 60, 100, 300])
+def test_every_category_has_its_share_of_an_examination_though_they_take_turns_in_the_list(count):
+    prompts = load_prompts("shapes-heldout")
+    chosen = spread_over(prompts, count, category_of)
+    shares = Counter(category_of(prompt) for prompt in chosen)
+    assert len(chosen) == len(set(chosen)) == count
+    assert len(shares) == 6
+    assert max(shares.values()) - min(shares.values()) <= 1
+
+
+def test_a_category_with_few_prompts_gives_all_and_the_others_more():
+    prompts = ["rare", *[f"common {index}" for index in range(9)]]
+    chosen = spread_over(prompts, 5, lambda prompt: prompt.split()[0])
+    assert chosen == ["rare", "common 0", "common 2", "common 4", "common 6"]
 
 
 def test_groups_are_group_major_and_every_member_starts_from_its_seed(model):
