@@ -3,22 +3,86 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from app.store.reader import Reader
+from app.store.rows import LabelRow
 from dgpo_core.human_turn import People
 from dgpo_core.label import label_from_row
 from dgpo_core.rewards.label_scores import Scores, merged, scores_of
+from dgpo_core.rewards.reliability import Match, Opinion, matches, qualities, weight_of
 
 
 def people_of(reader: Reader, run_id: int) -> People:
     """The labels of a run's steps, read anew at every question; of a group with several people their mean, each
-    brought to mean 0 and spread 1."""
+    brought to mean 0 and spread 1 and weighted by how far they may be believed (dgpo_core/rewards/reliability.py)."""
+    crowd = Crowd()
+    seen: list[int] = []
 
     def labelled(step: int) -> Mapping[int, Scores]:
-        said: defaultdict[int, list[Scores]] = defaultdict(list)
-        for row in reader.labels_of_step(run_id, step):
-            said[row.group_index].append(scores_of(label_from_row(row.kind, row.body, row.size), row.size))
-        return {index: merged(scores, [1.0] * len(scores)) for index, scores in said.items()}
+        rows = reader.labels_of_step(run_id, step)
+        if seen != [row.id for row in rows]:
+            seen[:] = [row.id for row in rows]
+            crowd.hear(row for row in reader.labels_of_run(run_id) if row.step <= step)
+        return {rows[0].group_index: crowd.merged(rows) for rows in by_task(rows).values()}
 
     return labelled
+
+
+class Crowd:
+    """The raters of a run, and how far each may be believed by what was heard so far."""
+
+    def __init__(self) -> None:
+        self._heard: list[int] = []
+        self._quality: dict[str, float] = {}
+        self._matches: dict[int, tuple[list[int], list[Match]]] = {}
+
+    def hear(self, rows: Iterable[LabelRow]) -> None:
+        """Takes all labels of the run as they are now; what was compared before is not compared again."""
+        rows = list(rows)
+        ids = [row.id for row in rows]
+        if ids == self._heard:
+            return
+        self._heard = ids
+        found: list[Match] = []
+        for group, together in by_group(rows).items():
+            heard = [row.id for row in together]
+            if self._matches.get(group, ([], []))[0] != heard:
+                self._matches[group] = heard, matches(Opinion(row.rater, group, scores_in(row)) for row in together)
+            found += self._matches[group][1]
+        self._quality = qualities({row.rater for row in rows}, found)
+
+    def merged(self, rows: Sequence[LabelRow]) -> Scores:
+        """One score per picture of what was said of one group by raters who were heard; none where all of them say
+        the opposite of the others elsewhere."""
+        weights = [weight_of(self._quality[row.rater]) for row in rows]
+        if len(rows) == 1 and weights[0] > 0:
+            return scores_in(rows[0])
+        return merged([scores_in(row) for row in rows], weights)
+
+
+def scores_in(row: LabelRow) -> Scores:
+    """A label's scores in the order of the group as it was first posted."""
+    scores = scores_of(label_from_row(row.kind, row.body, row.size), row.size)
+    if row.places is None:
+        return scores
+    ordered: Scores = [None] * row.size
+    for score, place in zip(scores, row.places, strict=True):
+        ordered[place] = score
+    return ordered
+
+
+def by_task(rows: Iterable[LabelRow]) -> dict[int, list[LabelRow]]:
+    """Labels by the group they were given to, repeats apart from what they repeat."""
+    found: defaultdict[int, list[LabelRow]] = defaultdict(list)
+    for row in rows:
+        found[row.task_id].append(row)
+    return found
+
+
+def by_group(rows: Iterable[LabelRow]) -> dict[int, list[LabelRow]]:
+    """Labels by the group as it was first posted, repeats with what they repeat."""
+    found: defaultdict[int, list[LabelRow]] = defaultdict(list)
+    for row in rows:
+        found[row.repeat_of or row.task_id].append(row)
+    return found

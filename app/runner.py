@@ -10,10 +10,12 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from threading import Event as Flag
 from threading import Lock, Thread
+from typing import TYPE_CHECKING
 
 from app.race.child import RaceChild
 from app.recorder import Recorder
@@ -26,6 +28,10 @@ from dgpo_core.config import RunConfig, from_dict, to_dict
 from dgpo_core.errors import LabError, StoreError
 from dgpo_core.events import Command, Compare, EndReason, Event, Phase, PhaseChanged, RunFailed, Stop, Warned
 from dgpo_core.recipe_check import cautions, check
+
+if TYPE_CHECKING:
+    from app.study import Study
+    from dgpo_core.trainer import Parts
 
 SECONDS_BETWEEN_READS = 0.05
 SECONDS_TO_STOP = 60.0
@@ -259,7 +265,12 @@ class Runner:
             commands = _Commands(self._reader, self._writer, run_id, self._is_stopping)
             people = people_of(self._reader, run_id)
             parts = assemble(config, self.checkpoints(run_id), folder=self._settings.folder, people=people)
-            train(config, parts, emit=emit, next_command=commands.next, resume_from=checkpoint)
+            with ExitStack() as stack:
+                hear = emit
+                if config.people.weight > 0:
+                    study = stack.enter_context(self._study(run_id, config, parts, emit))
+                    parts, hear = replace(parts, preference=study), study.beside(emit)
+                train(config, parts, emit=hear, next_command=commands.next, resume_from=checkpoint)
             recorder.flush()
             self._forget_comparisons(run_id)
 
@@ -269,6 +280,22 @@ class Runner:
             self._forget_comparisons(run_id)
 
         self._begin(work, on_failure)
+
+    def _study(self, run_id: int, config: RunConfig, parts: Parts, emit: OnEvent) -> Study:
+        from app.study import Study
+        from dgpo_core.preference.picture_features import PipelineFeatures
+        from dgpo_core.rewards.catalogue import QUICK_REWARDS, new_reward
+
+        return Study(
+            run_id,
+            reader=self._reader,
+            writer=self._writer,
+            emit=emit,
+            features=PipelineFeatures(parts.model),
+            rewards={name: new_reward(name) for name in QUICK_REWARDS} | {config.reward.train: parts.reward},
+            folder=self._settings.folder / "preferences",
+            seed=config.seed,
+        )
 
     def _ask_live_run(self, run_id: int, step: int | None, num_prompts: int, seed: int) -> int:
         request_id = self._writer.request_comparison(run_id, step, num_prompts, seed)

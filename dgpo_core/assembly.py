@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from dgpo_core.config import RunConfig
+from dgpo_core.config import PREFERENCE, RunConfig
 from dgpo_core.data.prompts import check_disjoint, load_prompts
 from dgpo_core.data.requests import parse_request
 from dgpo_core.data.stored_groups import StoredGroup, load_groups
@@ -15,7 +15,10 @@ from dgpo_core.examination import Examiner
 from dgpo_core.human_turn import People, needs_reward
 from dgpo_core.models.protocol import Model
 from dgpo_core.models.sd3 import SD3Model
+from dgpo_core.preference.picture_features import PipelineFeatures
+from dgpo_core.preference.saved import load_preference
 from dgpo_core.rewards.catalogue import new_reward
+from dgpo_core.rewards.contract import Reward
 from dgpo_core.rewards.shapes_quality import ShapesQuality
 from dgpo_core.trainer import Parts
 
@@ -34,7 +37,7 @@ def assemble(
     """The parts of a run, prompts checked first because that is quick.
 
     folder is where relative names of prompt files begin. A model given is used instead of loading one.
-    people is who answers where the settings ask people.
+    people is who answers where the settings ask people; what is learned from them is put beside by whoever learns it.
 
     Raises:
         LabError: a prompt set, a reward or the model cannot be used; the message says which and what to do.
@@ -47,14 +50,18 @@ def assemble(
     stored_groups = _stored_groups(config, folder)
     train_prompts = list(dict.fromkeys(group.prompt for group in stored_groups)) or train_prompts
     check_disjoint(train_prompts, heldout_prompts)
-    reward, evaluation_reward = new_reward(config.reward.train), new_reward(config.reward.evaluation)
-    if not stored_groups and needs_reward(config.people, num_labelled=0, num_groups=1):
-        reward.check_prompts(train_prompts)
-    evaluation_reward.check_prompts(heldout_prompts)
+    rewards = {name: new_reward(name) for name in (config.reward.train, config.reward.evaluation) if name != PREFERENCE}
+    is_judged = not stored_groups and needs_reward(config.people, num_labelled=0, num_groups=1)
+    if is_judged and config.reward.train in rewards:
+        rewards[config.reward.train].check_prompts(train_prompts)
+    if config.reward.evaluation in rewards:
+        rewards[config.reward.evaluation].check_prompts(heldout_prompts)
     model = model or load_model(config)
+    if PREFERENCE in (config.reward.train, config.reward.evaluation):
+        rewards[PREFERENCE] = _saved_preference(config, model, folder)
     examiner = Examiner(
         model=model,
-        reward=evaluation_reward,
+        reward=rewards[config.reward.evaluation],
         quality=ShapesQuality(model.features) if _are_shapes(heldout_prompts) else None,
         category_of=category_of,
         rollout=config.rollout,
@@ -62,7 +69,7 @@ def assemble(
     )
     return Parts(
         model=model,
-        reward=reward,
+        reward=rewards[config.reward.train],
         examiner=examiner,
         train_prompts=train_prompts,
         heldout_prompts=heldout_prompts,
@@ -70,6 +77,18 @@ def assemble(
         stored_groups=stored_groups,
         people=people,
     )
+
+
+def _saved_preference(config: RunConfig, model: Model, folder: Path) -> Reward:
+    """The learned preference that the settings name; a relative path begins in folder, else where we are."""
+    name = config.people.preference
+    if not name:
+        raise ConfigError(
+            "The reward preference needs a model learned from labels. Set people.preference to its folder, such as "
+            "lab/preferences/3/version-2."
+        )
+    path = folder / name
+    return load_preference(path if path.exists() else Path(name), PipelineFeatures(model))
 
 
 def _stored_groups(config: RunConfig, folder: Path) -> list[StoredGroup]:

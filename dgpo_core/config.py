@@ -15,7 +15,8 @@ from dgpo_core.errors import ConfigError
 
 ALGORITHM_NAMES = ("dgpo", "flow_grpo", "diffusion_nft", "diffusion_dpo", "reward_weighted")
 STOCHASTIC_SAMPLER = "flow_sde"
-REWARD_NAMES = ("shapes_partial", "shapes_strict", "shapes_tidiness", "brightness", "colourfulness")
+PREFERENCE = "preference"
+REWARD_NAMES = ("shapes_partial", "shapes_strict", "shapes_tidiness", "brightness", "colourfulness", PREFERENCE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +97,22 @@ class PeopleConfig:
     )
     without_label: str = knob(
         "reward",
-        "What becomes of a group nobody labelled in time: its automatic reward counts, or it is skipped.",
-        choices=("reward", "skip"),
+        "What becomes of a group without a label: its automatic reward counts, the model learned from labels judges "
+        "it, or it is skipped.",
+        choices=("reward", "model", "skip"),
+    )
+    groups_asked: int = knob(
+        0,
+        "Groups per step that people are asked about, those that teach most; 0 asks about all.",
+        low=0,
+        high=512,
+    )
+    repeat_share: float = knob(
+        0.0, "Share of the asked groups that somebody has judged before and gets again unannounced.", low=0, high=1
+    )
+    preference: str = knob(
+        "",
+        "Folder of a learned preference, such as lab/preferences/3/version-2, for the reward preference.",
     )
 
 

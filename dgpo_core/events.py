@@ -111,20 +111,39 @@ class PostedGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupsPosted:
-    """The groups of a step that now wait for people's labels."""
+    """The groups of a step that now wait for people's labels; num_repeats more are asked again of who judged them."""
 
     step: int
     groups: tuple[PostedGroup, ...]
+    num_repeats: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupsClosed:
-    """The wait for labels is over; rest says what became of the groups without any."""
+    """The wait for labels is over; num_groups were asked about, and rest says what became of those without any."""
 
     step: int
     num_groups: int
     num_labelled: int
     rest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreferenceLearned:
+    """A new version of the preference model, learned from the labels of all steps before this one.
+
+    accuracy, the share of held-out pairs it orders as people did, and calibration_error are None where there were too
+    few groups to hold any out; bins are (how sure it was, how often it was right, pairs).
+    """
+
+    step: int
+    version: int
+    folder: str
+    num_groups: int
+    num_labels: int
+    accuracy: float | None
+    calibration_error: float | None
+    bins: tuple[tuple[float, float, int], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,6 +252,7 @@ Event = (
     | StepDone
     | GroupsPosted
     | GroupsClosed
+    | PreferenceLearned
     | EvaluationDone
     | ComparisonDone
     | ComparisonFailed

@@ -29,7 +29,7 @@ from dgpo_core.ema import old_policy_decay
 from dgpo_core.errors import CheckpointError, LabError
 from dgpo_core.events import EndReason, Event, Phase
 from dgpo_core.examination import Examiner, spread_over
-from dgpo_core.human_turn import People, Seams, joined, labels_of, needs_reward
+from dgpo_core.human_turn import Judges, People, Preference, Seams, judged_with_people, needs_learned
 from dgpo_core.lesson import Lesson, Tally
 from dgpo_core.models.protocol import Model
 from dgpo_core.recall import recall_groups
@@ -59,6 +59,7 @@ class Parts:
     checkpoints: Path
     stored_groups: Sequence[StoredGroup] = ()
     people: People | None = None
+    preference: Preference | None = None
 
 
 def train(
@@ -154,11 +155,9 @@ class _Run:
             return judge(self.parts.reward, rollout.pictures, rollout.prompt_per_picture)
         assert self.parts.people is not None, "assembly refuses a run that asks people without any"
         seams = Seams(emit=self.emit, look=self._on_step(Phase.LABELLING))
-        labelled = labels_of(rollout, self.parts.people, config, step=step, seams=seams)
-        automatic = None
-        if needs_reward(config, len(labelled), len(rollout.prompts)):
-            automatic = judge(self.parts.reward, rollout.pictures, rollout.prompt_per_picture)
-        return joined(rollout, labelled, automatic, config)
+        learned = self.parts.preference(step) if self.parts.preference and needs_learned(config) else None
+        judges = Judges(people=self.parts.people, reward=self.parts.reward, learned=learned)
+        return judged_with_people(rollout, judges, config, step=step, seams=seams)
 
     def _rollout(self) -> Rollout:
         config, step, count = self.config, self.state.step, self.config.rollout.groups_per_step

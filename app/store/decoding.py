@@ -15,6 +15,7 @@ from app.store.rows import (
     ExaminedRow,
     GroupRow,
     LabelRow,
+    PreferenceRow,
     RacePoint,
     RaceRow,
     RaceRunRow,
@@ -94,7 +95,13 @@ def comparison_row(row: Row) -> ComparisonRow:
 
 def label_row(row: Row) -> LabelRow:
     """One row of the query in reader.py that joins labels with their groups."""
-    return LabelRow(**row | {"body": json.loads(row["body"])})
+    places = tuple(json.loads(row["places"])) if row["repeat_of"] is not None else None
+    return LabelRow(**row | {"body": json.loads(row["body"]), "places": places})
+
+
+def preference_row(row: Row) -> PreferenceRow:
+    """One row of preferences."""
+    return PreferenceRow(**row | {"bins": tuple(tuple(one) for one in json.loads(row["bins"]))})
 
 
 def race_row(row: Row) -> RaceRow:

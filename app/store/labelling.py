@@ -25,13 +25,18 @@ HEADS = "SELECT * FROM labels AS one WHERE NOT EXISTS (SELECT 1 FROM labels WHER
 LONGEST_NAME = 60
 
 
-def post_groups(db: Database, run_id: int, step: int, groups: Iterable[PostedGroup]) -> None:
-    """Opens the groups of a step to labels. Posted again with the same pictures, their labels still count."""
+def post_groups(db: Database, run_id: int, step: int, groups: Iterable[PostedGroup], num_repeats: int = 0) -> None:
+    """Opens the groups of a step to labels. Posted again with the same pictures, their labels still count.
+
+    Repeats come first, so that they are asked about before the step has all its labels and goes on.
+    """
+    post_repeats(db, run_id, step, num_repeats)
     for group in groups:
         shas = [sha256(png).hexdigest() for png in group.pngs]
         place = [run_id, step, group.index]
         row = db.execute(
-            "SELECT id FROM label_tasks WHERE run_id = ? AND step = ? AND group_index = ? ORDER BY id DESC LIMIT 1",
+            "SELECT id FROM label_tasks WHERE run_id = ? AND step = ? AND group_index = ? AND repeat_of IS NULL"
+            " ORDER BY id DESC LIMIT 1",
             place,
         ).fetchone()
         known = [] if row is None else _shas(db, row[0])
@@ -44,6 +49,39 @@ def post_groups(db: Database, run_id: int, step: int, groups: Iterable[PostedGro
         task_id = insert(db, "label_tasks", task)
         for member, sha in enumerate(shas):
             insert(db, "label_samples", {"task_id": task_id, "member": member, "sha": sha})
+
+
+def post_repeats(db: Database, run_id: int, step: int, count: int) -> None:
+    """Opens groups of earlier steps again to who judged them, pictures in another order, nothing said of it.
+
+    The oldest ones that were never repeated; a step posted again opens its own repeats again.
+    """
+    db.execute(
+        "UPDATE label_tasks SET closed = NULL WHERE run_id = ? AND step = ? AND repeat_of IS NOT NULL", [run_id, step]
+    )
+    known = db.execute(
+        "SELECT count(*) FROM label_tasks WHERE run_id = ? AND step = ? AND repeat_of IS NOT NULL", [run_id, step]
+    ).fetchone()[0]
+    originals = db.execute(
+        f"""
+        SELECT id, group_index, prompt FROM label_tasks AS tasks
+        WHERE run_id = ? AND step < ? AND repeat_of IS NULL
+          AND NOT EXISTS (SELECT 1 FROM label_tasks WHERE repeat_of = tasks.id)
+          AND EXISTS (SELECT 1 FROM ({HEADS}) AS heads WHERE heads.task_id = tasks.id AND heads.kind <> 'skip')
+        ORDER BY id LIMIT ?
+        """,
+        [run_id, step, max(count - known, 0)],
+    ).fetchall()
+    for original, index, prompt in originals:
+        task = {"run_id": run_id, "step": step, "group_index": index, "prompt": prompt, "created": now()}
+        task_id = insert(db, "label_tasks", task | {"repeat_of": original})
+        for member, (place, sha) in enumerate(_shuffled(_shas(db, original), task_id)):
+            insert(db, "label_samples", {"task_id": task_id, "member": member, "sha": sha, "place": place})
+
+
+def _shuffled(shas: list[str], task_id: int) -> list[tuple[int, str]]:
+    """Places and pictures in an order that only the pictures and the task decide."""
+    return sorted(enumerate(shas), key=lambda one: sha256(f"{task_id} {one[0]} {one[1]}".encode()).digest())
 
 
 def _shas(db: Database, task_id: int) -> list[str]:
@@ -63,6 +101,8 @@ def lease_next(db: Database, rater: str, *, seconds: float = LEASE_SECONDS) -> i
         SELECT tasks.id FROM label_tasks AS tasks
         LEFT JOIN ({HEADS}) AS mine ON mine.task_id = tasks.id AND mine.rater = :rater
         WHERE tasks.closed IS NULL AND (mine.id IS NULL OR mine.kind = 'skip')
+          AND (tasks.repeat_of IS NULL
+            OR EXISTS (SELECT 1 FROM labels WHERE task_id = tasks.repeat_of AND rater = :rater))
           AND NOT EXISTS (SELECT 1 FROM leases WHERE task_id = tasks.id AND rater <> :rater AND expires > :now)
         ORDER BY mine.id IS NOT NULL,
           (SELECT count(*) FROM ({HEADS}) AS heads WHERE heads.task_id = tasks.id AND heads.kind <> 'skip'),

@@ -12,12 +12,13 @@ from typing import Any
 
 from sqlite_utils import Database
 
-from app.store import decoding
+from app.store import decoding, opinions
 from app.store.commands import command_from_row
 from app.store.database import FileIdentity, Opener, file_identity, open_for_reading, translated
 from app.store.labelling import HEADS
 from app.store.recording import LIVE_STATES
 from app.store.rows import (
+    AgreementRow,
     CheckpointRow,
     ComparisonRow,
     EvaluationRow,
@@ -27,8 +28,10 @@ from app.store.rows import (
     LabelProgress,
     LabelRow,
     LabelTaskRow,
+    PreferenceRow,
     RaceRow,
     RaceRunRow,
+    RaterRow,
     RunRow,
     SampleRow,
     StepRow,
@@ -52,7 +55,9 @@ FROM runs
 
 _LABELS = f"""
 SELECT heads.id, heads.task_id, tasks.step, tasks.group_index, heads.rater, heads.created, heads.kind, heads.body,
-  heads.seconds, (SELECT count(*) FROM label_samples WHERE task_id = tasks.id) AS size
+  heads.seconds, (SELECT count(*) FROM label_samples WHERE task_id = tasks.id) AS size, tasks.prompt, tasks.repeat_of,
+  (SELECT json_group_array(place) FROM (SELECT place FROM label_samples WHERE task_id = tasks.id ORDER BY member))
+    AS places
 FROM label_tasks AS tasks JOIN ({HEADS}) AS heads ON heads.task_id = tasks.id
 """
 _RACE_POINTS = """
@@ -198,9 +203,28 @@ class Reader:
 
     def labels_of_step(self, run_id: int, step: int) -> list[LabelRow]:
         """Everyone's newest labels of a step's groups as they are now; skips say nothing and are left out."""
-        newest = "SELECT max(id) FROM label_tasks WHERE run_id = ?1 AND step = ?2 GROUP BY group_index"
+        newest = (
+            "SELECT max(id) FROM label_tasks WHERE run_id = ?1 AND step = ?2 AND repeat_of IS NULL GROUP BY group_index"
+        )
         of_step = f"tasks.id IN ({newest}) AND heads.kind <> 'skip' ORDER BY heads.id"
         return [decoding.label_row(row) for row in self._rows(f"{_LABELS} WHERE {of_step}", run_id, step)]
+
+    def labels_of_run(self, run_id: int) -> list[LabelRow]:
+        """Everyone's newest labels of all groups of a run in the order they were given, without skips."""
+        of_run = f"{_LABELS} WHERE tasks.run_id = ? AND heads.kind <> 'skip' ORDER BY heads.id"
+        return [decoding.label_row(row) for row in self._rows(of_run, run_id)]
+
+    def preferences(self, run_id: int) -> list[PreferenceRow]:
+        """The versions of a run's preference model, oldest first."""
+        return [decoding.preference_row(row) for row in self._rows(opinions.PREFERENCES, run_id)]
+
+    def raters(self, run_id: int) -> list[RaterRow]:
+        """Everyone who labelled groups of a run, by name."""
+        return [RaterRow(**row) for row in self._rows(opinions.RATERS, run_id)]
+
+    def agreements(self, run_id: int, *, by: str = "rater") -> list[AgreementRow]:
+        """Mean agreement of each rater, or by "prompt" of all raters on each prompt, with each other opinion."""
+        return [AgreementRow(**row) for row in self._rows(opinions.AGREEMENTS[by], run_id)]
 
     def label_task(self, task_id: int) -> LabelTaskRow | None:
         """One group that people judge; None where it never was or went with its run."""
@@ -217,7 +241,8 @@ class Reader:
             f" count(CASE WHEN id IN (SELECT task_id FROM ({heads})) THEN 1 END) AS num_labelled,"
             f" count(CASE WHEN id IN (SELECT task_id FROM ({heads}) WHERE rater = ?1) THEN 1 END) AS num_mine,"
             f" (SELECT avg(seconds) FROM ({heads}) WHERE rater = ?1) AS seconds_per_label"
-            " FROM label_tasks WHERE closed IS NULL",
+            " FROM label_tasks AS tasks WHERE closed IS NULL AND (repeat_of IS NULL"
+            " OR EXISTS (SELECT 1 FROM labels WHERE task_id = tasks.repeat_of AND rater = ?1))",
             rater,
         )[0]
         return LabelProgress(**row)

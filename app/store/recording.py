@@ -12,6 +12,7 @@ from sqlite_utils import Database
 
 from app.store.database import insert, now
 from app.store.labelling import close_groups, post_groups
+from app.store.opinions import record_preference
 from app.store.pictures import drop_orphaned_pictures, keep_pictures
 from app.store.rows import RunState
 from dgpo_core.events import (
@@ -27,6 +28,7 @@ from dgpo_core.events import (
     GroupsPosted,
     Phase,
     PhaseChanged,
+    PreferenceLearned,
     Preview,
     RunEnded,
     RunFailed,
@@ -124,7 +126,7 @@ def _record_group(db: Database, step_id: int, group: ScoredGroup) -> None:
 
 def _record_posting(db: Database, run_id: int, event: GroupsPosted) -> None:
     keep_pictures(db, (png for group in event.groups for png in group.pngs))
-    post_groups(db, run_id, event.step, event.groups)
+    post_groups(db, run_id, event.step, event.groups, event.num_repeats)
 
 
 def _record_closing(db: Database, run_id: int, event: GroupsClosed) -> None:
@@ -254,6 +256,7 @@ RECORDERS: dict[type, Callable[[Database, int, Any], None]] = {
     StepDone: _record_step,
     GroupsPosted: _record_posting,
     GroupsClosed: _record_closing,
+    PreferenceLearned: record_preference,
     EvaluationDone: _record_evaluation,
     ComparisonDone: _record_comparison,
     ComparisonFailed: _record_lost_comparison,

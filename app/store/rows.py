@@ -167,7 +167,10 @@ class RaceRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelRow:
-    """A person's newest label of one group; size is how many pictures the group has."""
+    """A person's newest label of one group; size is how many pictures the group has.
+
+    repeat_of is the group that this one asks again, and places where each of its pictures lies there.
+    """
 
     id: int
     task_id: int
@@ -179,6 +182,56 @@ class LabelRow:
     body: dict[str, Any]
     seconds: float
     size: int
+    prompt: str
+    repeat_of: int | None = None
+    places: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreferenceRow:
+    """A version of a run's preference model; bins are (how sure it was, how often it was right, pairs)."""
+
+    version: int
+    created: str
+    step: int
+    folder: str
+    num_groups: int
+    num_labels: int
+    accuracy: float | None
+    calibration_error: float | None
+    bins: tuple[tuple[float, float, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Kendall's tau-b of a label with another opinion of its group: the rater's own ("self"), another person's
+    ("person") or an automatic reward's ("reward"); other names whose."""
+
+    label_id: int
+    kind: str
+    other: str
+    tau: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgreementRow:
+    """Mean agreement of one rater, or of all on one prompt, with one other; count is of groups compared."""
+
+    name: str
+    kind: str
+    other: str
+    tau: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RaterRow:
+    """One rater of a run: labels that stand, how many of them repeats, and usual seconds for one."""
+
+    rater: str
+    num_labels: int
+    num_repeats: int
+    seconds_per_label: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -226,6 +226,34 @@ _LABELS = (
 ) STRICT""",
 )
 
+_PREFERENCES = (
+    "ALTER TABLE label_tasks ADD COLUMN repeat_of INTEGER REFERENCES label_tasks(id) ON DELETE CASCADE",
+    "CREATE INDEX label_tasks_by_repeat ON label_tasks(repeat_of)",
+    "ALTER TABLE label_samples ADD COLUMN place INTEGER",
+    """CREATE TABLE preferences (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    run_id INTEGER NOT NULL REFERENCES runs(id) ON DELETE CASCADE,
+    version INTEGER NOT NULL,
+    created TEXT NOT NULL,
+    step INTEGER NOT NULL,
+    folder TEXT NOT NULL,
+    num_groups INTEGER NOT NULL,
+    num_labels INTEGER NOT NULL,
+    accuracy REAL,
+    calibration_error REAL,
+    bins TEXT NOT NULL,
+    UNIQUE (run_id, version)
+) STRICT""",
+    """CREATE TABLE agreements (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    label_id INTEGER NOT NULL REFERENCES labels(id) ON DELETE CASCADE,
+    kind TEXT NOT NULL CHECK (kind IN ('self', 'person', 'reward')),
+    other TEXT NOT NULL,
+    tau REAL NOT NULL,
+    UNIQUE (label_id, kind, other)
+) STRICT""",
+)
+
 
 @MIGRATIONS()
 def m001_first_tables(db: Database) -> None:
@@ -246,4 +274,11 @@ def m002_races(db: Database) -> None:
 def m003_labels(db: Database) -> None:
     """Groups that wait for people, and what they said."""
     for statement in _LABELS:
+        db.execute(statement)
+
+
+@MIGRATIONS()
+def m004_preferences(db: Database) -> None:
+    """What is learned from labels, groups asked again, and how far people agree."""
+    for statement in _PREFERENCES:
         db.execute(statement)

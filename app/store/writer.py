@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from app.store import labelling, requests
+from app.store import labelling, opinions, requests
 from app.store.database import Opener, open_for_writing
 from app.store.recording import fail_comparison
 from app.store.requests import RacePlace
-from app.store.rows import Said
+from app.store.rows import Agreement, Said
 from app.store.writing_thread import WritingThread
 from dgpo_core.events import Command, Event
 
@@ -109,6 +110,10 @@ class Writer:
     def take_back(self, rater: str, request: str) -> int | None:
         """Undoes this person's newest label of an open group; the group's id, None where there is none."""
         return self._thread.call(lambda db: labelling.take_back(db, rater, request))
+
+    def put_agreements(self, agreements: Sequence[Agreement]) -> None:
+        """Stores how labels agree with other opinions; of the same label and opinion the newest counts."""
+        self._thread.call(lambda db: opinions.put_agreements(db, agreements))
 
     def mark_interrupted(self) -> list[int]:
         """Ids of the live runs, which become interrupted. Only for whoever holds the training lock."""

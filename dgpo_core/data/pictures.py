@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from io import BytesIO
 
+import numpy as np
 from PIL import Image
 
 from dgpo_core.rewards.contract import Picture
@@ -14,3 +15,9 @@ def png_bytes(picture: Picture) -> bytes:
     buffer = BytesIO()
     Image.fromarray(picture).save(buffer, format="PNG", compress_level=3)
     return buffer.getvalue()
+
+
+def picture_of(png: bytes) -> Picture:
+    """The picture that png_bytes wrote."""
+    with Image.open(BytesIO(png)) as image:
+        return np.array(image.convert("RGB"))

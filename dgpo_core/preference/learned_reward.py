@@ -9,8 +9,8 @@ from torch import Tensor
 
 from dgpo_core.preference.ensemble import Ensemble, learned
 from dgpo_core.preference.orders import Trust
-from dgpo_core.preference.picture_features import PictureFeatures
 from dgpo_core.preference.picking import most_telling
+from dgpo_core.preference.picture_features import PictureFeatures
 from dgpo_core.rewards.contract import Judgement, Picture
 from dgpo_core.rewards.label_scores import Scores
 

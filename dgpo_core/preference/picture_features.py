@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -71,7 +70,7 @@ class PipelineFeatures:
 def plainly_seen(picture: Picture) -> Tensor:
     """Mean and spread of each colour (6), share of the picture that stands out from its border (3), length of edges,
     and the ratio of the two, which tells few large things from many small ones. Float32, all about 0 to 1."""
-    pixels = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1).float() / 255
+    pixels = torch.tensor(picture).permute(2, 0, 1).float() / 255
     border = torch.cat([pixels[:, 0], pixels[:, -1], pixels[:, :, 0], pixels[:, :, -1]], dim=1)
     distance = (pixels - border.median(1).values[:, None, None]).square().sum(0).sqrt()
     occupied = torch.stack([((distance - start) / SOFTNESS).sigmoid().mean() for start in OCCUPIED_FROM])
@@ -91,6 +90,6 @@ def resized(picture: Picture, height: int, width: int) -> Picture:
     """The picture in another size, by area where it shrinks and bilinear where it grows."""
     if picture.shape[:2] == (height, width):
         return picture
-    pixels = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None].float()
+    pixels = torch.tensor(picture).permute(2, 0, 1)[None].float()
     scaled = functional.interpolate(pixels, (height, width), mode="bilinear", antialias=True)
-    return np.ascontiguousarray(scaled[0].round().clamp(0, 255).byte().permute(1, 2, 0).numpy())
+    return scaled[0].round().clamp(0, 255).byte().permute(1, 2, 0).contiguous().numpy()

@@ -17,6 +17,8 @@ REWARDS: dict[str, Callable[[], Reward]] = {
     "brightness": lambda: ImageStatistic("brightness", brightness),
     "colourfulness": lambda: ImageStatistic("colourfulness", colourfulness),
 }
+QUICK_REWARDS = ("shapes_partial", "shapes_strict", "shapes_tidiness", "brightness", "colourfulness")
+"""Rewards that need no model, so that every label can be compared with them."""
 
 
 def new_reward(name: str) -> Reward:

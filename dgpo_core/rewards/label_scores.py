@@ -97,3 +97,8 @@ def agreement(one: Scores, other: Scores) -> float | None:
         return None
     tau = float(kendalltau(*zip(*both, strict=True)).statistic)
     return None if isnan(tau) else tau
+
+
+def has_preference(scores: Scores) -> bool:
+    """Whether a group's scores put any picture before another."""
+    return len({score for score in scores if score is not None}) > 1

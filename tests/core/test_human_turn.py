@@ -7,7 +7,7 @@ from small_run import Listener, run, small_config, small_parts
 
 from dgpo_core.config import PeopleConfig
 from dgpo_core.events import EndReason, GroupsClosed, GroupsPosted, Phase, PhaseChanged, StepDone, Stop
-from dgpo_core.human_turn import needs_reward
+from dgpo_core.human_turn import needs_reward, repeats_due
 from dgpo_core.rewards.contract import Judgement
 
 ORDER = [4.0, 3.0, 2.0, 1.0]
@@ -120,3 +120,78 @@ def test_a_stop_is_obeyed_while_waiting(model, tmp_path):
 )
 def test_the_automatic_reward_is_asked_only_where_it_counts(settings, num_labelled, expected):
     assert needs_reward(PeopleConfig(**settings), num_labelled, 2) is expected
+
+
+class Taught:
+    """A learned reward that likes early pictures, and would ask about the last groups."""
+
+    def check_prompts(self, prompts):
+        pass
+
+    def __call__(self, pictures, prompts):
+        return [Judgement(-float(number % 4)) for number in range(len(pictures))]
+
+    def worth_asking(self, pictures, prompts, count):
+        return list(range(len(prompts)))[-count:]
+
+
+def taught_run(model, tmp_path, preference, reward=None, num_steps=1, **settings):
+    config = small_config(people={"weight": 1.0} | settings, schedule={"num_steps": num_steps})
+    parts = replace(small_parts(model, tmp_path, config, reward=reward), people=everything, preference=preference)
+    reason, heard = run(config, parts)
+    assert reason is EndReason.FINISHED
+    return heard
+
+
+def everything(step):
+    """Both groups of a step labelled, at once."""
+    return {0: ORDER, 1: ORDER}
+
+
+def names(group):
+    return {name for sample in group.samples for name, _ in sample.terms}
+
+
+def test_only_some_groups_are_asked_about_and_what_was_learned_judges_the_rest(model, tmp_path):
+    heard = taught_run(model, tmp_path, lambda step: Taught(), Unasked(), groups_asked=1, without_label="model")
+    (posted,), (closed,), (done,) = heard.of(GroupsPosted), heard.of(GroupsClosed), heard.of(StepDone)
+    assert [group.index for group in posted.groups] == [1]
+    assert (closed.num_groups, closed.num_labelled) == (1, 1)
+    assert closed.rest == "The others were judged by what was learned from labels."
+    assert [names(group) for group in done.groups] == [{"learned"}, {"people"}]
+    assert all(group.has_preference for group in done.groups)
+
+
+def test_while_nothing_is_learned_the_first_groups_are_asked_about_and_the_rest_left_out(model, tmp_path):
+    asked = []
+    heard = taught_run(model, tmp_path, asked.append, Unasked(), groups_asked=1, without_label="model")
+    assert asked == [0]
+    assert [group.index for group in heard.of(GroupsPosted)[0].groups] == [0]
+    assert [group.has_preference for group in heard.of(StepDone)[0].groups] == [True, False]
+    assert "too few to learn from" in heard.of(GroupsClosed)[0].rest
+
+
+def test_what_was_learned_is_mixed_with_the_reward_as_people_are(model, tmp_path):
+    class Backwards(Unasked):
+        def __call__(self, pictures, prompts):
+            return [Judgement(float(number % 4)) for number in range(len(pictures))]
+
+    settings = {"groups_asked": 1, "without_label": "model", "weight": 0.5}
+    heard = taught_run(model, tmp_path, lambda step: Taught(), Backwards(), **settings)
+    learned, _ = heard.of(StepDone)[0].groups
+    assert names(learned) == {"learned", "reward"}
+    assert [sample.advantage for sample in learned.samples] == pytest.approx([0] * 4, abs=1e-3)
+
+
+def test_what_was_learned_is_not_waited_for_where_it_does_not_count(model, tmp_path):
+    def unasked(step):
+        raise AssertionError("the learned reward was asked for")
+
+    taught_run(model, tmp_path, unasked, without_label="skip")
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (0.25, 5), (0.1, 2), (1.0, 20)])
+def test_repeats_come_to_their_share_over_many_steps(share, expected):
+    due = [repeats_due(step, 2, share) for step in range(10)]
+    assert sum(due) == expected
+    assert max(due) - min(due) <= 1

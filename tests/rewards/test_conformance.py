@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from dgpo_core.config import RewardConfig
+from dgpo_core.config import PREFERENCE, RewardConfig
 from dgpo_core.data.prompts import load_prompts
 from dgpo_core.data.requests import parse_request, picture_of
 from dgpo_core.data.scenes import draw
@@ -94,9 +94,9 @@ def test_an_unknown_reward_is_refused_with_those_there_are():
         new_reward("best")
 
 
-def test_the_settings_offer_exactly_the_catalogue():
+def test_the_settings_offer_exactly_the_catalogue_and_what_was_learned_from_labels():
     for one in fields(RewardConfig):
-        assert one.metadata["knob"].choices == tuple(REWARDS)
+        assert one.metadata["knob"].choices == (*REWARDS, PREFERENCE)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from recorded_runs import examined, step_done
 
 from app.store.database import open_for_reading
 from app.store.requests import RacePlace
-from app.store.rows import Said
+from app.store.rows import Agreement, Said
 from dgpo_core.events import (
     CheckpointSaved,
     ComparisonDone,
@@ -12,6 +12,7 @@ from dgpo_core.events import (
     EvaluationDone,
     GroupsPosted,
     PostedGroup,
+    PreferenceLearned,
     Preview,
     RunEnded,
     StepMetrics,
@@ -52,7 +53,8 @@ def test_a_deleted_run_leaves_no_row_behind(writer, run_id, path):
     writer.flush()
     task_id = writer.lease_next("ann")
     body = {"best": [0]}
-    writer.put_label(Said(task_id=task_id, rater="ann", kind="picks", body=body, seconds=1.0, request="click one"))
+    said = Said(task_id=task_id, rater="ann", kind="picks", body=body, seconds=1.0, request="click one")
+    writer.put_agreements([Agreement(writer.put_label(said), "reward", "brightness", 0.5)])
     writer.record(run_id, GroupsPosted(step=1, groups=(PostedGroup(0, "a dog", (b"one", b"two")),)))
     writer.flush()
     assert writer.lease_next("ann") is not None
@@ -61,6 +63,16 @@ def test_a_deleted_run_leaves_no_row_behind(writer, run_id, path):
         EvaluationDone(step=0, policy="policy", score=0.5, quality=(), samples=(examined(1),)),
         ComparisonDone(request_id=request_id, step=0, before=(examined(2),), after=(examined(3),)),
         Preview(step=0, samples=(examined(4),)),
+        PreferenceLearned(
+            step=1,
+            version=1,
+            folder="version-1",
+            num_groups=1,
+            num_labels=1,
+            accuracy=None,
+            calibration_error=None,
+            bins=(),
+        ),
         CheckpointSaved(step=0, folder="runs/1/0", num_bytes=1),
         RunEnded(step=0, reason=EndReason.STOPPED),
     ):

@@ -1,0 +1,184 @@
+"""What is learned from labels while a run goes on: a preference model, version after version, and who agrees with whom.
+
+All of it happens in one thread beside the training thread, from the labels of whole steps only: the version that a step
+is handed depends on those labels and the run's seed, and on nothing that was faster or slower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+
+from torch import Tensor
+
+from app.people import Crowd, by_group, by_task, scores_in
+from app.store.reader import Reader
+from app.store.rows import Agreement, LabelRow
+from app.store.writer import Writer
+from dgpo_core.data.pictures import picture_of
+from dgpo_core.errors import LabelError, PromptError
+from dgpo_core.events import Event, GroupsClosed, PreferenceLearned
+from dgpo_core.preference.learned_reward import LearnedReward, learn
+from dgpo_core.preference.orders import Trust
+from dgpo_core.preference.picture_features import PictureFeatures
+from dgpo_core.preference.saved import About, save_preference
+from dgpo_core.rewards.contract import Picture, Reward, judge
+from dgpo_core.rewards.label_scores import Scores, agreement, has_preference
+
+LEAST_GROUPS = 4
+
+
+class Study:
+    """Learns from a run's labels in a thread of its own, for as long as it is entered. A Preference for the trainer."""
+
+    def __init__(
+        self,
+        run_id: int,
+        *,
+        reader: Reader,
+        writer: Writer,
+        emit: Callable[[Event], None],
+        features: PictureFeatures,
+        rewards: Mapping[str, Reward],
+        folder: Path,
+        seed: int,
+    ) -> None:
+        self._run_id, self._reader, self._writer, self._emit = run_id, reader, writer, emit
+        self._features, self._rewards, self._folder, self._seed = features, rewards, folder, seed
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="study")
+        self._begun: dict[int, Future[LearnedReward | None]] = {}
+        self._known: dict[int, Tensor] = {}
+        self._compared: dict[int, list[int]] = {}
+        self._newest: tuple[list[int], LearnedReward | None] = ([], None)
+
+    def __call__(self, step: int) -> LearnedReward | None:
+        """What the labels of all steps before this one teach; waits until it is learned."""
+        return self.begin(step).result()
+
+    def begin(self, step: int) -> Future[LearnedReward | None]:
+        """Begins to learn for a step, once, and returns at once."""
+        for earlier in [one for one, begun in self._begun.items() if one < step and begun.done()]:
+            self._begun.pop(earlier).result()
+        if step not in self._begun:
+            self._begun[step] = self._thread.submit(self._learn, step)
+        return self._begun[step]
+
+    def beside(self, emit: Callable[[Event], None]) -> Callable[[Event], None]:
+        """The same ears for a run's events, by which a step's labels are learned from as soon as it has them."""
+
+        def hear(event: Event) -> None:
+            emit(event)
+            if isinstance(event, GroupsClosed):
+                self.begin(event.step + 1)
+
+        return hear
+
+    def __enter__(self) -> Study:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Ends when what was begun is learned, so that the last labels are in the last version."""
+        self._thread.shutdown(wait=True)
+        if error is None:
+            for begun in self._begun.values():
+                begun.result()
+
+    def _learn(self, step: int) -> LearnedReward | None:
+        rows = [row for row in self._reader.labels_of_run(self._run_id) if row.step < step]
+        self._compare(rows)
+        ids = [row.id for row in rows]
+        if ids != self._newest[0]:
+            self._newest = ids, self._learned_from(rows, step)
+        return self._newest[1]
+
+    def _learned_from(self, rows: Sequence[LabelRow], step: int) -> LearnedReward | None:
+        crowd = Crowd()
+        crowd.hear(rows)
+        firsts = by_task(row for row in rows if row.repeat_of is None)
+        said = {task_id: crowd.merged(together) for task_id, together in firsts.items()}
+        groups = [(self._seen(task_id), scores) for task_id, scores in said.items() if has_preference(scores)]
+        if len(groups) < LEAST_GROUPS:
+            return None
+        reward, trust = learn(groups, self._features, seed=self._seed)
+        self._keep(reward, trust, step=step, num_groups=len(groups), num_labels=len(rows))
+        return reward
+
+    def _keep(self, reward: LearnedReward, trust: Trust | None, *, step: int, num_groups: int, num_labels: int) -> None:
+        """Saves a version and says so; the same step learned again after a resume is the same version."""
+        known = self._reader.preferences(self._run_id)
+        version = next((row.version for row in known if row.step == step), len(known) + 1)
+        folder = self._folder / str(self._run_id) / f"version-{version}"
+        accuracy = trust.accuracy if trust else None
+        calibration_error = trust.calibration_error if trust else None
+        about = About(num_groups=num_groups, accuracy=accuracy, calibration_error=calibration_error)
+        save_preference(folder, reward, about)
+        self._emit(
+            PreferenceLearned(
+                step=step,
+                version=version,
+                folder=folder.name,
+                num_groups=num_groups,
+                num_labels=num_labels,
+                accuracy=accuracy,
+                calibration_error=calibration_error,
+                bins=tuple((one.sure, one.right, one.count) for one in trust.bins) if trust else (),
+            )
+        )
+
+    def _seen(self, task_id: int) -> Tensor:
+        """The features of a group, reckoned once."""
+        if task_id not in self._known:
+            pictures, prompt = self._group(task_id)
+            self._known[task_id] = self._features(pictures, [prompt] * len(pictures))
+        return self._known[task_id]
+
+    def _group(self, task_id: int) -> tuple[list[Picture], str]:
+        task = self._reader.label_task(task_id)
+        pngs = [self._reader.picture(sha) for sha in task.shas] if task else []
+        if task is None or not all(pngs):
+            raise LabelError(f"The pictures of group {task_id} are gone, so its labels teach nothing. Delete the run.")
+        return [picture_of(png) for png in pngs if png], task.prompt
+
+    def _compare(self, rows: Sequence[LabelRow]) -> None:
+        """Stores how the labels of each group agree with each other and with every automatic reward that can judge."""
+        for group, together in by_group(rows).items():
+            ids = [row.id for row in together]
+            if self._compared.get(group) != ids:
+                self._writer.put_agreements([*between(together), *self._with_rewards(group, together)])
+                self._compared[group] = ids
+
+    def _with_rewards(self, group: int, rows: Sequence[LabelRow]) -> Iterable[Agreement]:
+        pictures, prompt = self._group(group)
+        for name, judged in scores_by(self._rewards, pictures, prompt).items():
+            for row in rows:
+                if (tau := agreement(scores_in(row), judged)) is not None:
+                    yield Agreement(row.id, "reward", name, tau)
+
+
+def scores_by(rewards: Mapping[str, Reward], pictures: Sequence[Picture], prompt: str) -> dict[str, Scores]:
+    """What each reward says of a group, of those that can read its prompt."""
+    found: dict[str, Scores] = {}
+    for name, reward in rewards.items():
+        try:
+            reward.check_prompts([prompt])
+        except PromptError:
+            continue
+        found[name] = [one.reward for one in judge(reward, pictures, [prompt] * len(pictures))]
+    return found
+
+
+def between(rows: Sequence[LabelRow]) -> Iterable[Agreement]:
+    """Every label of a group beside every other: of the same person "self", of somebody else "person"."""
+    for row in rows:
+        for other in rows:
+            if row.id == other.id:
+                continue
+            is_self = row.rater == other.rater
+            if is_self and row.repeat_of is None:
+                continue  # said once, of the repeat
+            if (tau := agreement(scores_in(row), scores_in(other))) is not None:
+                yield Agreement(row.id, "self" if is_self else "person", other.rater, tau)

@@ -1,0 +1,102 @@
+"""What is learned from labels during a run, through the runner and the store, from raters whose taste is known."""
+
+import numpy as np
+import pytest
+from lab_folder import PATIENCE_SECONDS, opened, wait_for
+
+from app.store.rows import RunState, Said
+from dgpo_core.data.pictures import picture_of
+from dgpo_core.events import Stop
+from dgpo_core.label import label_to_row
+from dgpo_core.rewards.annotators import annotator
+from dgpo_core.rewards.image_statistics import brightness
+
+PEOPLE = {"weight": 1.0, "groups_asked": 2, "without_label": "model"}
+SETTINGS = {"people": PEOPLE, "rollout": {"groups_per_step": 3, "group_size": 4}, "schedule": {"num_steps": 4}}
+
+
+def answer(runner, reader, rater, annotate):
+    """Has an annotator judge every group that a rater is given now."""
+    while (task_id := runner.lease_next(rater)) is not None:
+        task = reader.label_task(task_id)
+        pictures = [picture_of(reader.picture(sha)) for sha in task.shas]
+        kind, body = label_to_row(annotate(pictures, np.random.default_rng(task_id)))
+        said = Said(task_id=task_id, rater=rater, kind=kind, body=body, seconds=1.0, request=f"{rater} {task_id}")
+        runner.put_label(said)
+
+
+def answer_until_it_ends(runner, reader, **annotators):
+    while not runner.wait(0.02):
+        for rater, annotate in annotators.items():
+            answer(runner, reader, rater, annotate)
+
+
+def terms(group):
+    return {name for sample in group.samples for name, _ in sample.terms}
+
+
+def test_labels_teach_a_model_that_judges_the_groups_nobody_was_asked_about(lab, config_of):
+    runner, reader = lab
+    run_id = runner.start(config_of(**SETTINGS))
+    answer_until_it_ends(runner, reader, ann=annotator(brightness))
+    assert reader.run(run_id).state == RunState.FINISHED, reader.run(run_id).message
+    judged = [[terms(group) for group in reader.groups(run_id, step)] for step in range(4)]
+    assert sorted(map(len, judged[0])) == [0, 1, 1]
+    for of_step in judged[2:]:
+        assert sorted(map(tuple, of_step)) == [("learned",), ("people",), ("people",)]
+    versions = reader.preferences(run_id)
+    assert [(row.version, row.step, row.num_groups) for row in versions] == [(1, 2, 4), (2, 3, 6), (3, 4, 8)]
+    assert all(0 <= row.accuracy <= 1 and 0 <= row.calibration_error <= 1 for row in versions)
+    assert len(reader.labels_of_run(run_id)) == 8
+
+
+def test_the_same_labels_teach_the_same_bits(tmp_path, config_of):
+    written = []
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        with opened(tmp_path / name) as (runner, reader):
+            run_id = runner.start(config_of(**SETTINGS))
+            answer_until_it_ends(runner, reader, ann=annotator(brightness))
+            assert reader.run(run_id).state == RunState.FINISHED
+        written.append([path.read_bytes() for path in sorted((tmp_path / name).rglob("heads.safetensors"))])
+    assert len(written[0]) == 3
+    assert written[0] == written[1]
+
+
+def test_a_run_taken_up_again_goes_on_with_what_its_labels_taught(lab, config_of):
+    runner, reader = lab
+    run_id = runner.start(config_of(**SETTINGS | {"schedule": {"num_steps": 6, "checkpoint_every": 1}}))
+
+    def answered_up_to(step):
+        answer(runner, reader, "ann", annotator(brightness))
+        return (reader.latest_step(run_id) or 0) >= step
+
+    wait_for(lambda: answered_up_to(2))
+    runner.send(run_id, Stop())
+    assert runner.wait(PATIENCE_SECONDS)
+    before = {row.version: row.num_groups for row in reader.preferences(run_id)}
+    runner.resume(run_id)
+    answer_until_it_ends(runner, reader, ann=annotator(brightness))
+    assert reader.run(run_id).state == RunState.FINISHED, reader.run(run_id).message
+    after = {row.version: row.num_groups for row in reader.preferences(run_id)}
+    assert before.items() <= after.items()
+    assert list(after) == list(range(1, len(after) + 1))
+    assert after[len(after)] == 12
+
+
+def test_it_is_known_who_agrees_with_whom_with_themselves_and_with_which_reward(lab, config_of):
+    runner, reader = lab
+    people = PEOPLE | {"repeat_share": 0.5, "wait_seconds": 1.0, "groups_asked": 0}
+    run_id = runner.start(config_of(**SETTINGS | {"people": people}))
+    bright, dark = annotator(brightness), annotator(brightness, is_adversarial=True)
+    answer_until_it_ends(runner, reader, ann=bright, bob=bright, eve=dark)
+    assert reader.run(run_id).state == RunState.FINISHED, reader.run(run_id).message
+    found = {(row.name, row.kind, row.other): row.tau for row in reader.agreements(run_id)}
+    assert found["ann", "reward", "brightness"] == pytest.approx(1)
+    repeated = {row.rater: row.num_repeats for row in reader.raters(run_id)}
+    for rater, num_repeats in repeated.items():
+        if num_repeats:
+            assert found[rater, "self", rater] == pytest.approx(1)
+    assert sum(repeated.values()) > 0
+    if ("eve", "person", "ann") in found:
+        assert found["eve", "person", "ann"] == pytest.approx(-1)
