@@ -17,6 +17,12 @@ PREFERENCES = """
 SELECT version, created, step, folder, num_groups, num_labels, accuracy, calibration_error, bins
 FROM preferences WHERE run_id = ? ORDER BY version
 """
+LABELLED_RUNS = """
+SELECT run_id, max(labels.id) AS label, max(agreements.id) AS agreement,
+  (SELECT max(id) FROM preferences WHERE preferences.run_id = label_tasks.run_id) AS preference
+FROM label_tasks JOIN labels ON labels.task_id = label_tasks.id LEFT JOIN agreements ON label_id = labels.id
+GROUP BY run_id ORDER BY run_id DESC
+"""
 _SAID = f"({HEADS}) AS heads JOIN label_tasks AS tasks ON tasks.id = heads.task_id"
 RATERS = f"""
 SELECT rater, count(*) AS num_labels, count(repeat_of) AS num_repeats, avg(seconds) AS seconds_per_label

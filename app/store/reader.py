@@ -214,6 +214,10 @@ class Reader:
         of_run = f"{_LABELS} WHERE tasks.run_id = ? AND heads.kind <> 'skip' ORDER BY heads.id"
         return [decoding.label_row(row) for row in self._rows(of_run, run_id)]
 
+    def labelled_runs(self) -> list[tuple[int, ...]]:
+        """Runs with labels, newest first: id, then numbers that change with labels, agreements and what is learned."""
+        return [tuple(row.values()) for row in self._rows(opinions.LABELLED_RUNS)]
+
     def preferences(self, run_id: int) -> list[PreferenceRow]:
         """The versions of a run's preference model, oldest first."""
         return [decoding.preference_row(row) for row in self._rows(opinions.PREFERENCES, run_id)]

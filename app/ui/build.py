@@ -19,6 +19,7 @@ from app.ui import serving
 from app.ui.label_page import label_page
 from app.ui.live import Live
 from app.ui.tabs.compare import compare_tab
+from app.ui.tabs.people import people_tab
 from app.ui.tabs.race import race_tab
 from app.ui.tabs.runs import runs_tab
 from app.ui.tabs.train import train_tab
@@ -44,6 +45,8 @@ def build_page(lab: Lab) -> gr.Blocks:
                 runs_tab(lab, live, form)
             with gr.Tab("Race", id="race"):
                 race_tab(lab, live)
+            with gr.Tab("People", id="people"):
+                people_tab(lab, live)
     with page.route("Label", "/label"):
         label_page(lab)
     return page.queue(max_size=64, default_concurrency_limit=4, api_open=False)

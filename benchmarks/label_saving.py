@@ -1,0 +1,154 @@
+"""How many labels picking saves: held-out pair accuracy by number of labelled groups, picked against random.
+
+    python -m benchmarks.label_saving [--seeds 0 1 2 3 4 5] [--groups 320] [--tastes large warm]
+
+Groups are drawn by the base once and kept under --work. Each turn offers the next groups of a shuffled pool, as a
+step of training would, and asks a simulated annotator (10% noise) about some; what is learned from all labels so far
+is examined on groups of other pictures against the taste itself, without noise. Kept as results/label_saving.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.record import keep, kept
+from dgpo_core.assembly import load_model
+from dgpo_core.config import RunConfig, from_dict
+from dgpo_core.data.prompts import load_prompts
+from dgpo_core.models.protocol import Model
+from dgpo_core.preference.ensemble import learned
+from dgpo_core.preference.learned_reward import table_of
+from dgpo_core.preference.orders import trust
+from dgpo_core.preference.picking import most_telling
+from dgpo_core.preference.picture_features import PipelineFeatures
+from dgpo_core.rewards.annotators import TASTES, annotator
+from dgpo_core.rewards.contract import Picture
+from dgpo_core.rewards.label_scores import scores_of
+from dgpo_core.rollout import draw_groups, of_step
+
+SIZE, PER_DRAW = 10, 8
+NOISE = 0.1
+OFFERED, ASKED = 8, 2
+HELD_OUT = 100
+COMPARED_AT = (12, 20, 28)
+
+
+def drawn(model: Model, config: RunConfig, count: int, work: Path) -> tuple[list[str], list[list[Picture]]]:
+    """Prompts and groups of pictures by the base; those drawn before with the same weights are read back."""
+    work.mkdir(parents=True, exist_ok=True)
+    every = load_prompts("shapes-train", Path())
+    prompts: list[str] = []
+    groups: list[list[Picture]] = []
+    for step in range(-(-count // PER_DRAW)):
+        asked = of_step(every, step=step, count=PER_DRAW, run_seed=0)
+        file = work / f"groups-{model.identity()['transformer']}-{step}.npy"
+        if not file.exists():
+            rollout = draw_groups(model, asked, config.rollout, run_seed=0, step=step, batch=PER_DRAW * SIZE)
+            np.save(file, np.stack(rollout.pictures))
+            print(f"drew {(step + 1) * PER_DRAW} groups", flush=True)
+        pictures = list(np.load(file))
+        prompts += asked
+        groups += [pictures[row : row + SIZE] for row in range(0, len(pictures), SIZE)]
+    return prompts[:count], groups[:count]
+
+
+class Study:
+    """One taste on one pool of groups."""
+
+    def __init__(
+        self, taste: str, features: torch.Tensor, groups: Sequence[Sequence[Picture]], weights: torch.Tensor
+    ) -> None:
+        self._features, self._groups, self._weights = features, groups, weights
+        self._annotate = annotator(TASTES[taste], noise=NOISE)
+        truth = [[TASTES[taste](picture) for picture in group] for group in groups]
+        self._truth = torch.tensor(truth, dtype=torch.float32)
+
+    def curve(self, seed: int, *, is_picked: bool) -> list[float]:
+        """Held-out accuracy after each turn of ASKED labels."""
+        rng = np.random.default_rng(seed)
+        order = rng.permutation(len(self._groups))
+        held_out, pool = torch.from_numpy(order[:HELD_OUT]), order[HELD_OUT:]
+        said: dict[int, list[float | None]] = {}
+        heads, accuracies = None, []
+        for turn in range(len(pool) // OFFERED):
+            offered = pool[turn * OFFERED : (turn + 1) * OFFERED]
+            first = list(range(ASKED))
+            chosen = most_telling(heads, self._features[offered], ASKED) if heads and is_picked else first
+            for index in (int(offered[one]) for one in chosen):
+                label = self._annotate(self._groups[index], np.random.default_rng([seed, index]))
+                said[index] = scores_of(label, SIZE)
+            table = table_of([(self._features[index], scores) for index, scores in said.items()])
+            heads, _ = learned(*table, self._weights, seed=seed)
+            strength = heads.strengths(self._features[held_out].flatten(0, 1)).mean(0).unflatten(0, (HELD_OUT, SIZE))
+            found = trust(strength, self._truth[held_out])
+            assert found is not None
+            accuracies.append(found.accuracy)
+        return accuracies
+
+
+def saving(random: Sequence[float], picked: Sequence[float], num_labels: int) -> dict[str, float]:
+    """Labels that picking needs for the mean accuracy that random reaches with num_labels, and the share saved.
+
+    Between turns the curve is a line; nan where picking never gets there.
+    """
+    best = np.maximum.accumulate(picked)
+    target = random[num_labels // ASKED - 1]
+    turns = np.arange(1, len(best) + 1) * ASKED
+    needed = float(np.interp(target, best, turns, left=float(turns[0]), right=float("nan")))
+    return {"accuracy": target, "random": num_labels, "picked": needed, "saved": 1 - needed / num_labels}
+
+
+def measure(seeds: Sequence[int], tastes: Sequence[str], num_groups: int, work: Path) -> None:
+    """Every taste with every seed; what is known already is not measured again."""
+    config = from_dict({"rollout": {"group_size": SIZE}})
+    model = load_model(config)
+    about = {"groups": num_groups, "size": SIZE, "noise": NOISE, "offered": OFFERED, "asked": ASKED}
+    about |= {"transformer": model.identity()["transformer"], "held_out": HELD_OUT}
+    result: dict[str, Any] = kept("label_saving") or {}
+    if result.get("about") != about:
+        result = {"about": about, "curves": {}}
+    prompts, groups = drawn(model, config, num_groups, work)
+    features = PipelineFeatures(model)
+    known = [features(group, [prompt] * SIZE) for group, prompt in zip(groups, prompts, strict=True)]
+    for taste in tastes:
+        study = Study(taste, torch.stack(known), groups, features.weights())
+        curves = result["curves"].setdefault(taste, {})
+        for seed in seeds:
+            if str(seed) not in curves:
+                curves[str(seed)] = {
+                    "random": study.curve(seed, is_picked=False),
+                    "picked": study.curve(seed, is_picked=True),
+                }
+                print(f"{taste}, seed {seed}: done", flush=True)
+            keep("label_saving", {"about": about, "curves": result["curves"], "savings": savings(result["curves"])})
+    print(savings(result["curves"]))
+
+
+def savings(curves: dict[str, Any]) -> dict[str, list[dict[str, float]]]:
+    """For each taste, the saving at several numbers of labels, from curves averaged over seeds."""
+    found = {}
+    for taste, of_seeds in curves.items():
+        means = {
+            name: [mean(turn) for turn in zip(*(one[name] for one in of_seeds.values()), strict=True)]
+            for name in ("random", "picked")
+        }
+        possible = [count for count in COMPARED_AT if count // ASKED <= len(means["random"])]
+        found[taste] = [saving(means["random"], means["picked"], count) for count in possible]
+    return found
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(6)))
+    parser.add_argument("--tastes", nargs="+", choices=list(TASTES), default=list(TASTES))
+    parser.add_argument("--groups", type=int, default=320)
+    parser.add_argument("--work", type=Path, default=Path("work/label_saving"))
+    arguments = parser.parse_args()
+    measure(arguments.seeds, arguments.tastes, arguments.groups, arguments.work)
