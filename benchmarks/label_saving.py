@@ -1,6 +1,6 @@
 """How many labels picking saves: held-out pair accuracy by number of labelled groups, picked against random.
 
-    python -m benchmarks.label_saving [--seeds 0 1 2 3 4 5] [--groups 320] [--tastes large warm]
+    python -m benchmarks.label_saving [--seeds 0 1 2 3 4 5] [--groups 260] [--tastes large warm]
 
 Groups are drawn by the base once and kept under --work. Each turn offers the next groups of a shuffled pool, as a
 step of training would, and asks a simulated annotator (10% noise) about some; what is learned from all labels so far
@@ -37,6 +37,7 @@ SIZE, PER_DRAW = 10, 8
 NOISE = 0.1
 OFFERED, ASKED = 8, 2
 HELD_OUT = 100
+NUM_TURNS = 20
 COMPARED_AT = (12, 20, 28)
 
 
@@ -77,7 +78,7 @@ class Study:
         held_out, pool = torch.from_numpy(order[:HELD_OUT]), order[HELD_OUT:]
         said: dict[int, list[float | None]] = {}
         heads, accuracies = None, []
-        for turn in range(len(pool) // OFFERED):
+        for turn in range(min(NUM_TURNS, len(pool) // OFFERED)):
             offered = pool[turn * OFFERED : (turn + 1) * OFFERED]
             first = list(range(ASKED))
             chosen = most_telling(heads, self._features[offered], ASKED) if heads and is_picked else first
@@ -85,7 +86,7 @@ class Study:
                 label = self._annotate(self._groups[index], np.random.default_rng([seed, index]))
                 said[index] = scores_of(label, SIZE)
             table = table_of([(self._features[index], scores) for index, scores in said.items()])
-            heads, _ = learned(*table, self._weights, seed=seed)
+            heads, _ = learned(*table, self._weights, seed=seed, is_trust_wanted=False)
             strength = heads.strengths(self._features[held_out].flatten(0, 1)).mean(0).unflatten(0, (HELD_OUT, SIZE))
             found = trust(strength, self._truth[held_out])
             assert found is not None
@@ -148,7 +149,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(6)))
     parser.add_argument("--tastes", nargs="+", choices=list(TASTES), default=list(TASTES))
-    parser.add_argument("--groups", type=int, default=320)
+    parser.add_argument("--groups", type=int, default=260)
     parser.add_argument("--work", type=Path, default=Path("work/label_saving"))
     arguments = parser.parse_args()
     measure(arguments.seeds, arguments.tastes, arguments.groups, arguments.work)

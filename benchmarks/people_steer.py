@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean, pstdev
@@ -34,6 +35,7 @@ from dgpo_core.comparison import averaged_weights
 from dgpo_core.config import PREFERENCE, RunConfig, to_dict
 from dgpo_core.data.pictures import picture_of
 from dgpo_core.ema import WeightCopy
+from dgpo_core.errors import LabelError
 from dgpo_core.label import label_to_row
 from dgpo_core.preference.learned_reward import learn
 from dgpo_core.preference.picture_features import PipelineFeatures
@@ -68,7 +70,8 @@ def answer(runner: Runner, reader: Reader, seed: int) -> None:
         pictures = [picture_of(png) for sha in task.shas if (png := reader.picture(sha))]
         kind, body = label_to_row(LIKES_LARGE(pictures, np.random.default_rng([seed, task.step, task.group_index])))
         request = f"{RATER} {task_id}"
-        runner.put_label(Said(task_id=task_id, rater=RATER, kind=kind, body=body, seconds=0.0, request=request))
+        with suppress(LabelError):  # the step went on while this was judged, so there is nothing to judge any more
+            runner.put_label(Said(task_id=task_id, rater=RATER, kind=kind, body=body, seconds=0.0, request=request))
 
 
 def trained(config: RunConfig, folder: Path) -> tuple[Path, int]:

@@ -98,10 +98,39 @@ def page(result: dict[str, Any]) -> str:
     return table(["seconds from", "median", "worst", "times"], rows)
 
 
+def people_steer(result: dict[str, Any]) -> str:
+    """Size of things and strict score before and after, mean and spread over seeds."""
+    runs = list(result["runs"].values())
+    rows = [
+        ["labelled groups", over_runs([run["labels"] for run in runs])],
+        ["steps", over_runs([run["steps"] for run in runs])],
+        ["area of a thing, before", over_runs([run["before"]["area"] for run in runs])],
+        ["area of a thing, after", over_runs([run["after"]["area"] for run in runs])],
+        ["moved, in standard deviations of the base's pictures", over_runs([run["moved"] for run in runs])],
+        ["strict score lost", over_runs([run["lost"] for run in runs])],
+        ["clean things, before", over_runs([run["before"]["clean things"] for run in runs])],
+        ["clean things, after", over_runs([run["after"]["clean things"] for run in runs])],
+    ]
+    return table(["what", "measured"], rows)
+
+
+def label_saving(result: dict[str, Any]) -> str:
+    """Labels needed for the same held-out accuracy, picked against random."""
+    rows = [
+        [taste, f"{one['accuracy']:.3f}", f"{one['random']}", f"{one['picked']:.1f}", f"{one['saved']:.0%}"]
+        for taste, compared in result["savings"].items()
+        for one in compared
+    ]
+    return table(["taste", "held-out pair accuracy", "labels, random", "labels, picked", "saved"], rows)
+
+
 SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "verifier": ("verifier", verifier),
     "base_profile": ("base_profile", base_profile),
     "learning": ("learning-shapes", learning),
+    "people_steer": ("people_steer-people", people_steer),
+    "model_steer": ("people_steer-model", people_steer),
+    "label_saving": ("label_saving", label_saving),
     "step": ("step", step),
     "page": ("page", page),
 }

@@ -81,14 +81,8 @@ def assemble(
 
 def _saved_preference(config: RunConfig, model: Model, folder: Path) -> Reward:
     """The learned preference that the settings name; a relative path begins in folder, else where we are."""
-    name = config.people.preference
-    if not name:
-        raise ConfigError(
-            "The reward preference needs a model learned from labels. Set people.preference to its folder, such as "
-            "lab/preferences/3/version-2."
-        )
-    path = folder / name
-    return load_preference(path if path.exists() else Path(name), PipelineFeatures(model))
+    path = folder / config.people.preference
+    return load_preference(path if path.exists() else Path(config.people.preference), PipelineFeatures(model))
 
 
 def _stored_groups(config: RunConfig, folder: Path) -> list[StoredGroup]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dgpo_core.config import STOCHASTIC_SAMPLER, RolloutConfig, RunConfig, settings
+from dgpo_core.config import PREFERENCE, STOCHASTIC_SAMPLER, RolloutConfig, RunConfig, settings
 from dgpo_core.errors import ConfigError
 
 SMALLEST_GOOD_GROUP = 8
@@ -19,13 +19,19 @@ def check(config: RunConfig) -> None:
 
     Raises:
         ConfigError: more noise levels are to be trained than the sampling grid has above the least one, a single
-            picture of each group is to be trained on, or Flow-GRPO is asked to learn from a sampler without noise.
+            picture of each group is to be trained on, Flow-GRPO is asked to learn from a sampler without noise, or a
+            learned preference is not named.
     """
     _check_noise_levels(config)
     if config.loss.extremes == 1:
         raise ConfigError(
             "loss.extremes is 1, but one picture of a group has nothing to be better than. "
             "Set it to 2 or more, or to 0 to train on all pictures."
+        )
+    if PREFERENCE in (config.reward.train, config.reward.evaluation) and not config.people.preference:
+        raise ConfigError(
+            "The reward preference is what was learned from labels, but people.preference names none. Set it to a "
+            "version's folder, such as lab/preferences/3/version-2, or choose another reward."
         )
     if config.algorithm.name == "flow_grpo":
         _check_paths(config.rollout)
@@ -111,6 +117,19 @@ def _idle_drawing(config: RunConfig) -> str:
     return (
         f"{', '.join(changed)} {do} nothing: the groups of rollout.stored_groups are learned from, and none is drawn."
     )
+
+
+READ_WHERE_PEOPLE_ARE = ("people.wait_seconds", "people.without_label", "people.groups_asked", "people.repeat_share")
+
+
+def _idle_people(config: RunConfig) -> str:
+    """Settings of people that were changed although nobody is asked."""
+    values = {setting.path: setting.default for setting in settings()}
+    changed = [path for path in READ_WHERE_PEOPLE_ARE if _value_at(config, path) != values[path]]
+    if config.people.weight > 0 or not changed:
+        return ""
+    do = "do" if len(changed) > 1 else "does"
+    return f"{', '.join(changed)} {do} nothing: people.weight is 0, so nobody is asked. Raise it to ask people."
 
 
 def _value_at(config: RunConfig, path: str) -> object:
@@ -258,6 +277,7 @@ def _never_examined(config: RunConfig) -> str:
 
 
 RULES: tuple[Callable[[RunConfig], str], ...] = (
+    _idle_people,
     _unread,
     _idle_drawing,
     _idle_noise_level,

@@ -47,13 +47,19 @@ class Ensemble:
 
 
 def learned(
-    features: Float[Tensor, "N G F"], said: Float[Tensor, "N G"], weights: Float[Tensor, " F"], *, seed: int
+    features: Float[Tensor, "N G F"],
+    said: Float[Tensor, "N G"],
+    weights: Float[Tensor, " F"],
+    *,
+    seed: int,
+    is_trust_wanted: bool = True,
 ) -> tuple[Ensemble, Trust | None]:
     """Heads fitted to orders of N groups by order_loss, each to a draw of the groups with replacement, and their trust.
 
     Features are standardized over the pictures said anything of, then multiplied by weights: a feature of small weight
     is believed only where much speaks for it. The trust is that of further heads, learned beside these from four in
-    five of the groups, on the groups left out, every group being left out once; None for fewer than two groups.
+    five of the groups, on the groups left out, every group being left out once; None for fewer than two groups, or
+    where it is not wanted, which saves two thirds of the time and changes the heads by rounding only.
     The same arguments give the same bits on the same machine.
 
     Raises:
@@ -66,14 +72,17 @@ def learned(
     known = features[~said.isnan()]
     mean, scale = known.mean(0), weights / known.std(0, correction=0).clamp(min=SMALLEST_SPREAD)
     standard = (features - mean) * scale
-    generator = generator_for(seed, "preference heads")
-    everything = torch.arange(len(said))
-    folds = [*torch.randperm(len(said), generator=generator).chunk(NUM_FOLDS)] if len(said) > 1 else []
-    learn_from = [everything] * NUM_HEADS
+    everything, width = torch.arange(len(said)), standard.shape[-1]
+    own, of_folds = (generator_for(seed, purpose) for purpose in ("preference heads", "preference folds"))
+    folds = (
+        [*torch.randperm(len(said), generator=of_folds).chunk(NUM_FOLDS)] if is_trust_wanted and len(said) > 1 else []
+    )
+    counts = [_draw(everything, len(said), own) for _ in range(NUM_HEADS)]
     for fold in folds:
-        learn_from += [everything[~torch.isin(everything, fold)]] * HEADS_PER_FOLD
-    counts = torch.stack([_draw(groups, len(said), generator) for groups in learn_from])
-    parts = _fitted(standard.flatten(0, 1), said, counts, _start(len(counts), standard.shape[-1], generator))
+        others = everything[~torch.isin(everything, fold)]
+        counts += [_draw(others, len(said), of_folds) for _ in range(HEADS_PER_FOLD)]
+    starts = zip(_start(NUM_HEADS, width, own), _start(len(counts) - NUM_HEADS, width, of_folds), strict=True)
+    parts = _fitted(standard.flatten(0, 1), said, torch.stack(counts), [torch.cat(pair) for pair in starts])
     strength = _strengths(standard.flatten(0, 1), *parts).unflatten(1, tuple(said.shape))
     precision = pair_information(standard, strength[:NUM_HEADS].mean(0), said).sum(0)
     precision += PRIOR_PRECISION * len(said) * torch.eye(len(precision))

@@ -1,11 +1,14 @@
 """What is learned from labels during a run, through the runner and the store, from raters whose taste is known."""
 
+from contextlib import suppress
+
 import numpy as np
 import pytest
 from lab_folder import PATIENCE_SECONDS, opened, wait_for
 
 from app.store.rows import RunState, Said
 from dgpo_core.data.pictures import picture_of
+from dgpo_core.errors import LabelError
 from dgpo_core.events import Stop
 from dgpo_core.label import label_to_row
 from dgpo_core.rewards.annotators import annotator
@@ -22,7 +25,8 @@ def answer(runner, reader, rater, annotate):
         pictures = [picture_of(reader.picture(sha)) for sha in task.shas]
         kind, body = label_to_row(annotate(pictures, np.random.default_rng(task_id)))
         said = Said(task_id=task_id, rater=rater, kind=kind, body=body, seconds=1.0, request=f"{rater} {task_id}")
-        runner.put_label(said)
+        with suppress(LabelError):  # the step may have gone on meanwhile
+            runner.put_label(said)
 
 
 def answer_until_it_ends(runner, reader, **annotators):
@@ -100,3 +104,24 @@ def test_it_is_known_who_agrees_with_whom_with_themselves_and_with_which_reward(
     assert sum(repeated.values()) > 0
     if ("eve", "person", "ann") in found:
         assert found["eve", "person", "ann"] == pytest.approx(-1)
+
+
+def test_what_was_learned_can_be_trained_on_alone(lab, config_of, tmp_path):
+    runner, reader = lab
+    first = runner.start(config_of(**SETTINGS))
+    answer_until_it_ends(runner, reader, ann=annotator(brightness))
+    version = reader.preferences(first)[-1]
+    settings = {"reward": {"train": "preference"}, "people": {"preference": f"preferences/{first}/{version.folder}"}}
+    second = runner.start(config_of(**settings))
+    assert runner.wait(PATIENCE_SECONDS)
+    assert reader.run(second).state == RunState.FINISHED, reader.run(second).message
+    (group, *_) = reader.groups(second, 1)
+    assert group.has_preference
+    assert terms(group) == {"doubt"}
+
+
+def test_a_preference_that_is_not_there_is_said(lab, config_of):
+    runner, reader = lab
+    run_id = runner.start(config_of(reward={"train": "preference"}, people={"preference": "nowhere"}))
+    assert runner.wait(PATIENCE_SECONDS)
+    assert "There is no learned preference in nowhere" in reader.run(run_id).message

@@ -35,6 +35,7 @@ UNWISE = {
         "prompts": {"train": "mine.txt"},
         "rollout": {"stored_groups": "groups", "group_size": 24},
     },
+    "people.without_label, people.groups_asked do nothing": {"people": {"groups_asked": 2, "without_label": "model"}},
     "evaluate_every = 50": {"schedule": {"num_steps": 20, "evaluate_every": 50}},
 }
 SOUND = [
@@ -103,6 +104,14 @@ def test_flow_grpo_is_refused_what_it_cannot_learn_from(changes, words):
 def test_one_picture_of_a_group_is_refused_as_the_only_one_to_train_on():
     with pytest.raises(ConfigError, match=r"loss\.extremes is 1.*2 or more, or to 0"):
         check(from_dict({"loss": {"extremes": 1}}))
+
+
+@pytest.mark.parametrize("place", ["train", "evaluation"])
+def test_a_learned_preference_must_be_named(place):
+    reward = {"reward": {place: "preference"}}
+    with pytest.raises(ConfigError, match=r"people\.preference names none\. Set it to a version's folder"):
+        check(from_dict(reward))
+    check(from_dict(reward | {"people": {"preference": "lab/preferences/1/version-1"}}))
 
 
 def test_flow_grpo_may_train_every_step_that_has_noise():

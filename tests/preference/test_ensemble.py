@@ -81,6 +81,15 @@ def test_the_same_arguments_give_the_same_bits_and_no_global_generator_is_touche
     assert not torch.equal(another.first, one.first)
 
 
+def test_measuring_the_trust_leaves_the_heads_as_they_are(groups):
+    features, said = table_of(labelled_by(annotator(TASTES["large"]), groups[:10]))
+    with_trust, found = learned(features, said, WEIGHTS, seed=0)
+    without, nothing = learned(features, said, WEIGHTS, seed=0, is_trust_wanted=False)
+    assert found is not None
+    assert nothing is None
+    assert torch.allclose(with_trust.linear, without.linear, atol=1e-4)
+
+
 def test_groups_without_a_preference_or_of_another_size_change_nothing_else(groups):
     labelled = labelled_by(annotator(TASTES["large"]), groups[:6])
     plain, trust_in_plain = learned(*table_of(labelled), WEIGHTS, seed=0)
