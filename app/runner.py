@@ -266,7 +266,7 @@ class Runner:
             people = people_of(self._reader, run_id)
             parts = assemble(config, self.checkpoints(run_id), folder=self._settings.folder, people=people)
             with ExitStack() as stack:
-                hear = emit
+                hear: OnEvent = emit
                 if config.people.weight > 0:
                     study = stack.enter_context(self._study(run_id, config, parts, emit))
                     parts, hear = replace(parts, preference=study), study.beside(emit)

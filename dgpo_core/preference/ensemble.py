@@ -86,7 +86,8 @@ def learned(
     strength = _strengths(standard.flatten(0, 1), *parts).unflatten(1, tuple(said.shape))
     precision = pair_information(standard, strength[:NUM_HEADS].mean(0), said).sum(0)
     precision += PRIOR_PRECISION * len(said) * torch.eye(len(precision))
-    return Ensemble(mean, scale, *(part[:NUM_HEADS] for part in parts), precision), _trust(strength, said, folds)
+    first, bias, second, linear = (part[:NUM_HEADS] for part in parts)
+    return Ensemble(mean, scale, first, bias, second, linear, precision), _trust(strength, said, folds)
 
 
 def _draw(groups: Tensor, num_groups: int, generator: torch.Generator) -> Tensor:
