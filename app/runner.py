@@ -283,7 +283,7 @@ class Runner:
 
     def _study(self, run_id: int, config: RunConfig, parts: Parts, emit: OnEvent) -> Study:
         from app.study import Study
-        from dgpo_core.preference.picture_features import PipelineFeatures
+        from dgpo_core.assembly import preference_features
         from dgpo_core.rewards.catalogue import QUICK_REWARDS, new_reward
 
         return Study(
@@ -291,7 +291,7 @@ class Runner:
             reader=self._reader,
             writer=self._writer,
             emit=emit,
-            features=PipelineFeatures(parts.model),
+            features=preference_features(config, parts.model, self._settings.folder),
             rewards={name: new_reward(name) for name in QUICK_REWARDS} | {config.reward.train: parts.reward},
             folder=self._settings.folder / "preferences",
             seed=config.seed,

@@ -95,12 +95,12 @@ class Study:
 
 
 def saving(random: Sequence[float], picked: Sequence[float], num_labels: int) -> dict[str, float]:
-    """Labels that picking needs for the mean accuracy that random reaches with num_labels, and the share saved.
+    """Labels that picking needs for the best mean accuracy of random up to num_labels, and the share saved.
 
-    Between turns the curve is a line; nan where picking never gets there.
+    Both curves count as never falling, and as a line between turns; nan where picking never gets there.
     """
     best = np.maximum.accumulate(picked)
-    target = random[num_labels // ASKED - 1]
+    target = float(np.maximum.accumulate(random)[num_labels // ASKED - 1])
     turns = np.arange(1, len(best) + 1) * ASKED
     needed = float(np.interp(target, best, turns, left=float(turns[0]), right=float("nan")))
     return {"accuracy": target, "random": num_labels, "picked": needed, "saved": 1 - needed / num_labels}

@@ -29,13 +29,14 @@ from app.store.reader import Reader
 from app.store.rows import RunState, Said
 from benchmarks.base_profile import category_scores
 from benchmarks.record import keep, kept
-from dgpo_core.assembly import assemble
+from dgpo_core.assembly import assemble, category_of
 from dgpo_core.checkpoint import newest_checkpoint, step_of
 from dgpo_core.comparison import averaged_weights
 from dgpo_core.config import PREFERENCE, RunConfig, to_dict
 from dgpo_core.data.pictures import picture_of
 from dgpo_core.ema import WeightCopy
 from dgpo_core.errors import LabelError
+from dgpo_core.examination import spread_over
 from dgpo_core.label import label_to_row
 from dgpo_core.preference.learned_reward import learn
 from dgpo_core.preference.picture_features import PipelineFeatures
@@ -141,7 +142,7 @@ def measured(mode: str, config: RunConfig, folder: Path, num_prompts: int) -> di
     parts = assemble(replace(config, people=replace(config.people, weight=0.0)), checkpoints)
     newest = newest_checkpoint(checkpoints)
     assert newest is not None
-    prompts = parts.heldout_prompts[:: max(1, len(parts.heldout_prompts) // num_prompts)][:num_prompts]
+    prompts = spread_over(parts.heldout_prompts, num_prompts, category_of)
     before = examined(parts, prompts, None)
     after = examined(parts, prompts, averaged_weights(checkpoints, step_of(newest), parts.model))
     return {

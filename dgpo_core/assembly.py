@@ -15,7 +15,7 @@ from dgpo_core.examination import Examiner
 from dgpo_core.human_turn import People, needs_reward
 from dgpo_core.models.protocol import Model
 from dgpo_core.models.sd3 import SD3Model
-from dgpo_core.preference.picture_features import PipelineFeatures
+from dgpo_core.preference.picture_features import PictureFeatures, PipelineFeatures
 from dgpo_core.preference.saved import load_preference
 from dgpo_core.rewards.catalogue import new_reward
 from dgpo_core.rewards.contract import Reward
@@ -82,7 +82,23 @@ def assemble(
 def _saved_preference(config: RunConfig, model: Model, folder: Path) -> Reward:
     """The learned preference that the settings name; a relative path begins in folder, else where we are."""
     path = folder / config.people.preference
-    return load_preference(path if path.exists() else Path(config.people.preference), PipelineFeatures(model))
+    features = preference_features(config, model, folder)
+    return load_preference(path if path.exists() else Path(config.people.preference), features)
+
+
+def preference_features(config: RunConfig, model: Model, folder: Path = Path()) -> PictureFeatures:
+    """What preferences are learned from: the model's own encoders, or the CLIP model that the settings name.
+
+    Raises:
+        RewardError: the folder holds no CLIP model.
+    """
+    name = config.people.clip_folder
+    if not name:
+        return PipelineFeatures(model)
+    from dgpo_core.preference.clip_features import ClipFeatures
+
+    path = folder / name
+    return ClipFeatures(path if path.exists() else Path(name), model.device)
 
 
 def _stored_groups(config: RunConfig, folder: Path) -> list[StoredGroup]:

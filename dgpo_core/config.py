@@ -114,6 +114,9 @@ class PeopleConfig:
         "",
         "Folder of a learned preference, such as lab/preferences/3/version-2, for the reward preference.",
     )
+    clip_folder: str = knob(
+        "", "Folder of a CLIP model whose embeddings preferences are learned from; empty takes the pipeline's encoders."
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
