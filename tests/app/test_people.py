@@ -2,8 +2,8 @@
 
 from lab_folder import PATIENCE_SECONDS, wait_for
 
-from app.people import people_of
-from app.store.rows import RunState, Said
+from app.people import Crowd, by_group, people_of, scores_in
+from app.store.rows import LabelRow, RunState, Said
 from dgpo_core.events import Stop
 
 BRIGHTEST_LAST = {"tiers": [[3], [2], [1], [0]]}
@@ -60,3 +60,40 @@ def test_a_run_that_waits_for_people_is_shown_to_wait_and_can_be_stopped_and_res
     assert runner.lease_next("ann") != task_id
     runner.send(run_id, Stop())
     assert runner.wait(PATIENCE_SECONDS)
+
+
+def label_row(number, task_id, rater, order, **changes):
+    known = {"id": number, "task_id": task_id, "step": 0, "group_index": task_id, "created": "", "seconds": 1.0}
+    body = {"tiers": [[member] for member in order]}
+    said = {"rater": rater, "kind": "ranking", "body": body, "size": len(order), "prompt": "a cat"}
+    return LabelRow(**known | said | changes)
+
+
+TRUTH, OPPOSITE = (0, 1, 2, 3), (3, 2, 1, 0)
+TASTES = {"ann": TRUTH, "bob": TRUTH, "eve": OPPOSITE}
+
+
+def heard_crowd():
+    """A crowd that heard two agree on ten groups, and a third say the opposite."""
+    rows = [
+        label_row(10 * task_id + index, task_id, rater, order)
+        for task_id in range(1, 11)
+        for index, (rater, order) in enumerate(TASTES.items())
+    ]
+    crowd = Crowd()
+    crowd.hear(rows)
+    return crowd
+
+
+def test_who_says_the_opposite_of_the_others_is_left_out_also_where_they_are_alone():
+    crowd = heard_crowd()
+    together = crowd.merged([label_row(900, 90, "eve", OPPOSITE), label_row(901, 90, "ann", TRUTH)])
+    assert together == sorted(together, reverse=True)
+    assert crowd.merged([label_row(902, 91, "eve", OPPOSITE)]) == [None] * 4
+    assert crowd.merged([label_row(903, 91, "ann", TRUTH)]) == [-0.0, -1.0, -2.0, -3.0]
+
+
+def test_what_was_said_of_a_shuffled_repeat_is_read_in_the_order_of_the_first():
+    again = label_row(1, 2, "ann", (2, 0, 1, 3), repeat_of=1, places=(1, 2, 0, 3))
+    assert scores_in(again) == [-0.0, -1.0, -2.0, -3.0]
+    assert by_group([label_row(0, 1, "ann", TRUTH), again]).keys() == {1}

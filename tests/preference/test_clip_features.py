@@ -6,6 +6,8 @@ import torch
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPTextConfig, CLIPVisionConfig
 
 from base_model.pipeline import NUM_TOKENS, shapes_tokenizer
+from dgpo_core.assembly import preference_features
+from dgpo_core.config import from_dict
 from dgpo_core.errors import RewardError
 from dgpo_core.preference.clip_features import ClipFeatures
 from dgpo_core.preference.picture_features import NUM_SEEN
@@ -48,6 +50,13 @@ def test_a_picture_is_an_embedding_and_its_nearness_to_the_prompt(folder):
     assert not torch.allclose(embedded[0], embedded[1], atol=1e-3)
     assert (nearness.abs() <= 1).all()
     assert nearness[0] != nearness[2]
+
+
+def test_the_settings_choose_between_clip_and_the_pipelines_own_encoders(folder, model):
+    kinds = [
+        preference_features(from_dict({"people": {"clip_folder": name}}), model).kind for name in ("", str(folder))
+    ]
+    assert kinds == ["pipeline", "clip"]
 
 
 def test_a_folder_without_a_clip_model_is_refused(tmp_path):
