@@ -26,7 +26,7 @@ from dgpo_core.models.protocol import Model
 from dgpo_core.preference.ensemble import learned
 from dgpo_core.preference.learned_reward import table_of
 from dgpo_core.preference.orders import trust
-from dgpo_core.preference.picking import most_telling
+from dgpo_core.preference.picking import worth_asking
 from dgpo_core.preference.picture_features import PipelineFeatures
 from dgpo_core.rewards.annotators import TASTES, annotator
 from dgpo_core.rewards.contract import Picture
@@ -81,7 +81,7 @@ class Study:
         for turn in range(min(NUM_TURNS, len(pool) // OFFERED)):
             offered = pool[turn * OFFERED : (turn + 1) * OFFERED]
             first = list(range(ASKED))
-            chosen = most_telling(heads, self._features[offered], ASKED) if heads and is_picked else first
+            chosen = worth_asking(heads, self._features[offered], ASKED) if heads and is_picked else first
             for index in (int(offered[one]) for one in chosen):
                 label = self._annotate(self._groups[index], np.random.default_rng([seed, index]))
                 said[index] = scores_of(label, SIZE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from dgpo_core.preference.orders import Trust, order_loss, pair_information, pairs, trust
@@ -22,7 +22,8 @@ SMALLEST_SPREAD = 1e-3
 class Ensemble:
     """E heads, each a linear part and one hidden layer over standardized features; nothing in it is trainable.
 
-    precision is what the labels say of a linear head, as the inverse of its covariance (Laplace's approximation).
+    precision is what the labels say of a linear head, as the inverse of its covariance (Laplace's approximation);
+    spread is how features differ inside the groups it was learned from, summed over num_groups of them.
     """
 
     mean: Float[Tensor, " F"]
@@ -32,6 +33,8 @@ class Ensemble:
     second: Float[Tensor, "E H 1"]
     linear: Float[Tensor, "E F 1"]
     precision: Float[Tensor, "F F"]
+    spread: Float[Tensor, "F F"]
+    num_groups: Float[Tensor, ""]
 
     def standardized(self, features: Float[Tensor, "*B F"]) -> Float[Tensor, "*B F"]:
         """Features as the heads read them."""
@@ -87,7 +90,16 @@ def learned(
     precision = pair_information(standard, strength[:NUM_HEADS].mean(0), said).sum(0)
     precision += PRIOR_PRECISION * len(said) * torch.eye(len(precision))
     first, bias, second, linear = (part[:NUM_HEADS] for part in parts)
-    return Ensemble(mean, scale, first, bias, second, linear, precision), _trust(strength, said, folds)
+    spread, num_groups = spread_inside(standard, ~said.isnan()).sum(0), torch.tensor(float(len(said)))
+    ensemble = Ensemble(mean, scale, first, bias, second, linear, precision, spread, num_groups)
+    return ensemble, _trust(strength, said, folds)
+
+
+def spread_inside(standard: Float[Tensor, "N G F"], is_there: Bool[Tensor, "N G"]) -> Float[Tensor, "N F F"]:
+    """Covariance of the features of each group's pictures, of those that are there."""
+    share = is_there / is_there.sum(1, keepdim=True)
+    deviation = standard - (share[..., None] * standard).sum(1, keepdim=True)
+    return torch.einsum("ngf,ng,ngh->nfh", deviation, share, deviation)
 
 
 def _draw(groups: Tensor, num_groups: int, generator: torch.Generator) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dgpo_core.preference.ensemble import Ensemble, learned
 from dgpo_core.preference.orders import Trust
-from dgpo_core.preference.picking import most_telling
+from dgpo_core.preference.picking import worth_asking
 from dgpo_core.preference.picture_features import PictureFeatures
 from dgpo_core.rewards.contract import Judgement, Picture
 from dgpo_core.rewards.label_scores import Scores
@@ -38,7 +38,7 @@ class LearnedReward:
         """Which count of the groups, one prompt and as many pictures each, people should be asked about, in order."""
         size = len(pictures) // len(prompts)
         features = self.features(pictures, [prompt for prompt in prompts for _ in range(size)])
-        return sorted(most_telling(self.ensemble, features.unflatten(0, (len(prompts), size)), count))
+        return worth_asking(self.ensemble, features.unflatten(0, (len(prompts), size)), count)
 
 
 def table_of(groups: Sequence[tuple[Tensor, Scores]]) -> tuple[Tensor, Tensor]:

@@ -1,10 +1,12 @@
 """Which groups are asked about, on features whose worth is known."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from dgpo_core.preference.ensemble import learned
-from dgpo_core.preference.picking import group_doubt, most_telling
+from dgpo_core.preference.picking import EARLY_GROUPS, group_doubt, most_telling, worth_asking
 
 
 def along(axis, size=6, length=1.0):
@@ -39,6 +41,14 @@ def test_pictures_that_look_alike_are_asked_about_last(knows_the_first):
 def test_no_more_are_chosen_than_there_are(knows_the_first):
     assert sorted(most_telling(knows_the_first, torch.stack([along(0), along(1)]), 5)) == [0, 1]
     assert most_telling(knows_the_first, torch.stack([along(0)]), 0) == []
+
+
+def test_once_enough_is_known_every_other_group_is_asked_by_chance(knows_the_first):
+    groups = torch.stack([along(0), along(0), along(0), along(1), along(2)])
+    assert worth_asking(knows_the_first, groups, 2) == [3, 4]
+    experienced = replace(knows_the_first, num_groups=torch.tensor(float(EARLY_GROUPS)))
+    assert worth_asking(experienced, groups, 2) in ([0, 3], [0, 4])
+    assert worth_asking(experienced, groups, 5) == [0, 1, 2, 3, 4]
 
 
 def test_doubt_is_none_where_heads_agree_and_greatest_where_they_contradict_each_other():
