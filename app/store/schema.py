@@ -226,6 +226,11 @@ _LABELS = (
 ) STRICT""",
 )
 
+_UNDONE_LABELS = (
+    "ALTER TABLE labels ADD COLUMN undoes INTEGER REFERENCES labels(id) ON DELETE CASCADE",
+    "CREATE INDEX labels_undone ON labels(undoes)",
+)
+
 
 @MIGRATIONS()
 def m001_first_tables(db: Database) -> None:
@@ -246,4 +251,11 @@ def m002_races(db: Database) -> None:
 def m003_labels(db: Database) -> None:
     """Groups that wait for people, and what they said."""
     for statement in _LABELS:
+        db.execute(statement)
+
+
+@MIGRATIONS()
+def m004_undone_labels(db: Database) -> None:
+    """Which revision of a label took which one back."""
+    for statement in _UNDONE_LABELS:
         db.execute(statement)
