@@ -135,7 +135,9 @@ def _pairs(body: dict[str, Any], size: int) -> Pairs:
     twice = next((pair for pair in judged if judged.count(pair) > 1), None)
     if twice is not None:
         first, second = sorted(twice)
-        raise LabelError(f"A label judges each pair once, got pictures {first + 1} and {second + 1} twice. Say it again.")
+        raise LabelError(
+            f"A label judges each pair once, got pictures {first + 1} and {second + 1} twice. Say it again."
+        )
     if not verdicts:
         raise LabelError("Judge at least one pair, or skip the group.")
     return Pairs(tuple(verdicts))

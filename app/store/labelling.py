@@ -23,7 +23,9 @@ from dgpo_core.label import Skip, label_from_row, label_to_row
 LEASE_SECONDS = 120.0
 HEADS = "SELECT * FROM labels AS one WHERE NOT EXISTS (SELECT 1 FROM labels WHERE replaces = one.id)"
 """Everyone's newest label of each group."""
-STANDING = "SELECT * FROM labels AS one WHERE undoes IS NULL AND NOT EXISTS (SELECT 1 FROM labels WHERE undoes = one.id)"
+STANDING = (
+    "SELECT * FROM labels AS one WHERE undoes IS NULL AND NOT EXISTS (SELECT 1 FROM labels WHERE undoes = one.id)"
+)
 """What people did and did not take back: of a group and a person a stack, whose top says what their newest label says."""
 LONGEST_NAME = 60
 
@@ -131,9 +133,7 @@ def take_back(db: Database, rater: str, request: str) -> int | None:
         f"SELECT kind, body FROM ({STANDING}) WHERE task_id = ? AND rater = ? AND id < ? ORDER BY id DESC LIMIT 1",
         [task_id, rater, done_id],
     ).fetchone() or ("skip", "{}")
-    said = Said(
-        task_id=task_id, rater=rater, kind=before[0], body=json.loads(before[1]), seconds=0.0, request=request
-    )
+    said = Said(task_id=task_id, rater=rater, kind=before[0], body=json.loads(before[1]), seconds=0.0, request=request)
     _add_revision(db, said, undoes=done_id)
     if not db.execute("SELECT 1 FROM leases WHERE task_id = ? AND expires > ?", [task_id, now()]).fetchone():
         _lease(db, rater, task_id, LEASE_SECONDS)

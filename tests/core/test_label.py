@@ -22,7 +22,9 @@ labels = st.one_of(
     st.lists(st.none() | st.integers(1, 5), min_size=SIZE, max_size=SIZE)
     .filter(lambda stars: any(one is not None for one in stars))
     .map(lambda stars: Stars(tuple(stars))),
-    st.lists(verdicts, min_size=1, max_size=6, unique_by=lambda one: frozenset((one.first, one.second))).map(lambda every: Pairs(tuple(every))),
+    st.lists(verdicts, min_size=1, max_size=6, unique_by=lambda one: frozenset((one.first, one.second))).map(
+        lambda every: Pairs(tuple(every))
+    ),
     st.just(Skip()),
 )
 

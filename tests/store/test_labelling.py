@@ -174,9 +174,7 @@ def test_an_edit_leaves_the_group_in_hand_where_it_is(writer, run_id):
 
 def test_the_way_back_leads_through_own_labels_in_the_order_they_were_first_given(writer, reader, run_id):
     post(writer, run_id, 0, "a cat", "a dog", "a cow", "a hen")
-    first, second, third = [
-        (task_id := writer.lease_next("ann"), say(writer, task_id))[0] for _ in range(3)
-    ]
+    first, second, third = [(task_id := writer.lease_next("ann"), say(writer, task_id))[0] for _ in range(3)]
     say(writer, first, order=(2, 1, 0))
     in_hand = writer.lease_next("ann")
     back = [in_hand, *(None,) * 4]
