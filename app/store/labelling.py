@@ -26,7 +26,7 @@ HEADS = "SELECT * FROM labels AS one WHERE NOT EXISTS (SELECT 1 FROM labels WHER
 STANDING = (
     "SELECT * FROM labels AS one WHERE undoes IS NULL AND NOT EXISTS (SELECT 1 FROM labels WHERE undoes = one.id)"
 )
-"""What people did and did not take back: of a group and a person a stack, whose top says what their newest label says."""
+"""What people did and did not take back: per group and person a stack, whose top says what their newest label says."""
 LONGEST_NAME = 60
 
 

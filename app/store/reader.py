@@ -204,6 +204,16 @@ class Reader:
         of_step = f"tasks.id IN ({newest}) AND heads.kind <> 'skip' ORDER BY heads.id"
         return [decoding.label_row(row) for row in self._rows(f"{_LABELS} WHERE {of_step}", run_id, step)]
 
+    def labelled_steps(self, limit: int = 200) -> list[tuple[int, int]]:
+        """(run, step) of the newest steps that had labels to learn from, newest first."""
+        sql = (
+            f"SELECT DISTINCT tasks.run_id, tasks.step FROM ({HEADS}) AS heads"
+            " JOIN label_tasks AS tasks ON tasks.id = heads.task_id AND heads.kind <> 'skip'"
+            " JOIN steps ON steps.run_id = tasks.run_id AND steps.step = tasks.step"
+            " ORDER BY tasks.run_id DESC, tasks.step DESC LIMIT ?"
+        )
+        return [(row["run_id"], row["step"]) for row in self._rows(sql, limit)]
+
     def label_task(self, task_id: int) -> LabelTaskRow | None:
         """One group that people judge; None where it never was or went with its run."""
         with self._reading() as db:

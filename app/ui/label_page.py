@@ -8,6 +8,7 @@ import gradio as gr
 
 from app.lab import Lab
 from app.store.rows import RunRow
+from app.ui.label_effects import LabelEffects
 from app.ui.label_requests import labelling
 from app.ui.live import Live, whole_number
 
@@ -29,6 +30,7 @@ def label_page(lab: Lab) -> None:
         }
 
     live.topic("waiting", waiting)
+    live.topic("label effects", LabelEffects(lab.reader).answer)
     gr.HTML(
         '<header class="lab-header"><h1>Label</h1><p>Your order of a group is its reward in the next update.</p>'
         "</header>",
@@ -36,3 +38,4 @@ def label_page(lab: Lab) -> None:
     )
     live.heartbeat()
     live.panel("label.js", server_functions=[labelling(lab)], elem_id="label")
+    live.panel("label_effects.js", elem_id="label-effects")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from app.lab import Lab
-from app.store.rows import LabelTaskRow, Said
+from app.store.rows import LabelTaskRow, RunState, Said
 from app.ui.live import whole_number
 from app.ui.serving import picture_url
 from dgpo_core.errors import LabelError, LabError
@@ -82,7 +82,7 @@ def _note(task: LabelTaskRow, *, is_labelled: bool) -> str:
         return "Training has gone on with what was said of this group. It can be looked at, not changed."
     if is_labelled:
         return "You labelled this group. What you send now takes the place of that."
-    if not task.run_state.is_live:
+    if not task.run_state.is_live and task.run_state is not RunState.FINISHED:
         return f"This run is {task.run_state.value}; what you say counts when it goes on."
     return ""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -194,7 +195,7 @@ def test_pairs_are_asked_until_the_order_is_known(lab, page):
     assert kind == "pairs"
     assert 3 <= len(body["verdicts"]) <= 5
     assert ORDER[-1] not in wins
-    for better, worse in zip(ORDER, ORDER[1:], strict=False):
+    for better, worse in pairwise(ORDER):
         neighbours = [one for one in body["verdicts"] if {one["first"], one["second"]} == {better, worse}]
         assert len(neighbours) == 1, "an order is known when all neighbours were compared"
 
