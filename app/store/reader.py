@@ -226,6 +226,12 @@ class Reader:
             samples = _fetch(db, "SELECT sha FROM label_samples WHERE task_id = ? ORDER BY member", task_id)
         return next((decoding.label_task_row(row, [one["sha"] for one in samples]) for row in rows), None)
 
+    def label_tasks(self, run_id: int) -> list[LabelTaskRow]:
+        """The groups of a run that people judge or judged, in order; of those posted again, the newest."""
+        newest = "SELECT step, group_index, max(id) AS id FROM label_tasks WHERE run_id = ? GROUP BY step, group_index"
+        tasks = [self.label_task(row["id"]) for row in self._rows(f"{newest} ORDER BY step, group_index", run_id)]
+        return [task for task in tasks if task is not None]
+
     def label_of(self, task_id: int, rater: str) -> LabelRow | None:
         """What a person says of a group now; None where that is nothing."""
         mine = "tasks.id = ? AND heads.rater = ? AND heads.kind <> 'skip'"
