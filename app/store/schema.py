@@ -229,6 +229,7 @@ _LABELS = (
 _UNDONE_LABELS = (
     "ALTER TABLE labels ADD COLUMN undoes INTEGER REFERENCES labels(id) ON DELETE CASCADE",
     "CREATE INDEX labels_undone ON labels(undoes)",
+    "CREATE INDEX labels_by_person ON labels(rater, task_id)",
 )
 
 
@@ -256,6 +257,6 @@ def m003_labels(db: Database) -> None:
 
 @MIGRATIONS()
 def m004_undone_labels(db: Database) -> None:
-    """Which revision of a label took which one back."""
+    """Which revision of a label took which one back, and a person's labels at hand."""
     for statement in _UNDONE_LABELS:
         db.execute(statement)
