@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from itertools import pairwise
 from random import Random
+from statistics import median
 
 import pytest
 from synthetic import HOSTILE, picture
@@ -302,6 +303,21 @@ def test_a_label_the_lab_never_answered_is_sent_when_the_page_is_opened_again(la
     page.reload()
     expect(prompt_of(page)).to_have_text(PROMPTS[1])
     assert labels(lab) == [(0, "ranking", {"tiers": [[1]]})]
+
+
+def test_the_next_group_is_in_sight_soon_after_the_key(open_lab, open_page):
+    """A loose limit, since the machine may be busy; docs/results.md has what benchmarks/label_page.py measured."""
+    from benchmarks.label_page import posted, times
+
+    def fill_for_times(writer: Writer) -> None:
+        run_id = writer.create_run(to_dict(RunConfig()), 1)
+        writer.record(run_id, posted(12))
+        writer.flush()
+
+    lab = open_lab(fill_for_times)
+    found = times(open_page(lab.url, "/label"), f"{lab.url}/label", 5)
+    assert len(lab.reader.labels_of_step(1, 0)) == 11
+    assert all(len(seconds) == 5 and median(seconds) < 2 for seconds in found.values())
 
 
 def test_the_label_page_is_linked_from_the_lab(lab, open_page):
