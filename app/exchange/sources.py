@@ -51,8 +51,8 @@ def drafts_of(source: Path) -> tuple[list[Draft], list[str]]:
 def _groups_jsonl(source: Path) -> tuple[list[Draft], list[str]]:
     drafts, wrong = [], []
     for number, line in _lines(source / "groups.jsonl"):
-        samples = line.get("samples") if isinstance(line, dict) else None
-        labels = line.get("labels", []) if isinstance(line, dict) else None
+        samples: Any = line.get("samples") if isinstance(line, dict) else None
+        labels: Any = line.get("labels", []) if isinstance(line, dict) else None
         if not _are_dicts(samples) or not _are_dicts(labels):
             wrong.append(f"line {number} is no group with samples")
             continue
