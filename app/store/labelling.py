@@ -27,6 +27,16 @@ STANDING = (
     "SELECT * FROM labels AS one WHERE undoes IS NULL AND NOT EXISTS (SELECT 1 FROM labels WHERE undoes = one.id)"
 )
 """What people did and did not take back: per group and person a stack, whose top says what their newest label says."""
+CANDIDATES = f"""
+SELECT tasks.id FROM label_tasks AS tasks
+LEFT JOIN ({HEADS}) AS mine ON mine.task_id = tasks.id AND mine.rater = :rater
+WHERE tasks.closed IS NULL AND (mine.id IS NULL OR mine.kind = 'skip')
+  AND NOT EXISTS (SELECT 1 FROM leases WHERE task_id = tasks.id AND rater <> :rater AND expires > :now)
+ORDER BY (SELECT ended FROM runs WHERE id = tasks.run_id) IS NOT NULL, mine.id IS NOT NULL,
+  (SELECT count(*) FROM ({HEADS}) AS heads WHERE heads.task_id = tasks.id AND heads.kind <> 'skip'),
+  EXISTS (SELECT 1 FROM leases WHERE task_id = tasks.id AND rater = :rater) DESC, mine.id, tasks.id
+"""
+"""The open groups that a person may be given now, the one they should get first."""
 LONGEST_NAME = 60
 
 
@@ -63,18 +73,7 @@ def lease_next(db: Database, rater: str, *, seconds: float = LEASE_SECONDS) -> i
     last. Nobody gets what they judged before, what another one has in hand, or a group whose pictures are lost.
     """
     _check_rater(rater)
-    rows = db.execute(
-        f"""
-        SELECT tasks.id FROM label_tasks AS tasks
-        LEFT JOIN ({HEADS}) AS mine ON mine.task_id = tasks.id AND mine.rater = :rater
-        WHERE tasks.closed IS NULL AND (mine.id IS NULL OR mine.kind = 'skip')
-          AND NOT EXISTS (SELECT 1 FROM leases WHERE task_id = tasks.id AND rater <> :rater AND expires > :now)
-        ORDER BY (SELECT ended FROM runs WHERE id = tasks.run_id) IS NOT NULL, mine.id IS NOT NULL,
-          (SELECT count(*) FROM ({HEADS}) AS heads WHERE heads.task_id = tasks.id AND heads.kind <> 'skip'),
-          EXISTS (SELECT 1 FROM leases WHERE task_id = tasks.id AND rater = :rater) DESC, mine.id, tasks.id
-        """,
-        {"rater": rater, "now": now()},
-    )
+    rows = db.execute(CANDIDATES, {"rater": rater, "now": now()})
     task_id = next((int(row[0]) for row in rows if not _lost_pictures(db, row[0])), None)
     if task_id is not None:
         _lease(db, rater, task_id, seconds)

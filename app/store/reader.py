@@ -15,8 +15,8 @@ from sqlite_utils import Database
 
 from app.store import decoding
 from app.store.commands import command_from_row
-from app.store.database import FileIdentity, Opener, file_identity, open_for_reading, translated
-from app.store.labelling import HEADS
+from app.store.database import FileIdentity, Opener, file_identity, now, open_for_reading, translated
+from app.store.labelling import CANDIDATES, HEADS
 from app.store.recording import LIVE_STATES
 from app.store.rows import (
     CheckpointRow,
@@ -232,6 +232,11 @@ class Reader:
         tasks = [self.label_task(row["id"]) for row in self._rows(f"{newest} ORDER BY step, group_index", run_id)]
         return [task for task in tasks if task is not None]
 
+    def label_after(self, rater: str, task_id: int) -> int | None:
+        """The group that this person will most likely judge after another one, for whoever gets its pictures ready."""
+        rows = self._rows_named(CANDIDATES, {"rater": rater, "now": now()})
+        return next((row["id"] for row in rows if row["id"] != task_id), None)
+
     def label_of(self, task_id: int, rater: str) -> LabelRow | None:
         """What a person says of a group now; None where that is nothing."""
         mine = "tasks.id = ? AND heads.rater = ? AND heads.kind <> 'skip'"
@@ -313,6 +318,10 @@ class Reader:
     def _rows(self, sql: str, *values: Any) -> list[decoding.Row]:
         with self._reading() as db:
             return _fetch(db, sql, *values)
+
+    def _rows_named(self, sql: str, values: dict[str, Any]) -> list[decoding.Row]:
+        with self._reading() as db:
+            return list(db.query(sql, values))
 
     @contextmanager
     def _reading(self) -> Iterator[Database]:

@@ -31,6 +31,8 @@ def _answer(lab: Lab, wish: dict[str, Any]) -> dict[str, Any]:
     rater, action = str(wish.get("rater", "")), wish.get("action")
     if action in ("back", "forward"):
         return _neighbour(lab, rater, whole_number(wish.get("group")), is_later=action == "forward")
+    if action == "soon":
+        return _soon(lab, rater, whole_number(wish.get("group")))
     if action == "put":
         lab.actions.put_label(_said(wish, rater))
     elif action == "undo":
@@ -48,6 +50,13 @@ def _neighbour(lab: Lab, rater: str, task_id: int | None, *, is_later: bool) -> 
     if beside is None and not is_later:
         raise LabelError("There is no earlier group of yours. Right goes forward again.")
     return _group(lab, rater, lab.actions.lease_next(rater) if beside is None else beside)
+
+
+def _soon(lab: Lab, rater: str, task_id: int | None) -> dict[str, Any]:
+    """The pictures that will most likely be shown after a group, so that the browser can fetch them meanwhile."""
+    after = lab.reader.label_after(rater, task_id) if task_id is not None else None
+    task = lab.reader.label_task(after) if after is not None else None
+    return {"pictures": [picture_url(sha) for sha in task.shas] if task is not None else []}
 
 
 def _group(lab: Lab, rater: str, task_id: int | None) -> dict[str, Any]:

@@ -311,12 +311,12 @@ def test_the_next_group_is_in_sight_soon_after_the_key(open_lab, open_page):
 
     def fill_for_times(writer: Writer) -> None:
         run_id = writer.create_run(to_dict(RunConfig()), 1)
-        writer.record(run_id, posted(12))
+        writer.record(run_id, posted(18))
         writer.flush()
 
     lab = open_lab(fill_for_times)
     found = times(open_page(lab.url, "/label"), f"{lab.url}/label", 5)
-    assert len(lab.reader.labels_of_step(1, 0)) == 11
+    assert len(lab.reader.labels_of_step(1, 0)) == 16
     assert all(len(seconds) == 5 and median(seconds) < 2 for seconds in found.values())
 
 

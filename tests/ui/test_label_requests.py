@@ -40,6 +40,14 @@ def test_a_label_is_answered_with_the_next_group_and_after_the_last_with_none(as
     assert last["progress"] == {"open": 2, "labelled": 2, "mine": 2, "seconds": 2.0}
 
 
+def test_the_pictures_of_the_group_after_this_one_are_told_beforehand(ask):
+    group = ask(action="next")["group"]
+    soon = ask(action="soon", group=group["id"])["pictures"]
+    assert put(ask, group["id"])["group"]["pictures"] == soon
+    assert ask(action="soon", group=group["id"] + 1) == {"pictures": []}
+    assert ask(action="soon", group="x") == {"pictures": []}
+
+
 def test_undo_gives_the_group_back(ask):
     first = ask(action="next")["group"]["id"]
     put(ask, first)

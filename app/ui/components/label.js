@@ -234,6 +234,13 @@ class LabelPage {
     this.tiles.style.setProperty("--columns", columnsOf(size));
     this.shownAt = performance.now();
     this.begin(group?.said?.kind ?? this.way);
+    if (group) this.fetchNext(group.id);
+  }
+
+  // Pictures of the next group are fetched while this one is looked at; where that fails they come later.
+  async fetchNext(group) {
+    const answer = await this.server.label({ action: "soon", rater: this.name.value, group }).catch(() => null);
+    this.ready = (answer?.pictures ?? []).map((url) => Object.assign(new Image(), { src: url }));
   }
 
   drawProgress({ open, labelled, mine, seconds }) {
