@@ -2,9 +2,9 @@
 
     python -m benchmarks.label_page [--groups 40] [--browser /usr/bin/chromium]
 
-A real Chromium labels groups of a lab whose store holds drawn pictures. A group is in sight when its place stands there,
-all of its pictures are decoded, and a frame is drawn. Half a second is left for looking at it, not counted, in which the
-page fetches the pictures after it; and the key is measured once more without that half second.
+A real Chromium labels groups of a lab whose store holds drawn pictures. A group is in sight when its place stands
+there, all of its pictures are decoded, and a frame is drawn. Half a second is left for looking at it, not counted, in
+which the page fetches the pictures after it; and the key is measured once more without that half second.
 """
 
 from __future__ import annotations
