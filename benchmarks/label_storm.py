@@ -91,12 +91,13 @@ class Client:
 
     def label_all(self, num_groups: int) -> None:
         """Judges so many groups; while others have all that are left in hand, it waits."""
-        answer = self._told({"action": "next"})
-        for _ in range(num_groups):
-            while answer["group"] is None:
-                time.sleep(SECONDS_BETWEEN_TRIES)
-                answer = self._told({"action": "next"})
-            answer = self._put(answer["group"]["id"])
+        with self._http:
+            answer = self._told({"action": "next"})
+            for _ in range(num_groups):
+                while answer["group"] is None:
+                    time.sleep(SECONDS_BETWEEN_TRIES)
+                    answer = self._told({"action": "next"})
+                answer = self._put(answer["group"]["id"])
 
     def _put(self, group_id: int) -> dict[str, Any]:
         order = self._random.sample(range(SIZE), SIZE)
