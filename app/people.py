@@ -55,10 +55,14 @@ class Crowd:
     def merged(self, rows: Sequence[LabelRow]) -> Scores:
         """One score per picture of what was said of one group by raters who were heard; none where all of them say
         the opposite of the others elsewhere."""
-        weights = [weight_of(self._quality[row.rater]) for row in rows]
+        weights = self.weights(rows)
         if len(rows) == 1 and weights[0] > 0:
             return scores_in(rows[0])
         return merged([scores_in(row) for row in rows], weights)
+
+    def weights(self, rows: Sequence[LabelRow]) -> list[float]:
+        """How much each of these labels counts; their raters were heard."""
+        return [weight_of(self._quality[row.rater]) for row in rows]
 
 
 def scores_in(row: LabelRow) -> Scores:

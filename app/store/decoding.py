@@ -15,6 +15,7 @@ from app.store.rows import (
     ExaminedRow,
     GroupRow,
     LabelRow,
+    LabelTaskRow,
     PreferenceRow,
     RacePoint,
     RaceRow,
@@ -102,6 +103,12 @@ def label_row(row: Row) -> LabelRow:
 def preference_row(row: Row) -> PreferenceRow:
     """One row of preferences."""
     return PreferenceRow(**row | {"bins": tuple(tuple(one) for one in json.loads(row["bins"]))})
+
+
+def label_task_row(row: Row, shas: list[str]) -> LabelTaskRow:
+    """One row of label_tasks with its run, and its pictures."""
+    known = {"run_state": RunState(row["run_state"]), "is_open": bool(row["is_open"]), "shas": tuple(shas)}
+    return LabelTaskRow(**row | known)
 
 
 def race_row(row: Row) -> RaceRow:

@@ -25,7 +25,8 @@ GROUP BY run_id ORDER BY run_id DESC
 """
 _SAID = f"({HEADS}) AS heads JOIN label_tasks AS tasks ON tasks.id = heads.task_id"
 RATERS = f"""
-SELECT rater, count(*) AS num_labels, count(repeat_of) AS num_repeats, avg(seconds) AS seconds_per_label
+SELECT rater, count(*) AS num_labels, count(repeat_of) AS num_repeats,
+  avg(CASE WHEN undoes IS NULL THEN seconds END) AS seconds_per_label
 FROM {_SAID} WHERE tasks.run_id = ? AND kind <> 'skip' GROUP BY rater ORDER BY rater
 """
 AGREEMENTS = {

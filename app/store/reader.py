@@ -7,15 +7,16 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from threading import Lock
 from typing import Any
 
 from sqlite_utils import Database
 
-from app.store import decoding, opinions
+from app.store import decoding, label_questions, opinions
 from app.store.commands import command_from_row
-from app.store.database import FileIdentity, Opener, file_identity, open_for_reading, translated
-from app.store.labelling import HEADS
+from app.store.database import FileIdentity, Opener, file_identity, now, open_for_reading, translated
+from app.store.labelling import CANDIDATES
 from app.store.recording import LIVE_STATES
 from app.store.rows import (
     AgreementRow,
@@ -53,13 +54,6 @@ SELECT id, name, state, created, ended, config, notes, num_steps, phase, phase_d
 FROM runs
 """
 
-_LABELS = f"""
-SELECT heads.id, heads.task_id, tasks.step, tasks.group_index, heads.rater, heads.created, heads.kind, heads.body,
-  heads.seconds, (SELECT count(*) FROM label_samples WHERE task_id = tasks.id) AS size, tasks.prompt, tasks.repeat_of,
-  (SELECT json_group_array(place) FROM (SELECT place FROM label_samples WHERE task_id = tasks.id ORDER BY member))
-    AS places
-FROM label_tasks AS tasks JOIN ({HEADS}) AS heads ON heads.task_id = tasks.id
-"""
 _RACE_POINTS = """
 WITH costs AS (
   SELECT step, sum(step_seconds) OVER before AS seconds, sum(network_evaluations) OVER before AS network_evaluations,
@@ -203,16 +197,13 @@ class Reader:
 
     def labels_of_step(self, run_id: int, step: int) -> list[LabelRow]:
         """Everyone's newest labels of a step's groups as they are now; skips say nothing and are left out."""
-        newest = (
-            "SELECT max(id) FROM label_tasks WHERE run_id = ?1 AND step = ?2 AND repeat_of IS NULL GROUP BY group_index"
-        )
-        of_step = f"tasks.id IN ({newest}) AND heads.kind <> 'skip' ORDER BY heads.id"
-        return [decoding.label_row(row) for row in self._rows(f"{_LABELS} WHERE {of_step}", run_id, step)]
+        of_step = f"AND tasks.id IN ({label_questions.NEWEST_OF_STEP}) ORDER BY heads.id"
+        return [decoding.label_row(row) for row in self._rows(label_questions.LABELS + of_step, run_id, step)]
 
     def labels_of_run(self, run_id: int) -> list[LabelRow]:
         """Everyone's newest labels of all groups of a run in the order they were given, without skips."""
-        of_run = f"{_LABELS} WHERE tasks.run_id = ? AND heads.kind <> 'skip' ORDER BY heads.id"
-        return [decoding.label_row(row) for row in self._rows(of_run, run_id)]
+        of_run = "AND tasks.run_id = ? ORDER BY heads.id"
+        return [decoding.label_row(row) for row in self._rows(label_questions.LABELS + of_run, run_id)]
 
     def labelled_runs(self) -> list[tuple[int, ...]]:
         """Runs with labels, newest first: id, then numbers that change with labels, agreements and what is learned."""
@@ -230,26 +221,54 @@ class Reader:
         """Mean agreement of each rater, or by "prompt" of all raters on each prompt, with each other opinion."""
         return [AgreementRow(**row) for row in self._rows(opinions.AGREEMENTS[by], run_id)]
 
+    def labelled_steps(self, limit: int = 200) -> list[tuple[int, int]]:
+        """(run, step) of the newest steps that had labels to learn from, newest first."""
+        rows = self._rows(label_questions.LABELLED_STEPS, limit)
+        return [(row["run_id"], row["step"]) for row in rows]
+
     def label_task(self, task_id: int) -> LabelTaskRow | None:
         """One group that people judge; None where it never was or went with its run."""
         with self._reading() as db:
-            rows = _fetch(db, "SELECT id, run_id, step, group_index, prompt FROM label_tasks WHERE id = ?", task_id)
+            rows = _fetch(db, label_questions.TASK, task_id)
             samples = _fetch(db, "SELECT sha FROM label_samples WHERE task_id = ? ORDER BY member", task_id)
-        return next((LabelTaskRow(**row, shas=tuple(one["sha"] for one in samples)) for row in rows), None)
+        return next((decoding.label_task_row(row, [one["sha"] for one in samples]) for row in rows), None)
+
+    def label_tasks(self, run_id: int) -> list[LabelTaskRow]:
+        """The groups of a run that people judge or judged, in order, each once; of those posted again, the newest."""
+        tasks = [self.label_task(row["id"]) for row in self._rows(label_questions.NEWEST_OF_RUN, run_id)]
+        return [task for task in tasks if task is not None]
+
+    def label_after(self, rater: str, task_id: int) -> int | None:
+        """The group that this person will most likely judge after another one, for whoever gets its pictures ready."""
+        rows = self._rows_named(CANDIDATES, {"rater": rater, "now": now()})
+        return next((row["id"] for row in rows if row["id"] != task_id), None)
+
+    def label_of(self, task_id: int, rater: str) -> LabelRow | None:
+        """What a person says of a group now; None where that is nothing."""
+        rows = self._rows(f"{label_questions.LABELS} AND tasks.id = ? AND heads.rater = ?", task_id, rater)
+        return next(map(decoding.label_row, rows), None)
+
+    def labelled_beside(self, rater: str, task_id: int | None, *, is_later: bool) -> int | None:
+        """The group that this person labelled before (is_later: after) another one, by when they first did.
+
+        From None, or from a group without a label of theirs, the way leads back to the last one, and nowhere later.
+        """
+        tasks = [row["task_id"] for row in self._rows(label_questions.LABELLED_IN_ORDER, rater)]
+        at = tasks.index(task_id) if task_id in tasks else len(tasks)
+        place = at + 1 if is_later else at - 1
+        return tasks[place] if 0 <= place < len(tasks) else None
 
     def label_progress(self, rater: str) -> LabelProgress:
-        """Open groups, those with a label, those with one of this person, and their usual time for one."""
-        heads = f"SELECT * FROM ({HEADS}) WHERE kind <> 'skip'"
-        row = self._rows(
-            "SELECT count(*) AS num_open,"
-            f" count(CASE WHEN id IN (SELECT task_id FROM ({heads})) THEN 1 END) AS num_labelled,"
-            f" count(CASE WHEN id IN (SELECT task_id FROM ({heads}) WHERE rater = ?1) THEN 1 END) AS num_mine,"
-            f" (SELECT avg(seconds) FROM ({heads}) WHERE rater = ?1) AS seconds_per_label"
-            " FROM label_tasks AS tasks WHERE closed IS NULL AND (repeat_of IS NULL"
-            " OR EXISTS (SELECT 1 FROM labels WHERE task_id = tasks.repeat_of AND rater = ?1))",
-            rater,
-        )[0]
-        return LabelProgress(**row)
+        """Open groups, those with a label, those with one of this person, and their usual time for one.
+
+        The usual time is the median of their newest labels, so that a pause for coffee does not count. A group asked
+        again counts for whoever judged it the first time, and for nobody else.
+        """
+        with self._reading() as db:
+            [counts] = db.query(label_questions.PROGRESS, {"rater": rater})
+            seconds = _fetch(db, label_questions.PACE, rater)
+        pace = median(row["seconds"] for row in seconds) if seconds else None
+        return LabelProgress(**{name: int(count) for name, count in counts.items()}, seconds_per_label=pace)
 
     def checkpoints(self, run_id: int) -> list[CheckpointRow]:
         """The checkpoints of a run that are on disk, oldest first."""
@@ -290,6 +309,10 @@ class Reader:
     def _rows(self, sql: str, *values: Any) -> list[decoding.Row]:
         with self._reading() as db:
             return _fetch(db, sql, *values)
+
+    def _rows_named(self, sql: str, values: dict[str, Any]) -> list[decoding.Row]:
+        with self._reading() as db:
+            return list(db.query(sql, values))
 
     @contextmanager
     def _reading(self) -> Iterator[Database]:

@@ -226,12 +226,13 @@ class AgreementRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RaterRow:
-    """One rater of a run: labels that stand, how many of them repeats, and usual seconds for one."""
+    """One rater of a run: labels that stand, how many of them repeats, and usual seconds for one; None where each
+    of them came back by undoing another."""
 
     rater: str
     num_labels: int
     num_repeats: int
-    seconds_per_label: float
+    seconds_per_label: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,6 +241,9 @@ class LabelTaskRow:
 
     id: int
     run_id: int
+    run_name: str
+    run_state: RunState
+    is_open: bool
     step: int
     group_index: int
     prompt: str

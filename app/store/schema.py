@@ -226,6 +226,12 @@ _LABELS = (
 ) STRICT""",
 )
 
+_UNDONE_LABELS = (
+    "ALTER TABLE labels ADD COLUMN undoes INTEGER REFERENCES labels(id) ON DELETE CASCADE",
+    "CREATE INDEX labels_undone ON labels(undoes)",
+    "CREATE INDEX labels_by_person ON labels(rater, task_id)",
+)
+
 _PREFERENCES = (
     "ALTER TABLE label_tasks ADD COLUMN repeat_of INTEGER REFERENCES label_tasks(id) ON DELETE CASCADE",
     "CREATE INDEX label_tasks_by_repeat ON label_tasks(repeat_of)",
@@ -278,7 +284,14 @@ def m003_labels(db: Database) -> None:
 
 
 @MIGRATIONS()
-def m004_preferences(db: Database) -> None:
+def m004_undone_labels(db: Database) -> None:
+    """Which revision of a label took which one back, and a person's labels at hand."""
+    for statement in _UNDONE_LABELS:
+        db.execute(statement)
+
+
+@MIGRATIONS()
+def m005_preferences(db: Database) -> None:
     """What is learned from labels, groups asked again, and how far people agree."""
     for statement in _PREFERENCES:
         db.execute(statement)

@@ -8,8 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from app.store import labelling, opinions, requests
+from app.store import importing, labelling, opinions, requests
 from app.store.database import Opener, open_for_writing
+from app.store.importing import ImportedGroup
 from app.store.recording import fail_comparison
 from app.store.requests import RacePlace
 from app.store.rows import Agreement, Said
@@ -114,6 +115,10 @@ class Writer:
     def put_agreements(self, agreements: Sequence[Agreement]) -> None:
         """Stores how labels agree with other opinions; of the same label and opinion the newest counts."""
         self._thread.call(lambda db: opinions.put_agreements(db, agreements))
+
+    def import_groups(self, config: dict[str, Any], groups: Sequence[ImportedGroup], notes: str) -> int:
+        """The id of a finished run that holds groups from outside the lab; all of them, or none."""
+        return self._thread.call(lambda db: importing.import_groups(db, config, groups, notes))
 
     def mark_interrupted(self) -> list[int]:
         """Ids of the live runs, which become interrupted. Only for whoever holds the training lock."""

@@ -48,7 +48,7 @@ def rater_table(raters: Sequence[RaterRow], agreements: Sequence[AgreementRow]) 
                 [
                     rater.rater,
                     str(rater.num_labels),
-                    f"{rater.seconds_per_label:.1f}",
+                    NOTHING if rater.seconds_per_label is None else f"{rater.seconds_per_label:.1f}",
                     str(rater.num_repeats),
                     _mean([row for row in own if row.kind == "self"]),
                     _mean([row for row in own if row.kind == "person"]),

@@ -1,6 +1,10 @@
 """Groups asked again, versions of a preference, and agreements, as rows."""
 
+from contextlib import closing
+
 import pytest
+from recorded_runs import step_done
+from sqlite_utils.utils import sqlite3
 
 from app.store.rows import Agreement, AgreementRow, PreferenceRow, RaterRow, Said
 from dgpo_core.events import GroupsClosed, GroupsPosted, PostedGroup, PreferenceLearned
@@ -75,6 +79,101 @@ def test_no_group_is_repeated_twice_nor_one_nobody_judged_and_a_step_posted_agai
     close(writer, run_id, 1)
     post(writer, run_id, 2, "a cow", num_repeats=3)
     assert reader.label_progress("ann").num_open == 1
+
+
+def test_who_skipped_a_group_or_took_their_label_back_is_not_asked_it_again(writer, reader, run_id):
+    post(writer, run_id, 0, "a cat", "a bird")
+    by_prompt = {task.prompt: task.id for task in reader.label_tasks(run_id)}
+    for task_id in by_prompt.values():
+        say(writer, task_id, "ann")
+    said = Said(task_id=by_prompt["a cat"], rater="bob", kind="skip", body={}, seconds=1.0, request="bob skips")
+    writer.put_label(said)
+    say(writer, by_prompt["a bird"], "eve")
+    writer.take_back("eve", "eve goes back")
+    close(writer, run_id, 0)
+    post(writer, run_id, 1, "a dog", num_repeats=2)
+    assert {rater: reader.label_progress(rater).num_open for rater in ("ann", "bob", "eve")} == {
+        "ann": 3,
+        "bob": 1,
+        "eve": 1,
+    }
+
+
+def test_the_pictures_got_ready_are_those_that_come_next_repeats_only_to_whom_they_are_asked(
+    writer, reader, run_id, judged
+):
+    post(writer, run_id, 1, "a dog", "a cow", num_repeats=1)
+    for rater, prompts in (("ann", ["a cat", "a dog", "a cow"]), ("bob", ["a dog", "a cow"])):
+        task_id = writer.lease_next(rater)
+        for prompt in prompts[1:]:
+            after = reader.label_after(rater, task_id)
+            assert reader.label_task(after).prompt == prompt
+            say(writer, task_id, rater)
+            task_id = writer.lease_next(rater)
+            assert task_id == after
+        say(writer, task_id, rater)
+        assert reader.label_after(rater, task_id) is None
+
+
+def test_a_group_that_lost_a_picture_is_not_asked_again_and_the_step_still_opens(writer, reader, run_id, judged, path):
+    with closing(sqlite3.connect(path)) as other_program:
+        other_program.execute("DELETE FROM pictures WHERE sha = ?", [reader.label_task(judged).shas[1]])
+        other_program.commit()
+    post(writer, run_id, 1, "a dog", num_repeats=1)
+    assert reader.label_progress("ann").num_open == 1
+    assert reader.label_task(writer.lease_next("ann")).prompt == "a dog"
+
+
+def test_a_group_asked_again_is_none_of_the_groups_of_the_run(writer, reader, run_id, judged):
+    """It has the step it is asked in and the number of the one it repeats, which another group may have as well."""
+    for step in (1, 2):
+        post(writer, run_id, step, "a dog", num_repeats=1)
+        post(writer, run_id, step, "a dog", num_repeats=1)
+    shown = [(task.step, task.group_index, task.prompt) for task in reader.label_tasks(run_id)]
+    assert shown == [(0, 0, "a cat"), (1, 0, "a dog"), (2, 0, "a dog")]
+    assert reader.label_tasks(run_id)[0].id == judged
+
+
+def test_what_is_said_again_makes_no_step_one_that_learned_from_labels(writer, reader, run_id, judged):
+    post(writer, run_id, 1, "a dog", num_repeats=1)
+    say(writer, writer.lease_next("ann"))
+    close(writer, run_id, 1)
+    for step in range(2):
+        writer.record(run_id, step_done(step))
+    writer.flush()
+    assert reader.labelled_steps() == [(run_id, 0)]
+
+
+def test_what_was_said_again_can_be_looked_at_edited_and_taken_back_as_its_pictures_lay_then(
+    writer, reader, run_id, judged
+):
+    post(writer, run_id, 1, "a dog", num_repeats=1)
+    again = writer.lease_next("ann")
+    say(writer, again, order=(3, 0, 2, 1))
+    assert reader.labelled_beside("ann", None, is_later=False) == again
+    assert reader.labelled_beside("ann", again, is_later=False) == judged
+    assert reader.label_of(again, "ann").body == {"tiers": [[3], [0], [2], [1]]}
+    assert reader.label_of(judged, "ann").body == {"tiers": [[0], [1], [2], [3]]}
+    say(writer, again, order=(0, 1, 2, 3))
+    assert writer.take_back("ann", "back once") == again
+    assert reader.label_of(again, "ann").body == {"tiers": [[3], [0], [2], [1]]}
+    assert writer.take_back("ann", "back twice") == again
+    assert [row.task_id for row in reader.labels_of_run(run_id)] == [judged]
+    say(writer, writer.lease_next("ann"))
+    assert writer.lease_next("ann") == again
+
+
+def test_a_label_that_came_back_by_undoing_takes_no_time(writer, reader, run_id):
+    post(writer, run_id, 0, "a cat", "a dog")
+    first, second = (task.id for task in reader.label_tasks(run_id))
+    say(writer, first, seconds=4.0)
+    say(writer, first, order=(3, 2, 1, 0), seconds=4.0)
+    writer.take_back("ann", "back")
+    [alone] = reader.raters(run_id)
+    assert (alone.num_labels, alone.seconds_per_label) == (1, None)
+    say(writer, second, seconds=6.0)
+    [both] = reader.raters(run_id)
+    assert (both.num_labels, both.seconds_per_label) == (2, 6.0)
 
 
 def learned(version, **changes):
