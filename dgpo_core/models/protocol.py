@@ -25,9 +25,14 @@ class Conditioning:
         chosen = list(rows) if isinstance(rows, Sequence) else rows
         return Conditioning(self.embeddings[chosen], self.pooled[chosen])
 
+    @classmethod
+    def joined(cls, parts: Sequence[Conditioning]) -> Conditioning:
+        """The rows of all parts, in order."""
+        return cls(torch.cat([one.embeddings for one in parts]), torch.cat([one.pooled for one in parts]))
+
     def followed_by(self, other: Conditioning) -> Conditioning:
         """These rows and then those of the other."""
-        return Conditioning(torch.cat([self.embeddings, other.embeddings]), torch.cat([self.pooled, other.pooled]))
+        return self.joined([self, other])
 
 
 class Model(Protocol):
