@@ -13,10 +13,11 @@ from dgpo_core.data.stored_groups import StoredGroup, load_groups
 from dgpo_core.errors import ConfigError, PromptError
 from dgpo_core.examination import Examiner
 from dgpo_core.human_turn import People, needs_reward
+from dgpo_core.models.catalogue import load
 from dgpo_core.models.protocol import Model
-from dgpo_core.models.sd3 import SD3Model
 from dgpo_core.rewards.catalogue import new_reward
 from dgpo_core.rewards.shapes_quality import ShapesQuality
+from dgpo_core.rollout import UNCONDITIONAL
 from dgpo_core.trainer import Parts
 
 PROJECT = Path(__file__).parents[1]
@@ -52,6 +53,7 @@ def assemble(
         reward.check_prompts(train_prompts)
     evaluation_reward.check_prompts(heldout_prompts)
     model = model or load_model(config)
+    model.prepare([*train_prompts, *heldout_prompts, UNCONDITIONAL])
     examiner = Examiner(
         model=model,
         reward=evaluation_reward,
@@ -86,13 +88,8 @@ def load_model(config: RunConfig) -> Model:
     folder = Path(config.model.folder)
     if not folder.is_absolute() and not folder.exists():
         folder = PROJECT / folder
-    return SD3Model.load(
-        folder,
-        lora_rank=config.model.lora_rank,
-        lora_alpha=config.model.lora_alpha,
-        seed=config.seed,
-        device="cuda" if torch.cuda.is_available() else "cpu",
-    )
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return load(folder, config.model, seed=config.seed, device=device)
 
 
 def category_of(prompt: str) -> str:

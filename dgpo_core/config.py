@@ -12,45 +12,12 @@ from math import isfinite
 from typing import Any, get_type_hints
 
 from dgpo_core.errors import ConfigError
+from dgpo_core.knob import Knob, knob
+from dgpo_core.model_config import ModelConfig
 
 ALGORITHM_NAMES = ("dgpo", "flow_grpo", "diffusion_nft", "diffusion_dpo", "reward_weighted")
 STOCHASTIC_SAMPLER = "flow_sde"
 REWARD_NAMES = ("shapes_partial", "shapes_strict", "shapes_tidiness", "brightness", "colourfulness")
-
-
-@dataclass(frozen=True, slots=True)
-class Knob:
-    """What is known of a setting beside its value: help in one sentence, and what is allowed."""
-
-    help: str
-    low: float | None = None
-    high: float | None = None
-    choices: tuple[str, ...] = ()
-    is_important: bool = False
-
-    def allowed(self) -> str:
-        """The allowed values in words; empty for what is on or off, or any text."""
-        if self.choices:
-            return "one of " + ", ".join(self.choices)
-        if self.low is None and self.high is None:
-            return ""
-        if self.high is None:
-            return f"at least {self.low:.10g}"
-        return f"{self.low:.10g} to {self.high:.10g}"
-
-
-def knob(default: Any, help: str, **limits: Any) -> Any:
-    """A dataclass field that carries a Knob."""
-    return field(default=default, metadata={"knob": Knob(help, **limits)})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelConfig:
-    """What is fine-tuned, and how much of it may move."""
-
-    folder: str = knob("assets/shapes-sd3", "Diffusers folder of a Stable Diffusion 3 pipeline.", is_important=True)
-    lora_rank: int = knob(32, "Rank of the LoRA matrices that are trained.", low=1, high=512)
-    lora_alpha: int = knob(64, "LoRA scale times its rank; twice the rank is usual.", low=1, high=1024)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,13 +55,33 @@ class Autoencoder:
             yield self._latents_of(pixels).float()
 
     def _unscaled(self, latents: Tensor) -> Tensor:
-        return latents / self._vae.config.scaling_factor + self._vae.config.shift_factor
+        scale, shift = self._scale_and_shift(latents)
+        return latents / scale + shift
 
     def _scaled(self, latents: Tensor) -> Tensor:
-        return (latents - self._vae.config.shift_factor) * self._vae.config.scaling_factor
+        scale, shift = self._scale_and_shift(latents)
+        return (latents - shift) * scale
+
+    def _scale_and_shift(self, latents: Tensor) -> tuple[Tensor | float, Tensor | float]:
+        """One of each for all latents, or one per channel where the autoencoder has their means and spreads."""
+        config = self._vae.config
+        scale, shift = config.get("scaling_factor") or 1.0, config.get("shift_factor") or 0.0
+        if config.get("latents_mean") is None or config.get("latents_std") is None:
+            return scale, shift
+        mean, std = (latents.new_tensor(one).view(-1, 1, 1) for one in (config.latents_mean, config.latents_std))
+        return scale / std, mean
 
     def _decoded(self, latents: Tensor) -> Tensor:
-        return self._vae.decode(latents, return_dict=False)[0]
+        frames = latents.unsqueeze(2) if self._is_of_films else latents
+        decoded: Tensor = self._vae.decode(frames, return_dict=False)[0]
+        return decoded.squeeze(2) if self._is_of_films else decoded
 
     def _latents_of(self, pixels: Tensor) -> Tensor:
-        return self._vae.encode(pixels).latent_dist.mode()
+        found = self._vae.encode(pixels.unsqueeze(2) if self._is_of_films else pixels)
+        latents: Tensor = found.latent_dist.mode() if hasattr(found, "latent_dist") else found.latent
+        return latents.squeeze(2) if self._is_of_films else latents
+
+    @property
+    def _is_of_films(self) -> bool:
+        """Whether a picture is a film of one frame to it, as to Qwen-Image's."""
+        return hasattr(self._vae, "temperal_downsample")

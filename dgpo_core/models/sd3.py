@@ -7,10 +7,9 @@ from torch import Tensor
 
 from dgpo_core.flow import timestep_of
 from dgpo_core.models.diffusers_model import DiffusersModel
+from dgpo_core.models.geometry import Geometry
 from dgpo_core.models.protocol import Conditioning
 
-ATTENTION = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
-FEED_FORWARD = ("ff.net.0.proj", "ff.net.2", "ff_context.net.0.proj", "ff_context.net.2")
 T5_LENGTH = 256
 
 
@@ -19,12 +18,18 @@ class SD3Model(DiffusersModel):
 
     architecture = "sd3"
     pipeline_class = StableDiffusion3Pipeline
-    lora_targets = ATTENTION + FEED_FORWARD
+    attention = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
+    feed_forward = ("ff.net.0.proj", "ff.net.2", "ff_context.net.0.proj", "ff_context.net.2")
 
-    def _sizes(self) -> tuple[tuple[int, int, int], tuple[int, int]]:
+    def _geometry(self) -> Geometry:
         config = self._network.config
-        side = config.sample_size * 2 ** (len(self._pipeline.vae.config.block_out_channels) - 1)
-        return (config.in_channels, config.sample_size, config.sample_size), (side, side)
+        return Geometry(
+            channels=config.in_channels,
+            pixels=self._pipeline.vae_scale_factor,
+            own_side=config.sample_size,
+            multiple=config.patch_size,
+            largest_side=config.pos_embed_max_size * config.patch_size,
+        )
 
     def _encoded(self, prompt: str) -> Conditioning:
         embeddings, _, pooled, _ = self._pipeline.encode_prompt(
@@ -37,10 +42,9 @@ class SD3Model(DiffusersModel):
         return Conditioning(embeddings, pooled)
 
     def _velocity(self, x: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
-        return self._lora(
+        return self._ask(
             hidden_states=x.to(conditioning.embeddings.dtype),
             encoder_hidden_states=conditioning.embeddings,
             pooled_projections=conditioning.pooled,
             timestep=timestep_of(sigma),
-            return_dict=False,
-        )[0]
+        )

@@ -1,0 +1,44 @@
+"""Every family of models by the pipeline that its folder names, and the way from the settings to a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from dgpo_core.errors import ModelError
+from dgpo_core.model_config import ModelConfig
+from dgpo_core.models.diffusers_model import DiffusersModel
+from dgpo_core.models.flux import FluxModel
+from dgpo_core.models.pipeline_folder import parts_of
+from dgpo_core.models.sd3 import SD3Model
+from dgpo_core.models.unet import SDModel, SDXLModel
+
+FAMILIES: dict[str, type[DiffusersModel]] = {
+    family.pipeline_class.__name__: family for family in (SD3Model, SDModel, SDXLModel, FluxModel)
+}
+
+
+def family_of(folder: Path) -> type[DiffusersModel]:
+    """The family of a diffusers folder.
+
+    Raises:
+        ModelError: it holds no pipeline, or one that cannot be trained.
+    """
+    name = parts_of(folder)["_class_name"]
+    if name not in FAMILIES:
+        raise ModelError(
+            f"The model in {folder} is a {name}; what can be trained is {', '.join(FAMILIES)}. Choose another."
+        )
+    return FAMILIES[name]
+
+
+def load(
+    folder: Path, config: ModelConfig, *, seed: int, device: str = "cpu", dtype: torch.dtype | None = None
+) -> DiffusersModel:
+    """The model of a folder in the adapter of its family, fresh; see DiffusersModel.load.
+
+    Raises:
+        ModelError: the folder is missing, incomplete, damaged, or of no family that can be trained.
+    """
+    return family_of(folder).from_folder(folder, config, seed=seed, device=device, dtype=dtype)
