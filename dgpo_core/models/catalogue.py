@@ -11,11 +11,25 @@ from dgpo_core.model_config import ModelConfig
 from dgpo_core.models.diffusers_model import DiffusersModel
 from dgpo_core.models.flux import FluxModel
 from dgpo_core.models.pipeline_folder import parts_of
+from dgpo_core.models.pixart import PixArtModel
+from dgpo_core.models.qwen_image import QwenImageModel
+from dgpo_core.models.sana import SanaModel
 from dgpo_core.models.sd3 import SD3Model
 from dgpo_core.models.unet import SDModel, SDXLModel
+from dgpo_core.models.z_image import ZImageModel
 
 FAMILIES: dict[str, type[DiffusersModel]] = {
-    family.pipeline_class.__name__: family for family in (SD3Model, SDModel, SDXLModel, FluxModel)
+    family.pipeline_class.__name__: family
+    for family in (
+        SD3Model,
+        SDModel,
+        SDXLModel,
+        FluxModel,
+        QwenImageModel,
+        ZImageModel,
+        SanaModel,
+        PixArtModel,
+    )
 }
 
 

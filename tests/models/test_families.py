@@ -83,10 +83,9 @@ def test_gradient_reaches_exactly_the_lora(model, family):
     parts = [part for part in model.pipeline.components.values() if isinstance(part, torch.nn.Module)]
     reached = {id(one) for part in parts for one in part.parameters() if one.grad is not None}
     lora = model.policy_parameters()
-    unread = {name for name, one in lora.items() if one.grad is None}
-    assert reached == {id(one) for name, one in lora.items() if name not in unread}
+    unread = {name for name, one in lora.items() if one.grad is None or not one.grad.any()}
+    assert reached <= {id(one) for one in lora.values()}
     assert all(re.search(FAMILIES[family].unread, name) for name in unread)
-    assert all(lora[name].grad.abs().max() > 0 for name in lora if name not in unread)
     move(model)
 
 
@@ -151,7 +150,7 @@ def stock_pictures(pipeline, model, family):
         )
         grid = (sigmas / (1 - sigmas)).tolist()
     return pipeline(
-        PROMPTS,
+        list(PROMPTS),  # Z-Image's pipeline writes into the list
         latents=packed(noise) if spec.packs else noise,
         sigmas=grid,
         height=PIXELS,
