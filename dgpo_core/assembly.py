@@ -85,11 +85,8 @@ def _stored_groups(config: RunConfig, folder: Path) -> list[StoredGroup]:
 
 def load_model(config: RunConfig) -> Model:
     """The model of the settings on the best device; a relative folder is looked for here, then in the project."""
-    folder = Path(config.model.folder)
-    if not folder.is_absolute() and not folder.exists():
-        folder = PROJECT / folder
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return load(folder, config.model, seed=config.seed, device=device)
+    return load(config.model, seed=config.seed, project=PROJECT, device=device)
 
 
 def category_of(prompt: str) -> str:

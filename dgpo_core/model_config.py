@@ -18,6 +18,9 @@ class ModelConfig:
         "Diffusers folder, single safetensors file or Hugging Face id of a text-to-image model.",
         is_important=True,
     )
+    parts_from: str = knob(
+        "", "Folder or Hugging Face id of the same kind of model, for what a single safetensors file lacks."
+    )
     trained: str = knob(
         "lora",
         "What is trained: LoRA matrices beside frozen weights, or all weights, which takes many times the memory.",

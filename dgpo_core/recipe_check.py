@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from dgpo_core.config import STOCHASTIC_SAMPLER, RolloutConfig, RunConfig, settings
@@ -11,6 +12,19 @@ SMALLEST_GOOD_GROUP = 8
 LEAST_BETA_FOR_MOVING_REFERENCE = 50
 WIDEST_CLIP_THAT_FIRES = 0.1
 LARGEST_STEADY_RATE = 3e-3
+FEW_STEP_MARKS = (
+    "turbo",
+    "schnell",
+    "lightning",
+    "lcm",
+    "hyper",
+    "sprint",
+    "dmd",
+    "dmd2",
+    "klein",
+    "flash",
+    "distilled",
+)
 LET_THE_POLICY_MOVE = "Raise update.old_policy_decay or update.inner_epochs, or turn update.per_sigma on."
 
 
@@ -238,6 +252,18 @@ def _idle_switch(config: RunConfig) -> str:
     return ""
 
 
+def _few_step_base(config: RunConfig) -> str:
+    """Names are all that is known before loading; distilled models carry it in theirs."""
+    name = config.model.folder.lower().replace("\\", "/").rstrip("/").rpartition("/")[2]
+    marks = [mark for mark in FEW_STEP_MARKS if mark in re.split(r"[^a-z0-9]+", name)]
+    if marks:
+        return (
+            f"model.folder names a {marks[0]} model, one distilled to draw in a few steps. A loss on noisy pictures "
+            "undoes the distillation: pictures blur within some hundred steps. Choose the model it was distilled from."
+        )
+    return ""
+
+
 def _high_rate(config: RunConfig) -> str:
     if config.update.learning_rate > LARGEST_STEADY_RATE:
         return (
@@ -272,5 +298,6 @@ RULES: tuple[Callable[[RunConfig], str], ...] = (
     _idle_reference_guidance,
     _idle_switch,
     _high_rate,
+    _few_step_base,
     _never_examined,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from dgpo_core.models.pixart import PixArtModel
 from dgpo_core.models.qwen_image import QwenImageModel
 from dgpo_core.models.sana import SanaModel
 from dgpo_core.models.sd3 import SD3Model
+from dgpo_core.models.source import found
 from dgpo_core.models.unet import SDModel, SDXLModel
 from dgpo_core.models.z_image import ZImageModel
 
@@ -48,11 +50,21 @@ def family_of(folder: Path) -> type[DiffusersModel]:
 
 
 def load(
-    folder: Path, config: ModelConfig, *, seed: int, device: str = "cpu", dtype: torch.dtype | None = None
+    config: ModelConfig, *, seed: int, project: Path = Path(), device: str = "cpu", dtype: torch.dtype | None = None
 ) -> DiffusersModel:
-    """The model of a folder in the adapter of its family, fresh; see DiffusersModel.load.
+    """The model of the settings in the adapter of its family, fresh; see DiffusersModel.from_folder.
+
+    project is where relative folders are looked for too.
 
     Raises:
-        ModelError: the folder is missing, incomplete, damaged, or of no family that can be trained.
+        ModelError: it is missing, incomplete, damaged, or of no family that can be trained.
     """
-    return family_of(folder).from_folder(folder, config, seed=seed, device=device, dtype=dtype)
+    folder = found(config.folder, project)
+    is_one_file = os.path.isfile(folder)
+    if is_one_file and not config.parts_from:
+        raise ModelError(
+            f"{folder} is one file, which says nothing of text encoders and tokenizers. Set model.parts_from to a "
+            "folder or Hugging Face id of the same kind of model."
+        )
+    base = found(config.parts_from, project) if is_one_file else folder
+    return family_of(base).from_folder(folder, config, seed=seed, device=device, dtype=dtype, base=base)

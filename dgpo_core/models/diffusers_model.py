@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -22,6 +23,7 @@ from dgpo_core.models.lora import Lora
 from dgpo_core.models.pipeline_folder import load_pipeline
 from dgpo_core.models.prompt_memory import PromptMemory
 from dgpo_core.models.protocol import Conditioning
+from dgpo_core.models.single_file import load_single_file
 from dgpo_core.models.text_encoders import TextEncoders
 from dgpo_core.rewards.contract import Picture
 
@@ -87,9 +89,16 @@ class DiffusersModel(ABC):
 
     @classmethod
     def from_folder(
-        cls, folder: Path, config: ModelConfig, *, seed: int, device: str = "cpu", dtype: torch.dtype | None = None
+        cls,
+        folder: Path,
+        config: ModelConfig,
+        *,
+        seed: int,
+        device: str = "cpu",
+        dtype: torch.dtype | None = None,
+        base: Path | None = None,
     ) -> Self:
-        """The model of a diffusers folder of this family, fresh.
+        """The model of a diffusers folder of this family, fresh; or of one file, the rest of its pipeline from base.
 
         dtype is that of the frozen weights: bfloat16 on a GPU, float32 on a CPU, unless given.
 
@@ -97,7 +106,17 @@ class DiffusersModel(ABC):
             ModelError: the folder is missing, incomplete, damaged, or of another architecture.
         """
         dtype = dtype or (torch.bfloat16 if device.startswith("cuda") else torch.float32)
-        pipeline = load_pipeline(folder, cls.pipeline_class, config, dtype)
+        if os.path.isfile(folder):
+            pipeline = load_single_file(
+                folder,
+                base or folder,
+                pipeline_class=cls.pipeline_class,
+                network_name=cls.network_name,
+                config=config,
+                dtype=dtype,
+            )
+        else:
+            pipeline = load_pipeline(folder, cls.pipeline_class, config, dtype)
         return cls(pipeline.to(device), config, seed=seed)
 
     @abstractmethod

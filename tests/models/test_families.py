@@ -36,7 +36,7 @@ def folder(family, tmp_path_factory):
 def model(folder):
     """The model with a LoRA that is not zero."""
     config = ModelConfig(folder=str(folder), lora_rank=2, lora_alpha=4, picture_side=PIXELS)
-    model = load(folder, config, seed=0)
+    model = load(config, seed=0)
     move(model)
     return model
 
