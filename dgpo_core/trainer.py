@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -29,6 +30,7 @@ from dgpo_core.ema import old_policy_decay
 from dgpo_core.errors import CheckpointError, LabError
 from dgpo_core.events import EndReason, Event, Phase
 from dgpo_core.examination import Examiner, spread_over
+from dgpo_core.halving import halving
 from dgpo_core.human_turn import People, Seams, joined, labels_of, needs_reward
 from dgpo_core.lesson import Lesson, Tally
 from dgpo_core.models.protocol import Model
@@ -41,6 +43,7 @@ from dgpo_core.training_state import TrainingState
 from dgpo_core.updates.catalogue import new_update
 
 Emit = Callable[[Event], None]
+Result = TypeVar("Result")
 KL_WATCHED_PICTURES = 16
 
 
@@ -176,14 +179,14 @@ class _Run:
                 config.rollout,
                 run_seed=config.seed,
                 step=step,
-                batch=2 * config.update.micro_batch,
+                batch=2 * self.update.micro_batch,
                 on_step=self._on_step(Phase.SAMPLING),
             )
 
         if step < config.rollout.old_policy_from_step or config.update.old_policy_decay == 0:
-            return draw()
+            return self._fitting(draw)
         with self.state.old_policy.swapped_in(self.state.parameters):
-            return draw()
+            return self._fitting(draw)
 
     def _learn(self, lesson: Lesson, tally: Tally) -> None:
         """The updates of a step, each time over its groups with fresh noise."""
@@ -201,7 +204,7 @@ class _Run:
         return [
             None
             if is_old_now and (index == 0 or not update.per_sigma)
-            else self.update.under_old_policy(lesson, level, self.state.old_policy)
+            else self._fitting(partial(self.update.under_old_policy, lesson, level, self.state.old_policy))
             for index, level in enumerate(levels)
         ]
 
@@ -210,11 +213,36 @@ class _Run:
         is_per_sigma = self.config.update.per_sigma
         for index, level in enumerate(levels):
             self._tell(Phase.UPDATING, index, len(levels))
-            self.update.accumulate(lesson, level, tally, old[index])
+            self._accumulate(lesson, level, tally, old[index])
             if is_per_sigma:
                 self._optimizer_step(tally, 1)
         if not is_per_sigma:
             self._optimizer_step(tally, len(levels))
+
+    def _accumulate(self, lesson: Lesson, level: Any, tally: Tally, old: Tensor | None) -> None:
+        """The gradient of one noise level, from its beginning each time memory runs out in it."""
+        parameters = list(self.state.parameters.values())
+        before = [None if one.grad is None else one.grad.clone() for one in parameters]
+
+        def accumulate() -> Tally:
+            for parameter, gradient in zip(parameters, before, strict=True):
+                parameter.grad = None if gradient is None else gradient.clone()
+            part = Tally()
+            self.update.accumulate(lesson, level, part, old)
+            return part
+
+        tally.add(self._fitting(accumulate))
+
+    def _fitting(self, work: Callable[[], Result]) -> Result:
+        """What work returns, with smaller micro-batches where memory runs out."""
+
+        def halve() -> None:
+            self.update.halve()
+            self._warn(
+                f"Memory ran out, so update.micro_batch is {self.update.micro_batch} from now on; nothing is lost."
+            )
+
+        return halving(work, lambda: self.update.micro_batch, halve)
 
     def _optimizer_step(self, tally: Tally, num_noises: int) -> None:
         """One AdamW step; an update that is not finite is left out and said."""
@@ -245,15 +273,22 @@ class _Run:
 
     def _evaluate(self) -> None:
         """Examines the averaged weights, which at the very start are the base's."""
-        self.emit(
-            self.parts.examiner.examine(
+
+        def examine() -> Event:
+            return self._examiner().examine(
                 self.examined,
                 seed=self.config.seed,
                 step=self.state.step,
                 weights=self.state.averaged,
                 on_step=self._on_step(Phase.EXAMINING),
             )
-        )
+
+        self.emit(self._fitting(examine))
+
+    def _examiner(self) -> Examiner:
+        """The examiner, drawing no more pictures at once than memory was found to hold."""
+        examiner = self.parts.examiner
+        return replace(examiner, batch=min(examiner.batch, 2 * self.update.micro_batch))
 
     def _save(self) -> None:
         self._tell(Phase.SAVING, 0, 1)

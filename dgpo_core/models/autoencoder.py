@@ -12,13 +12,14 @@ from torch.nn import functional
 from dgpo_core.rewards.contract import Picture
 
 BATCH = 32
+PIXELS_AT_ONCE = 2**21
 
 
 class Autoencoder:
     """A variational autoencoder whose latents are scaled and shifted before the network sees them."""
 
-    def __init__(self, vae: Any) -> None:
-        self._vae = vae
+    def __init__(self, vae: Any, scale: int = 8) -> None:
+        self._vae, self._pixels = vae, scale**2
 
     @property
     def device(self) -> torch.device:
@@ -30,7 +31,7 @@ class Autoencoder:
     def decode(self, latents: Tensor) -> list[Picture]:
         """Pictures, uint8 (H, W, 3), of clean latents (B, C, H, W)."""
         pictures: list[Picture] = []
-        for part in latents.split(BATCH):
+        for part in latents.split(_at_once(latents.shape[-2] * latents.shape[-1] * self._pixels)):
             decoded = self._decoded(self._unscaled(part.to(self._vae.dtype))).float()
             pixels = ((decoded / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
             pictures += list(pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy())
@@ -49,8 +50,9 @@ class Autoencoder:
 
     def _encoded(self, pictures: Sequence[Picture]) -> Iterator[Tensor]:
         """The autoencoder's own latents, a part of the pictures at a time."""
-        for start in range(0, len(pictures), BATCH):
-            pixels = torch.stack([torch.from_numpy(picture) for picture in pictures[start : start + BATCH]])
+        count = _at_once(pictures[0].shape[0] * pictures[0].shape[1]) if pictures else BATCH
+        for start in range(0, len(pictures), count):
+            pixels = torch.stack([torch.from_numpy(picture) for picture in pictures[start : start + count]])
             pixels = pixels.permute(0, 3, 1, 2).to(self.device, self._vae.dtype) / 127.5 - 1
             yield self._latents_of(pixels).float()
 
@@ -85,3 +87,8 @@ class Autoencoder:
     def _is_of_films(self) -> bool:
         """Whether a picture is a film of one frame to it, as to Qwen-Image's."""
         return hasattr(self._vae, "temperal_downsample")
+
+
+def _at_once(num_pixels: int) -> int:
+    """How many pictures of so many pixels go through the autoencoder together; a large one takes gigabytes."""
+    return max(1, min(BATCH, PIXELS_AT_ONCE // num_pixels))

@@ -60,7 +60,7 @@ class DiffusersModel(ABC):
         side = geometry.side(config.picture_side)
         self.latent_shape = (geometry.channels, side, side)
         self.picture_size = (side * geometry.pixels, side * geometry.pixels)
-        self._autoencoder = Autoencoder(pipeline.vae)
+        self._autoencoder = Autoencoder(pipeline.vae, geometry.pixels)
         self._trained = self._new_trained(seed)
         if config.checkpointing:
             self._network.enable_gradient_checkpointing()

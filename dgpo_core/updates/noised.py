@@ -38,7 +38,7 @@ class NoisedUpdate(Update[TrainingNoise]):
 
     @torch.no_grad()
     def measured_kl(self, lesson: Lesson, level: TrainingNoise, count: int) -> Float[Tensor, " B"]:
-        x, _, conditioning = level.apply(lesson, slice(0, min(count, self._micro_batch)))
+        x, _, conditioning = level.apply(lesson, slice(0, min(count, self.micro_batch)))
         return self._kl_without_guidance(x, level.sigma, conditioning)
 
     def _measure_old(self, lesson: Lesson, level: TrainingNoise, rows: Rows) -> Float[Tensor, "B ..."]:
