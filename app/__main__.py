@@ -53,6 +53,14 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting")
     _add_lab_options(train)
     train.set_defaults(command=train_headless)
+    memory = commands.add_parser(
+        "memory",
+        help="say what memory a recipe will take, before anything is loaded",
+        argument_default=argparse.SUPPRESS,
+    )
+    memory.add_argument("recipe", help="name of a recipe in assets/recipes, or a YAML file")
+    memory.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting")
+    memory.set_defaults(command=tell_memory)
     export = commands.add_parser(
         "export", help="write a run's groups as a folder of pictures and rewards", argument_default=argparse.SUPPRESS
     )
@@ -152,6 +160,14 @@ def train_headless(settings: Settings, options: argparse.Namespace) -> int:
         assert run is not None
         progress.say(end_in_words(run))
         return 0 if run.state in ("finished", "stopped") else 1
+
+
+def tell_memory(settings: Settings, options: argparse.Namespace) -> int:
+    """Prints what memory a recipe will take."""
+    from app.runner import memory_in_words
+
+    print(memory_in_words(configured(options.recipe, options.set)))
+    return 0
 
 
 def export_run(settings: Settings, options: argparse.Namespace) -> int:

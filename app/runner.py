@@ -36,6 +36,13 @@ _CLOSED = "The lab was closed while this comparison was drawn. Ask for it again.
 OnEvent = Callable[[Event], None]
 
 
+def memory_in_words(config: RunConfig) -> str:
+    """What memory a run with these settings will take."""
+    from dgpo_core.assembly import expected_memory
+
+    return expected_memory(config).in_words()
+
+
 def warm_up() -> Thread:
     """Loads in the background what the first run needs, so that Start is followed by pictures sooner."""
 
@@ -249,11 +256,12 @@ class Runner:
 
         def work() -> None:
             emit(PhaseChanged(step=0, phase=Phase.LOADING, done=0, total=1))
-            if checkpoint is None:
-                for caution in cautions(config):
-                    emit(Warned(step=0, message=caution))
             from app.people import people_of
-            from dgpo_core.assembly import assemble
+            from dgpo_core.assembly import assemble, memory_cautions
+
+            if checkpoint is None:
+                for caution in (*cautions(config), *memory_cautions(config)):
+                    emit(Warned(step=0, message=caution))
             from dgpo_core.trainer import train
 
             commands = _Commands(self._reader, self._writer, run_id, self._is_stopping)

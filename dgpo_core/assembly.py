@@ -14,7 +14,9 @@ from dgpo_core.errors import ConfigError, PromptError
 from dgpo_core.examination import Examiner
 from dgpo_core.human_turn import People, needs_reward
 from dgpo_core.models.catalogue import load
+from dgpo_core.models.memory import Memory, memory_of
 from dgpo_core.models.protocol import Model
+from dgpo_core.models.source import found
 from dgpo_core.rewards.catalogue import new_reward
 from dgpo_core.rewards.shapes_quality import ShapesQuality
 from dgpo_core.rollout import UNCONDITIONAL
@@ -87,6 +89,29 @@ def load_model(config: RunConfig) -> Model:
     """The model of the settings on the best device; a relative folder is looked for here, then in the project."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return load(config.model, seed=config.seed, project=PROJECT, device=device)
+
+
+def expected_memory(config: RunConfig) -> Memory:
+    """What the run will take where it would be trained now; nothing but configurations is read.
+
+    Raises:
+        ModelError: there is no such model, or it is one file, which has no configurations.
+    """
+    folder = found(config.model.parts_from or config.model.folder, PROJECT)
+    return memory_of(config, folder, torch.bfloat16 if torch.cuda.is_available() else torch.float32)
+
+
+def memory_cautions(config: RunConfig) -> list[str]:
+    """A sentence where the run is expected to take more than the GPU has free; nothing without a GPU."""
+    if not torch.cuda.is_available():
+        return []
+    expected, free = expected_memory(config), torch.cuda.mem_get_info()[0]
+    if expected.peak < free:
+        return []
+    return [
+        f"{expected.in_words()} {free / 1e9:.1f} GB are free. Lower update.micro_batch, turn model.checkpointing on, "
+        "or set model.text_encoders to offload."
+    ]
 
 
 def category_of(prompt: str) -> str:

@@ -27,6 +27,9 @@ from dgpo_core.models.single_file import load_single_file
 from dgpo_core.models.text_encoders import TextEncoders
 from dgpo_core.rewards.contract import Picture
 
+PROMPT_WIDTHS = ("caption_channels", "cap_feat_dim", "joint_attention_dim", "cross_attention_dim")
+"""What networks call the numbers per token of a prompt, the first that they have."""
+
 
 class DiffusersModel(ABC):
     """The policy: a network of a diffusers pipeline, trained through a LoRA or as a whole. Implements Model."""
@@ -36,6 +39,8 @@ class DiffusersModel(ABC):
     pipeline_class: ClassVar[type[DiffusionPipeline]]
     network_name: ClassVar[str] = "transformer"
     """The pipeline's part that is trained."""
+    prompt_tokens: ClassVar[int]
+    """How many tokens a prompt has, or about how many where it may be of any length."""
     attention: ClassVar[tuple[str, ...]]
     """Ends of the names of the layers of attention that get a LoRA."""
     feed_forward: ClassVar[tuple[str, ...]] = ()
@@ -123,6 +128,12 @@ class DiffusersModel(ABC):
     def _geometry(self) -> Geometry:
         """What sizes the model can draw."""
 
+    def prompt_shape(self) -> tuple[int, int, int]:
+        """Tokens of a prompt, numbers of each, and numbers of its pooled form, 0 where it has none."""
+        config = self._network.config
+        width = next(config[name] for name in PROMPT_WIDTHS if config.get(name))
+        return self.prompt_tokens, width, config.get("pooled_projection_dim") or 0
+
     @abstractmethod
     def _encoded(self, prompt: str) -> Conditioning:
         """The conditioning of one prompt, a batch of one; of the empty prompt, that of guidance's other side."""
@@ -135,6 +146,11 @@ class DiffusersModel(ABC):
     def pipeline(self) -> Any:
         """The stock pipeline around this model, LoRA included."""
         return self._pipeline
+
+    @property
+    def network(self) -> Any:
+        """The part of the pipeline that is trained."""
+        return self._network
 
     def policy_parameters(self) -> dict[str, nn.Parameter]:
         return self._trained.parameters()

@@ -16,6 +16,8 @@ def fingerprint(network: nn.Module) -> str:
     Not of all numbers, which would take as long as loading them; training changes the first ones too. Rounded to
     bfloat16, so that a run goes on where the weights are held in another precision.
     """
+    if any(weight.is_meta for weight in network.parameters()):
+        return "without numbers"
     digest = hashlib.sha256()
     for name, weight in network.named_parameters():
         some = weight.detach().flatten()[:NUMBERS].to(torch.bfloat16).float().cpu()

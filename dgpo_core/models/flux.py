@@ -19,6 +19,7 @@ class FluxModel(DiffusersModel):
 
     architecture = "flux"
     pipeline_class = FluxPipeline
+    prompt_tokens = T5_LENGTH
     attention = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
     feed_forward = ("ff.net.0.proj", "ff.net.2", "ff_context.net.0.proj", "ff_context.net.2", "proj_mlp")
 

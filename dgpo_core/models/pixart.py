@@ -15,6 +15,7 @@ class PixArtModel(DiffusionModel):
 
     architecture = "pixart-sigma"
     pipeline_class = PixArtSigmaPipeline
+    prompt_tokens = 300
     attention = ("to_q", "to_k", "to_v", "to_out.0")
     feed_forward = ("ff.net.0.proj", "ff.net.2")
 

@@ -17,6 +17,7 @@ class QwenImageModel(DiffusersModel):
 
     architecture = "qwen-image"
     pipeline_class = QwenImagePipeline
+    prompt_tokens = 64
     attention = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
     feed_forward = ("img_mlp.net.0.proj", "img_mlp.net.2", "txt_mlp.net.0.proj", "txt_mlp.net.2")
 

@@ -20,6 +20,7 @@ class SanaModel(DiffusersModel):
 
     architecture = "sana"
     pipeline_class = SanaPipeline
+    prompt_tokens = 300
     attention = ("to_q", "to_k", "to_v", "to_out.0")
 
     def _geometry(self) -> Geometry:

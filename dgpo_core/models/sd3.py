@@ -21,6 +21,12 @@ class SD3Model(DiffusersModel):
     attention = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
     feed_forward = ("ff.net.0.proj", "ff.net.2", "ff_context.net.0.proj", "ff_context.net.2")
 
+    def prompt_shape(self) -> tuple[int, int, int]:
+        config = self._network.config
+        tokens = self._pipeline.text_encoder.config.max_position_embeddings
+        tokens += T5_LENGTH if self._pipeline.text_encoder_3 is not None else 0
+        return tokens, config.joint_attention_dim, config.pooled_projection_dim
+
     def _geometry(self) -> Geometry:
         config = self._network.config
         return Geometry(

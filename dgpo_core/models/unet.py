@@ -20,6 +20,7 @@ class SDModel(DiffusionModel):
     architecture = "sd"
     pipeline_class = StableDiffusionPipeline
     network_name = "unet"
+    prompt_tokens = 77
     attention = ATTENTION
     feed_forward = FEED_FORWARD
 
@@ -45,10 +46,16 @@ class SDXLModel(DiffusionModel):
     architecture = "sdxl"
     pipeline_class = StableDiffusionXLPipeline
     network_name = "unet"
+    prompt_tokens = 77
     attention = ATTENTION
     feed_forward = FEED_FORWARD
 
     _geometry = SDModel._geometry
+
+    def prompt_shape(self) -> tuple[int, int, int]:
+        tokens, width, _ = super().prompt_shape()
+        config = self._network.config
+        return tokens, width, config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim
 
     def _encoded(self, prompt: str) -> Conditioning:
         embeddings, _, pooled, _ = self._pipeline.encode_prompt(

@@ -18,6 +18,7 @@ class ZImageModel(DiffusersModel):
 
     architecture = "z-image"
     pipeline_class = ZImagePipeline
+    prompt_tokens = 64
     attention = ("to_q", "to_k", "to_v", "to_out.0")
     feed_forward = ("feed_forward.w1", "feed_forward.w2", "feed_forward.w3")
 
@@ -34,8 +35,9 @@ class ZImageModel(DiffusersModel):
         )
 
     def _velocity(self, x: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
-        assert conditioning.mask is not None
         frames = x.to(conditioning.embeddings.dtype).unsqueeze(2)
-        prompts = [one[counts] for one, counts in zip(conditioning.embeddings, conditioning.mask, strict=True)]
+        prompts = list(conditioning.embeddings)
+        if conditioning.mask is not None:
+            prompts = [one[counts] for one, counts in zip(prompts, conditioning.mask, strict=True)]
         answers = self._ask(list(frames.unbind()), 1 - sigma, prompts)
         return -torch.stack(list(answers)).squeeze(2)
