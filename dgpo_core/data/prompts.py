@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,8 @@ class PromptSet:
     prompts: list[str]
     notes: dict[str, dict[str, Any]] = field(default_factory=dict)
     num_repeated: int = 0
+    most_repeated: tuple[str, int] = ("", 1)
+    """The prompt that was given most often, and how often."""
 
     def as_json_lines(self) -> str:
         """The set as a file that load_prompt_set reads back."""
@@ -70,7 +73,8 @@ def _checked(entries: Sequence[Entry], source: str) -> PromptSet:
             f"{source} has the prompt {contradicted[:80]!r} twice, with different data beside it. Keep one of the two."
         )
     known = {prompt: note for prompt, note in notes.items() if note}
-    return PromptSet(prompts, known, len(entries) - len(prompts))
+    most_repeated = Counter(prompt for prompt, _ in entries).most_common(1)[0]
+    return PromptSet(prompts, known, len(entries) - len(prompts), most_repeated)
 
 
 def load_prompts(name_or_path: str, folder: Path | None = None) -> list[str]:
