@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
@@ -21,13 +20,11 @@ from dgpo_core.rewards.catalogue import new_mixture, new_reward
 from dgpo_core.rewards.contract import Reward
 from dgpo_core.rewards.self_test import check_reward
 from dgpo_core.rewards.shapes_quality import ShapesQuality
-from dgpo_core.rewards.supplies import Notes, Supplies
+from dgpo_core.rewards.supplies import supplies_of
 from dgpo_core.trainer import Parts
 
 PROJECT = Path(__file__).parents[1]
 NO_CATEGORY = "all"
-SERVER_KEY = "DGPO_REWARD_KEY"
-"""The environment variable that holds the key of reward.server."""
 
 
 def assemble(
@@ -92,20 +89,6 @@ def _prompt_sets(config: RunConfig, folder: Path) -> tuple[PromptSet, PromptSet,
     prompts = config.prompts
     train, heldout = load_prompt_set(prompts.train, folder), load_prompt_set(prompts.heldout, folder)
     return train, heldout, load_prompt_set(prompts.watch, folder) if prompts.watch else PromptSet([])
-
-
-def supplies_of(config: RunConfig, folder: Path, notes: Notes) -> Supplies:
-    """What the settings hand to rewards; the key of a server comes from the environment and is stored nowhere."""
-    reward = config.reward
-    return Supplies(
-        notes=notes,
-        folder=folder,
-        models_folder=reward.models_folder,
-        server=reward.server,
-        server_model=reward.server_model,
-        server_key=os.environ.get(SERVER_KEY, ""),
-        device="cuda" if torch.cuda.is_available() else "cpu",
-    )
 
 
 def _check(reward: Reward, prompts: list[str], config: RunConfig) -> None:

@@ -1,11 +1,13 @@
-"""Pictures as PNG bytes."""
+"""Pictures as bytes, both ways."""
 
 from __future__ import annotations
 
 from io import BytesIO
 
-from PIL import Image
+import numpy as np
+from PIL import Image, UnidentifiedImageError
 
+from dgpo_core.errors import RewardError
 from dgpo_core.rewards.contract import Picture
 
 
@@ -14,3 +16,26 @@ def png_bytes(picture: Picture) -> bytes:
     buffer = BytesIO()
     Image.fromarray(picture).save(buffer, format="PNG", compress_level=3)
     return buffer.getvalue()
+
+
+FORMATS = ("PNG", "JPEG", "WEBP")
+MAX_PIXELS = 4096 * 4096
+
+
+def picture_in(data: bytes, name: str) -> Picture:
+    """The picture in the bytes of a file, without transparency; name is what messages call it.
+
+    Raises:
+        RewardError: it is no PNG, JPEG or WebP, is torn, or has more than MAX_PIXELS.
+    """
+    try:
+        with Image.open(BytesIO(data), formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise RewardError(
+                    f"{name} has {image.width} x {image.height} pixels; at most {MAX_PIXELS} are allowed. Shrink it."
+                )
+            return np.asarray(image.convert("RGB"))
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        if isinstance(error, RewardError):
+            raise
+        raise RewardError(f"{name} is no picture that can be read. Give a PNG, JPEG or WebP file.") from error

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from dgpo_core.config import RunConfig
 from dgpo_core.errors import RewardError
 
+SERVER_KEY = "DGPO_REWARD_KEY"
+"""The environment variable that holds the key of reward.server."""
 Note = Mapping[str, Any]
 """What a prompt set says of one prompt beside its text, such as GenEval's include and exclude, or the text to write."""
 Notes = Mapping[str, Note]
@@ -46,3 +52,17 @@ class Supplies:
                 "config.json and its safetensors, or leave reward.models_folder empty to fetch it on first use."
             )
         return str(place)
+
+
+def supplies_of(config: RunConfig, folder: Path, notes: Notes) -> Supplies:
+    """What the settings hand to rewards; the key of a server comes from the environment and is stored nowhere."""
+    reward = config.reward
+    return Supplies(
+        notes=notes,
+        folder=folder,
+        models_folder=reward.models_folder,
+        server=reward.server,
+        server_model=reward.server_model,
+        server_key=os.environ.get(SERVER_KEY, ""),
+        device="cuda" if torch.cuda.is_available() else "cpu",
+    )
