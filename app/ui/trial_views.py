@@ -76,7 +76,7 @@ def tried(pictures: Sequence[TrialPictureRow]) -> dict[str, Any] | None:
 
 
 def _words(picture: TrialPictureRow) -> str:
-    terms = ", ".join(f"{name} {value:.3g}" for name, value in picture.terms)
+    terms = ", ".join(f"{name} {value:.3g}" for name, value in picture.terms) if len(picture.terms) > 1 else ""
     return ". ".join(filter(None, (picture.details, terms)))
 
 

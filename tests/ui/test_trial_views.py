@@ -28,7 +28,7 @@ TRIAL = TrialRow(
 
 def pictures(*rewards):
     return [
-        TrialPictureRow(place=place, sha=f"{place}" * 64, reward=reward, terms=(("x", 0.5),), details="seen")
+        TrialPictureRow(place=place, sha=f"{place}" * 64, reward=reward, terms=(("x", 0.5), ("y", 1.0)), details="seen")
         for place, reward in enumerate(rewards)
     ]
 
@@ -52,7 +52,7 @@ def test_the_heading_says_self_test_range_and_agreement():
 def test_pictures_come_best_first_and_those_without_an_opinion_last():
     drawn = tried(pictures(0.2, None, 0.9))
     assert [one["reward"] for one in drawn["pictures"]] == [0.9, 0.2, None]
-    assert drawn["pictures"][0] == {"url": f"/pictures/{'2' * 64}.png", "reward": 0.9, "words": "seen. x 0.5"}
+    assert drawn["pictures"][0] == {"url": f"/pictures/{'2' * 64}.png", "reward": 0.9, "words": "seen. x 0.5, y 1"}
     assert tried([]) is None
 
 

@@ -44,21 +44,7 @@ def rewards_tab(lab: Lab, live: Live) -> None:
             source = gr.Radio(
                 [OWN_PICTURES, STORED_GROUP], value=OWN_PICTURES, label="Try it on", elem_id="trial-source"
             )
-            with gr.Group(visible=True) as own:
-                files = gr.File(
-                    label="Pictures",
-                    file_count="multiple",
-                    file_types=[".png", ".jpg", ".jpeg", ".webp"],
-                    height=120,
-                    elem_id="trial-files",
-                )
-                prompt = gr.Textbox(label="Prompt", max_lines=3, elem_id="trial-prompt")
-                note = gr.Textbox(
-                    label="Metadata",
-                    info='What a prompt file would say beside it, as JSON: {"text": "OPEN"}. May be empty.',
-                    max_lines=3,
-                    elem_id="trial-note",
-                )
+            own, files, prompt, note = _draw_own_pictures()
             with gr.Group(visible=False) as stored:
                 run = stored_choice(label="Run", elem_id="trial-run")
                 step = gr.Number(0, label="Step", info="As the wall counts them, from 0.", elem_id="trial-step")
@@ -89,6 +75,26 @@ def rewards_tab(lab: Lab, live: Live) -> None:
     chosen.input(lambda trial_id: _opened(reader, trial_id), chosen, opened, api_name="trials_open", **QUICK)
     reward.change(views.facts_of, reward, facts, api_visibility="private", **QUICK)
     source.change(_show_source, source, [own, stored], api_visibility="private", **QUICK)
+
+
+def _draw_own_pictures() -> tuple[gr.Group, gr.File, gr.Textbox, gr.Textbox]:
+    """Controls for pictures, their prompt and what is known of it."""
+    with gr.Group(visible=True) as own:
+        files = gr.File(
+            label="Pictures",
+            file_count="multiple",
+            file_types=[".png", ".jpg", ".jpeg", ".webp"],
+            height=120,
+            elem_id="trial-files",
+        )
+        prompt = gr.Textbox(label="Prompt", max_lines=3, elem_id="trial-prompt")
+        note = gr.Textbox(
+            label="Metadata",
+            info='What a prompt file would say beside it, as JSON: {"text": "OPEN"}. May be empty.',
+            max_lines=3,
+            elem_id="trial-note",
+        )
+    return own, files, prompt, note
 
 
 def _show_source(source: str) -> list[Any]:
