@@ -121,7 +121,7 @@ class Runner:
         from app.trials import bench_of, judged
 
         bench = bench_of(wish, self._reader, self._settings)
-        if not self._is_trying.acquire(blocking=False):
+        if not self._is_trying.acquire(timeout=SECONDS_TO_LET_GO):  # the page may know of the end before it
             raise StoreError("A reward is being tried already. Wait until that trial is done.")
         try:
             self._writer.fail_lost_trials()
