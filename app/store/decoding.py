@@ -15,6 +15,7 @@ from app.store.rows import (
     ExaminedRow,
     GroupRow,
     LabelRow,
+    LabelTaskRow,
     RacePoint,
     RaceRow,
     RaceRunRow,
@@ -109,6 +110,12 @@ def comparison_row(row: Row) -> ComparisonRow:
 def label_row(row: Row) -> LabelRow:
     """One row of the query in reader.py that joins labels with their groups."""
     return LabelRow(**row | {"body": json.loads(row["body"])})
+
+
+def label_task_row(row: Row, shas: list[str]) -> LabelTaskRow:
+    """One row of label_tasks with its run, and its pictures."""
+    known = {"run_state": RunState(row["run_state"]), "is_open": bool(row["is_open"]), "shas": tuple(shas)}
+    return LabelTaskRow(**row | known)
 
 
 def race_row(row: Row) -> RaceRow:

@@ -187,6 +187,9 @@ class LabelTaskRow:
 
     id: int
     run_id: int
+    run_name: str
+    run_state: RunState
+    is_open: bool
     step: int
     group_index: int
     prompt: str

@@ -226,6 +226,12 @@ _LABELS = (
 ) STRICT""",
 )
 
+_UNDONE_LABELS = (
+    "ALTER TABLE labels ADD COLUMN undoes INTEGER REFERENCES labels(id) ON DELETE CASCADE",
+    "CREATE INDEX labels_undone ON labels(undoes)",
+    "CREATE INDEX labels_by_person ON labels(rater, task_id)",
+)
+
 _TRIALS = (
     """CREATE TABLE trials (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -279,7 +285,14 @@ def m003_labels(db: Database) -> None:
 
 
 @MIGRATIONS()
-def m004_trials(db: Database) -> None:
+def m004_undone_labels(db: Database) -> None:
+    """Which revision of a label took which one back, and a person's labels at hand."""
+    for statement in _UNDONE_LABELS:
+        db.execute(statement)
+
+
+@MIGRATIONS()
+def m005_trials(db: Database) -> None:
     """Rewards tried on pictures."""
     for statement in _TRIALS:
         db.execute(statement)

@@ -8,8 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from app.store import labelling, requests, trials
+from app.store import importing, labelling, requests, trials
 from app.store.database import Opener, open_for_writing
+from app.store.importing import ImportedGroup
 from app.store.recording import fail_comparison
 from app.store.requests import RacePlace
 from app.store.rows import Said, TrialResult, TrialWish
@@ -126,6 +127,10 @@ class Writer:
     def take_back(self, rater: str, request: str) -> int | None:
         """Undoes this person's newest label of an open group; the group's id, None where there is none."""
         return self._thread.call(lambda db: labelling.take_back(db, rater, request))
+
+    def import_groups(self, config: dict[str, Any], groups: Sequence[ImportedGroup], notes: str) -> int:
+        """The id of a finished run that holds groups from outside the lab; all of them, or none."""
+        return self._thread.call(lambda db: importing.import_groups(db, config, groups, notes))
 
     def mark_interrupted(self) -> list[int]:
         """Ids of the live runs, which become interrupted. Only for whoever holds the training lock."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from dgpo_core.errors import RewardError
+from dgpo_core.errors import PromptError, RewardError
 from dgpo_core.rewards.contract import Picture
 
 
@@ -39,3 +40,23 @@ def picture_in(data: bytes, name: str) -> Picture:
         if isinstance(error, RewardError):
             raise
         raise RewardError(f"{name} is no picture that can be read. Give a PNG, JPEG or WebP file.") from error
+
+
+def png_of_file(file: Path) -> bytes:
+    """A picture file as PNG in RGB, turned the way its camera was held; a PNG that is so already stays as it is.
+
+    Raises:
+        PromptError: it is not a picture, or a damaged or excessively large one.
+    """
+    try:
+        data = file.read_bytes()
+        with Image.open(BytesIO(data)) as opened:
+            opened.load()
+            if opened.format == "PNG" and opened.mode == "RGB":
+                return data
+            upright = ImageOps.exif_transpose(opened)
+            buffer = BytesIO()
+            upright.convert("RGB").save(buffer, format="PNG", compress_level=3)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise PromptError(f"picture {file.name[:80]!r} cannot be read: {error}") from error
+    return buffer.getvalue()
