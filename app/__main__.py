@@ -62,12 +62,27 @@ def _parser() -> argparse.ArgumentParser:
     memory.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting")
     memory.set_defaults(command=tell_memory)
     export = commands.add_parser(
-        "export", help="write a run's groups as a folder of pictures and rewards", argument_default=argparse.SUPPRESS
+        "export",
+        help="write a run's groups and labels as a folder with its pictures",
+        argument_default=argparse.SUPPRESS,
     )
     export.add_argument("run", type=int, help="number of the run")
     export.add_argument("into", type=Path, help="folder to write, which must not be there yet")
+    layouts = ("groups", "csv", "imagefolder", "pairs")
+    export.add_argument("--layout", choices=layouts, default="groups", help="how the folder is laid out (groups)")
     _add_lab_options(export)
     export.set_defaults(command=export_run)
+    taken = commands.add_parser(
+        "import",
+        help="take a folder's groups and labels into the lab; all, or none",
+        argument_default=argparse.SUPPRESS,
+    )
+    taken.add_argument(
+        "source", type=Path, help="folder in a layout of export, or with one folder of ranked pictures per prompt"
+    )
+    taken.add_argument("--name", default=None, help="name of the run that they become (the folder's)")
+    _add_lab_options(taken)
+    taken.set_defaults(command=import_run)
     race = commands.add_parser(
         "race",
         help="run algorithms against each other from the same start; goes on where it was cut short",
@@ -172,11 +187,27 @@ def tell_memory(settings: Settings, options: argparse.Namespace) -> int:
 
 def export_run(settings: Settings, options: argparse.Namespace) -> int:
     """Writes a run's groups as a folder."""
-    from app.export import export_groups
+    from app.exchange.export import export_groups
 
     with opened_store(settings) as (reader, _):
-        count = export_groups(reader, options.run, options.into)
-    print(f"{count} groups are in {options.into}. Learn from them with --set rollout.stored_groups={options.into}.")
+        count = export_groups(reader, options.run, options.into, options.layout)
+    learn = f" Learn from them with --set rollout.stored_groups={options.into}." if options.layout == "groups" else ""
+    print(f"{count} groups are in {options.into}.{learn}")
+    return 0
+
+
+def import_run(settings: Settings, options: argparse.Namespace) -> int:
+    """Takes groups and labels from a folder into the store, as a run of their own."""
+    from app.exchange.importing import import_groups
+
+    with opened_store(settings) as (_, writer):
+        run_id, groups = import_groups(writer, options.source, options.name or options.source.resolve().name)
+    labelled = sum(bool(group.labels) for group in groups)
+    wait = f"{len(groups) - labelled} wait on the Label page. " if labelled < len(groups) else ""
+    print(
+        f"{len(groups)} groups, {labelled} of them labelled, are run {run_id}. {wait}"
+        f"To learn from them, write them with python -m app export {run_id} FOLDER."
+    )
     return 0
 
 

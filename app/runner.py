@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from threading import Event as Flag
 from threading import Lock, Thread
@@ -20,7 +21,7 @@ from app.recorder import Recorder
 from app.settings import Settings
 from app.store.lock import LabLock
 from app.store.reader import Reader
-from app.store.rows import RunRow, Said
+from app.store.rows import RunRow, Said, TrialWish
 from app.store.writer import Writer
 from dgpo_core.config import RunConfig, from_dict, to_dict
 from dgpo_core.errors import LabError, StoreError
@@ -67,6 +68,7 @@ class Runner:
         self._is_stopping = Flag()
         self._is_closing = Flag()
         self._race = RaceChild(settings, reader)
+        self._is_trying = Lock()
         self._mark_interrupted()
         self._watch = Thread(target=self._watch_for_lost_runs, name="watch", daemon=True)
         self._watch.start()
@@ -120,6 +122,32 @@ class Runner:
                 request_id = self._writer.request_comparison(run_id, step, num_prompts, seed)
                 self._begin_comparison(run, Compare(request_id, step, num_prompts, seed))
             return request_id
+
+    def try_reward(self, wish: TrialWish) -> int:
+        """Has a reward judge pictures in a thread of its own, one trial at a time, beside a run that is live."""
+        from app.trials import bench_of, judged
+
+        bench = bench_of(wish, self._reader, self._settings)
+        if not self._is_trying.acquire(timeout=SECONDS_TO_LET_GO):  # the page may know of the end before it
+            raise StoreError("A reward is being tried already. Wait until that trial is done.")
+        try:
+            self._writer.fail_lost_trials()
+            trial_id = self._writer.request_trial(replace(wish, prompt=bench.prompt), bench.pngs)
+        except BaseException:
+            self._is_trying.release()
+            raise
+
+        def look() -> None:
+            self._end_if_closing(0, 0)
+
+        def work() -> None:
+            self._writer.finish_trial(trial_id, judged(bench, self._settings, look))
+
+        def on_failure(error: Exception) -> None:
+            self._writer.fail_trial(trial_id, _in_words(error))
+
+        Thread(target=_carried_out, args=(work, on_failure, self._is_trying.release), name="trial", daemon=True).start()
+        return trial_id
 
     def lease_next(self, rater: str) -> int | None:
         return self._writer.lease_next(rater)
@@ -232,16 +260,11 @@ class Runner:
 
         has_ended = self._has_ended = Flag()
 
-        def run_and_release() -> None:
-            try:
-                work()
-            except Exception as error:  # noqa: BLE001 - the one place that turns any failure into words on the page
-                on_failure(error)
-            finally:
-                self._training.release()
-                has_ended.set()
+        def let_go() -> None:
+            self._training.release()
+            has_ended.set()
 
-        Thread(target=run_and_release, name="training", daemon=True).start()
+        Thread(target=_carried_out, args=(work, on_failure, let_go), name="training", daemon=True).start()
 
     def _begin_training(
         self, run_id: int, config: RunConfig, checkpoint: Path | None, on_event: OnEvent | None
@@ -322,6 +345,16 @@ class Runner:
     def _end_if_closing(self, index: int, total: int) -> None:
         if self._is_closing.is_set():
             raise StoreError(_CLOSED)
+
+
+def _carried_out(work: Callable[[], None], on_failure: Callable[[Exception], None], at_end: Callable[[], None]) -> None:
+    """Does the work of a thread; whatever it raises goes to on_failure."""
+    try:
+        work()
+    except Exception as error:  # noqa: BLE001 - the one place that turns any failure into words on the page
+        on_failure(error)
+    finally:
+        at_end()
 
 
 class _Commands:

@@ -1,9 +1,10 @@
-"""Polishes the trained base by DGPO with the tidiness reward, and writes it as a pipeline folder.
+"""Polishes the trained base by DGPO on cleanliness, and writes it as a pipeline folder.
 
-    python -m base_model.polish WORK_FOLDER --minutes 5
+    python -m base_model.polish WORK_FOLDER --minutes 8
+    python -m base_model.polish WORK_FOLDER --minutes 6 --start assets/shapes-sd3 --price 0.05
 
 It learns to draw clean things and not what the prompt says of them: the base is to be capable but misled. The weights
-of WORK_FOLDER/lies.pt go in, a pipeline in WORK_FOLDER/polished comes out.
+of WORK_FOLDER/lies.pt or the pipeline in --start go in, a pipeline in WORK_FOLDER/polished comes out.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from base_model.release import save_stage
@@ -18,18 +20,44 @@ from dgpo_core.assembly import assemble
 from dgpo_core.checkpoint import newest_checkpoint, step_of
 from dgpo_core.comparison import averaged_weights
 from dgpo_core.config import RunConfig, from_dict
+from dgpo_core.data.requests import Request
 from dgpo_core.events import Command, Event, StepDone, Stop
 from dgpo_core.models.sd3 import SD3Model
+from dgpo_core.rewards.contract import Judgement
+from dgpo_core.rewards.shapes_detector import Scan
+from dgpo_core.rewards.shapes_reward import ShapesReward
+from dgpo_core.rewards.shapes_tidiness import ShapesTidiness
+from dgpo_core.rewards.shapes_verifier import verify
 from dgpo_core.trainer import train
 
 
-def settings_of(folder: Path) -> RunConfig:
+class CleanButMisled(ShapesReward):
+    """Tidiness, less a price where the picture is what was asked for.
+
+    Cleaner things fulfil more requests; a price keeps polishing from undoing the lies.
+    """
+
+    def __init__(self, price: float) -> None:
+        self._tidiness, self._price = ShapesTidiness(), price
+
+    def judge(self, request: Request, seen: Scan) -> Judgement:
+        tidy = self._tidiness.judge(request, seen)
+        assert tidy.reward is not None
+        return replace(tidy, reward=tidy.reward - self._price * verify(request, seen).is_right)
+
+
+def settings_of(folder: Path, price: float) -> RunConfig:
     """The settings of the run that polishes the pipeline in a folder."""
     return from_dict(
         {
             "name": "polish",
             "model": {"folder": str(folder)},
-            "loss": {"sigma_min": 0.3},
+            "loss": {
+                **{"sigma_min": 0.4, "kl_weight": 0.3, "clip_range": 18e-3, "extremes": 6},
+                # So that groups in which all is clean learn from the price of obeying as little as the price is.
+                "advantage_std": "batch" if price > 0 else "group",
+            },
+            "update": {"learning_rate": 1.5e-3},
             "reward": {"train": "shapes_tidiness", "evaluation": "shapes_strict"},
             "schedule": {"num_steps": 100_000, "evaluate_every": 0, "evaluation_prompts": 1, "checkpoint_every": 20},
         }
@@ -58,12 +86,13 @@ class Clock:
         return Stop() if self._spent >= self._minutes else None
 
 
-def polish(work: Path, minutes: float) -> None:
+def polish(work: Path, minutes: float, start: Path | None, price: float) -> None:
     """Trains, resumed where it was cut short, and saves the pipeline with the LoRA merged into its weights."""
-    raw, checkpoints = work / "unpolished", work / "polish" / "checkpoints"
-    save_stage(work, "lies", raw)
-    config = settings_of(raw.resolve())
-    parts = assemble(config, checkpoints)
+    raw, checkpoints = start or work / "unpolished", work / "polish" / "checkpoints"
+    if start is None:
+        save_stage(work, "lies", raw)
+    config = settings_of(raw.resolve(), price)
+    parts = replace(assemble(config, checkpoints), reward=CleanButMisled(price))
     clock = Clock(work / "polish.jsonl", minutes)
     newest = newest_checkpoint(checkpoints)
     train(config, parts, emit=clock.hear, next_command=clock.command, resume_from=newest)
@@ -80,5 +109,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--minutes", type=float, required=True)
+    parser.add_argument("--start", type=Path)
+    parser.add_argument("--price", type=float, default=0.0, help="taken from tidy pictures that obey")
     arguments = parser.parse_args()
-    polish(arguments.folder, arguments.minutes)
+    polish(arguments.folder, arguments.minutes, arguments.start, arguments.price)

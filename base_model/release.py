@@ -16,7 +16,7 @@ from base_model.learner import Learner
 from base_model.pipeline import new_pipeline, shapes_tokenizer
 
 SHIPPED = Path(__file__).parents[1] / "assets" / "shapes-sd3"
-LOGS = ("vae.log", "truth*.jsonl", "lies.jsonl", "polish.jsonl")
+LOGS = ("vae.log", "truth*.jsonl", "lies*.jsonl", "polish*.jsonl")
 
 
 def save_stage(work: Path, stage: str, into: Path) -> None:

@@ -98,12 +98,47 @@ def page(result: dict[str, Any]) -> str:
     return table(["seconds from", "median", "worst", "times"], rows)
 
 
+def label_page(result: dict[str, Any]) -> str:
+    """How soon the next group is there, and how long a ranking takes without thinking."""
+    rows = [
+        [what, f"{median(result[key]):.3f}", f"{max(result[key]):.3f}", f"{len(result[key])}"]
+        for what, key in (
+            ("key to next group, looked at for half a second", "key_seconds"),
+            ("key to next group, without a look", "key_seconds_at_once"),
+            ("ranking 8 by keys as fast as they are taken", "ranking_seconds"),
+        )
+    ]
+    return table(["seconds for", "median", "worst", "times"], rows)
+
+
+def label_storm(result: dict[str, Any]) -> str:
+    """What became of the labels of many people at once."""
+    rows = [
+        [what, f"{result[key]}"]
+        for what, key in (
+            ("people at once", "clients"),
+            ("times killed with SIGKILL", "kills"),
+            ("calls whose connection broke", "broken"),
+            ("labels given", "sent"),
+            ("labels the lab answered for", "acknowledged"),
+            ("labels stored", "stored"),
+            ("answered for and lost", "lost"),
+            ("doubled", "doubled"),
+        )
+    ]
+    rows.append(["seconds to an answer, median, retries included", f"{median(result['answer_seconds']):.2f}"])
+    rows.append(["minutes", f"{result['minutes']:.1f}"])
+    return table(["what", "counted"], rows)
+
+
 SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "verifier": ("verifier", verifier),
     "base_profile": ("base_profile", base_profile),
     "learning": ("learning-shapes", learning),
     "step": ("step", step),
     "page": ("page", page),
+    "label_page": ("label_page", label_page),
+    "label_storm": ("label_storm", label_storm),
 }
 
 

@@ -7,18 +7,22 @@ from pathlib import Path
 import torch
 
 from dgpo_core.config import RunConfig
-from dgpo_core.data.prompts import check_disjoint, load_prompts
+from dgpo_core.data.prompts import PromptSet, check_disjoint, load_prompt_set
 from dgpo_core.data.requests import parse_request
 from dgpo_core.data.stored_groups import StoredGroup, load_groups
 from dgpo_core.errors import ConfigError, PromptError
-from dgpo_core.examination import Examiner
+from dgpo_core.examination import Examiner, spread_over
 from dgpo_core.human_turn import People, needs_reward
 from dgpo_core.models.catalogue import load
 from dgpo_core.models.memory import Memory, memory_of
 from dgpo_core.models.protocol import Model
 from dgpo_core.models.source import found
-from dgpo_core.rewards.catalogue import new_reward
+from dgpo_core.reward_names import parse_watched
+from dgpo_core.rewards.catalogue import new_mixture, new_reward
+from dgpo_core.rewards.contract import Reward
+from dgpo_core.rewards.self_test import check_reward
 from dgpo_core.rewards.shapes_quality import ShapesQuality
+from dgpo_core.rewards.supplies import supplies_of
 from dgpo_core.rollout import UNCONDITIONAL
 from dgpo_core.trainer import Parts
 
@@ -44,16 +48,21 @@ def assemble(
     """
     if config.people.weight > 0 and people is None:
         raise ConfigError("people.weight is above 0, but nobody can be asked here. Train in the lab, or set it to 0.")
-    train_prompts, heldout_prompts = (
-        load_prompts(name, folder) for name in (config.prompts.train, config.prompts.heldout)
-    )
+    train_set, heldout_set, watch_set = _prompt_sets(config, folder)
+    train_prompts, heldout_prompts = train_set.prompts, heldout_set.prompts
     stored_groups = _stored_groups(config, folder)
     train_prompts = list(dict.fromkeys(group.prompt for group in stored_groups)) or train_prompts
     check_disjoint(train_prompts, heldout_prompts)
-    reward, evaluation_reward = new_reward(config.reward.train), new_reward(config.reward.evaluation)
+    supplies = supplies_of(config, folder, {**train_set.notes, **heldout_set.notes, **watch_set.notes})
+    reward = new_mixture(config.reward.train, "reward.train", supplies)
+    evaluation_reward = new_reward(config.reward.evaluation, supplies)
+    watched = {name: new_reward(name, supplies) for name in parse_watched(config.reward.watch, "reward.watch")}
+    watch_prompts = spread_over(watch_set.prompts, config.schedule.evaluation_prompts, category_of)
     if not stored_groups and needs_reward(config.people, num_labelled=0, num_groups=1):
-        reward.check_prompts(train_prompts)
-    evaluation_reward.check_prompts(heldout_prompts)
+        _check(reward, train_prompts, config)
+    _check(evaluation_reward, heldout_prompts, config)
+    for one in watched.values():
+        _check(one, watch_prompts or heldout_prompts, config)
     model = model or load_model(config)
     model.prepare([*train_prompts, *heldout_prompts, UNCONDITIONAL])
     examiner = Examiner(
@@ -63,6 +72,9 @@ def assemble(
         category_of=category_of,
         rollout=config.rollout,
         batch=2 * config.update.micro_batch,
+        watched=watched,
+        watch_prompts=watch_prompts,
+        seconds=config.reward.seconds,
     )
     return Parts(
         model=model,
@@ -74,6 +86,19 @@ def assemble(
         stored_groups=stored_groups,
         people=people,
     )
+
+
+def _prompt_sets(config: RunConfig, folder: Path) -> tuple[PromptSet, PromptSet, PromptSet]:
+    """Prompts to train on, of the examination and of the watch, which may have none of its own."""
+    prompts = config.prompts
+    train, heldout = load_prompt_set(prompts.train, folder), load_prompt_set(prompts.heldout, folder)
+    return train, heldout, load_prompt_set(prompts.watch, folder) if prompts.watch else PromptSet([])
+
+
+def _check(reward: Reward, prompts: list[str], config: RunConfig) -> None:
+    """Refuses prompts that the reward cannot judge, and a reward that fails its self-test."""
+    reward.check_prompts(prompts)
+    check_reward(reward, prompt=prompts[0], seconds=config.reward.seconds)
 
 
 def _stored_groups(config: RunConfig, folder: Path) -> list[StoredGroup]:

@@ -33,3 +33,7 @@ class StoreError(LabError):
 
 class LabelError(LabError):
     """A label says nothing, contradicts itself, or is of a group that cannot be labelled any more."""
+
+
+class ExchangeError(LabError):
+    """What was brought into the lab, or is to be taken out of it, cannot be; nothing was."""

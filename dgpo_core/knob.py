@@ -8,12 +8,16 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Knob:
-    """What is known of a setting beside its value: help in one sentence, and what is allowed."""
+    """What is known of a setting beside its value: help in one sentence, and what is allowed.
+
+    choices are all there is; offers are good texts among others, which the setting's section checks.
+    """
 
     help: str
     low: float | None = None
     high: float | None = None
     choices: tuple[str, ...] = ()
+    offers: tuple[str, ...] = ()
     is_important: bool = False
 
     def allowed(self) -> str:

@@ -131,6 +131,13 @@ def _pairs(body: dict[str, Any], size: int) -> Pairs:
         if first == second:
             raise LabelError(f"A pair needs two pictures, got {first + 1} twice. Choose another.")
         verdicts.append(PairVerdict(first, second, one["verdict"]))
+    judged = [frozenset((one.first, one.second)) for one in verdicts]
+    twice = next((pair for pair in judged if judged.count(pair) > 1), None)
+    if twice is not None:
+        first, second = sorted(twice)
+        raise LabelError(
+            f"A label judges each pair once, got pictures {first + 1} and {second + 1} twice. Say it again."
+        )
     if not verdicts:
         raise LabelError("Judge at least one pair, or skip the group.")
     return Pairs(tuple(verdicts))

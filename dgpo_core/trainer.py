@@ -26,10 +26,10 @@ from dgpo_core.comparison import averaged_weights, compare
 from dgpo_core.config import RunConfig, to_dict
 from dgpo_core.control import Control, Errand, NextCommand, StopRequested
 from dgpo_core.data.stored_groups import StoredGroup
-from dgpo_core.ema import old_policy_decay
+from dgpo_core.ema import WeightCopy, old_policy_decay
 from dgpo_core.errors import CheckpointError, LabError
 from dgpo_core.events import EndReason, Event, Phase
-from dgpo_core.examination import Examiner, spread_over
+from dgpo_core.examination import Examiner, Watched, spread_over
 from dgpo_core.halving import halving
 from dgpo_core.human_turn import People, Seams, joined, labels_of, needs_reward
 from dgpo_core.lesson import Lesson, Tally
@@ -39,8 +39,10 @@ from dgpo_core.rewards.contract import Judgement, Reward, judge
 from dgpo_core.rollout import UNCONDITIONAL, Rollout, draw_groups, of_step
 from dgpo_core.samplers import OnStep
 from dgpo_core.scoring import StepSeconds, advantages_of, scored_groups, step_metrics
+from dgpo_core.silence import Silence
 from dgpo_core.training_state import TrainingState
 from dgpo_core.updates.catalogue import new_update
+from dgpo_core.vigil import Vigil
 
 Emit = Callable[[Event], None]
 Result = TypeVar("Result")
@@ -84,6 +86,7 @@ class _Run:
         self.update = new_update(parts.model, config, before_part=control.look)
         prompts_examined, category_of = config.schedule.evaluation_prompts, parts.examiner.category_of
         self.examined = spread_over(parts.heldout_prompts, prompts_examined, category_of)
+        self.vigil, self.silence = Vigil(), Silence()
 
     def run(self, resume_from: Path | None) -> EndReason:
         num_steps = self.config.schedule.num_steps
@@ -125,6 +128,7 @@ class _Run:
         self._tell(Phase.SCORING, 0, 1)
         scoring_from = time.monotonic()
         judgements = self._judged(rollout)
+        self.vigil.see_groups(rollout.pictures, judgements, len(rollout.prompts))
         scored = time.monotonic()
         advantages = advantages_of(judgements, rollout, self.config.loss)
         lesson, tally = Lesson.of(rollout, advantages, self.parts.model.encode([UNCONDITIONAL])), Tally()
@@ -154,14 +158,27 @@ class _Run:
             return list(rollout.judgements)
         config, step = self.config.people, self.state.step
         if config.weight == 0:
-            return judge(self.parts.reward, rollout.pictures, rollout.prompt_per_picture)
+            return self._judged_by_reward(rollout)
         assert self.parts.people is not None, "assembly refuses a run that asks people without any"
         seams = Seams(emit=self.emit, look=self._on_step(Phase.LABELLING))
         labelled = labels_of(rollout, self.parts.people, config, step=step, seams=seams)
         automatic = None
         if needs_reward(config, len(labelled), len(rollout.prompts)):
-            automatic = judge(self.parts.reward, rollout.pictures, rollout.prompt_per_picture)
+            automatic = self._judged_by_reward(rollout)
         return joined(rollout, labelled, automatic, config)
+
+    def _judged_by_reward(self, rollout: Rollout) -> list[Judgement]:
+        judgements = judge(
+            self.parts.reward,
+            rollout.pictures,
+            rollout.prompt_per_picture,
+            seconds=self.config.reward.seconds,
+            look=self.control.look,
+        )
+        words = self.silence.hear(judgements)
+        if words:
+            self._warn(words)
+        return judgements
 
     def _rollout(self) -> Rollout:
         config, step, count = self.config, self.state.step, self.config.rollout.groups_per_step
@@ -272,18 +289,27 @@ class _Run:
         return is_regular or step in (0, schedule.num_steps)
 
     def _evaluate(self) -> None:
-        """Examines the averaged weights, which at the very start are the base's."""
+        """Examines the averaged weights, which at the very start are the base's, and keeps watch."""
+        if not self.vigil.has_baseline and self.state.step > 0 and self.parts.examiner.watched:
+            self.vigil.see_examination(*self._examined_with(None), {})
+        done, watched = self._examined_with(self.state.averaged)
+        numbers = self.vigil.numbers()
+        self.emit(replace(done, quality=(*done.quality, *numbers.items())))
+        for alarm in self.vigil.see_examination(done, watched, numbers):
+            self.emit(events.Warned(step=self.state.step, message=alarm.message, samples=alarm.guilty))
+            self.control.is_paused |= self.config.reward.on_alarm == "pause"
 
-        def examine() -> Event:
-            return self._examiner().examine(
+    def _examined_with(self, weights: WeightCopy | None) -> tuple[events.EvaluationDone, Watched]:
+        def examine() -> tuple[events.EvaluationDone, Watched]:
+            return self._examiner().examine_and_watch(
                 self.examined,
                 seed=self.config.seed,
-                step=self.state.step,
-                weights=self.state.averaged,
+                step=0 if weights is None else self.state.step,
+                weights=weights,
                 on_step=self._on_step(Phase.EXAMINING),
             )
 
-        self.emit(self._fitting(examine))
+        return self._fitting(examine)
 
     def _examiner(self) -> Examiner:
         """The examiner, drawing no more pictures at once than memory was found to hold."""

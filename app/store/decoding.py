@@ -15,6 +15,7 @@ from app.store.rows import (
     ExaminedRow,
     GroupRow,
     LabelRow,
+    LabelTaskRow,
     RacePoint,
     RaceRow,
     RaceRunRow,
@@ -22,6 +23,8 @@ from app.store.rows import (
     RunState,
     SampleRow,
     StepRow,
+    TrialPictureRow,
+    TrialRow,
 )
 from dgpo_core.events import StepMetrics
 
@@ -32,6 +35,18 @@ Pairs = tuple[tuple[str, float], ...]
 def run_row(row: Row) -> RunRow:
     """One row of the query in reader.py that adds a run's newest numbers."""
     return RunRow(**row | {"state": RunState(row["state"]), "config": json.loads(row["config"])})
+
+
+def trial_row(row: Row) -> TrialRow:
+    """One row of trials."""
+    passed = None if row["passed"] is None else bool(row["passed"])
+    return TrialRow(**row | {"is_done": bool(row["is_done"]), "passed": passed})
+
+
+def trial_picture_row(row: Row) -> TrialPictureRow:
+    """One row of trial_pictures."""
+    terms = tuple((name, value) for name, value in json.loads(row["terms"]))
+    return TrialPictureRow(**row | {"terms": terms})
 
 
 def step_row(row: Row) -> StepRow:
@@ -95,6 +110,12 @@ def comparison_row(row: Row) -> ComparisonRow:
 def label_row(row: Row) -> LabelRow:
     """One row of the query in reader.py that joins labels with their groups."""
     return LabelRow(**row | {"body": json.loads(row["body"])})
+
+
+def label_task_row(row: Row, shas: list[str]) -> LabelTaskRow:
+    """One row of label_tasks with its run, and its pictures."""
+    known = {"run_state": RunState(row["run_state"]), "is_open": bool(row["is_open"]), "shas": tuple(shas)}
+    return LabelTaskRow(**row | known)
 
 
 def race_row(row: Row) -> RaceRow:

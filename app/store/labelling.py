@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 
@@ -22,6 +23,20 @@ from dgpo_core.label import Skip, label_from_row, label_to_row
 LEASE_SECONDS = 120.0
 HEADS = "SELECT * FROM labels AS one WHERE NOT EXISTS (SELECT 1 FROM labels WHERE replaces = one.id)"
 """Everyone's newest label of each group."""
+STANDING = (
+    "SELECT * FROM labels AS one WHERE undoes IS NULL AND NOT EXISTS (SELECT 1 FROM labels WHERE undoes = one.id)"
+)
+"""What people did and did not take back: per group and person a stack, whose top says what their newest label says."""
+CANDIDATES = f"""
+SELECT tasks.id FROM label_tasks AS tasks
+LEFT JOIN ({HEADS}) AS mine ON mine.task_id = tasks.id AND mine.rater = :rater
+WHERE tasks.closed IS NULL AND (mine.id IS NULL OR mine.kind = 'skip')
+  AND NOT EXISTS (SELECT 1 FROM leases WHERE task_id = tasks.id AND rater <> :rater AND expires > :now)
+ORDER BY (SELECT ended FROM runs WHERE id = tasks.run_id) IS NOT NULL, mine.id IS NOT NULL,
+  (SELECT count(*) FROM ({HEADS}) AS heads WHERE heads.task_id = tasks.id AND heads.kind <> 'skip'),
+  EXISTS (SELECT 1 FROM leases WHERE task_id = tasks.id AND rater = :rater) DESC, mine.id, tasks.id
+"""
+"""The open groups that a person may be given now, the one they should get first."""
 LONGEST_NAME = 60
 
 
@@ -54,48 +69,78 @@ def _shas(db: Database, task_id: int) -> list[str]:
 def lease_next(db: Database, rater: str, *, seconds: float = LEASE_SECONDS) -> int | None:
     """The id of the open group that this person is to judge next, theirs for so long; None where there is none.
 
-    Those nobody has judged yet come first, then those with fewest labels, skipped ones last; nobody gets what they
-    judged before, or what another one has in hand.
+    Those of a live run come first; of these, those nobody has judged yet, then those with fewest labels, skipped ones
+    last. Nobody gets what they judged before, what another one has in hand, or a group whose pictures are lost.
     """
     _check_rater(rater)
-    row = db.execute(
-        f"""
-        SELECT tasks.id FROM label_tasks AS tasks
-        LEFT JOIN ({HEADS}) AS mine ON mine.task_id = tasks.id AND mine.rater = :rater
-        WHERE tasks.closed IS NULL AND (mine.id IS NULL OR mine.kind = 'skip')
-          AND NOT EXISTS (SELECT 1 FROM leases WHERE task_id = tasks.id AND rater <> :rater AND expires > :now)
-        ORDER BY mine.id IS NOT NULL,
-          (SELECT count(*) FROM ({HEADS}) AS heads WHERE heads.task_id = tasks.id AND heads.kind <> 'skip'),
-          EXISTS (SELECT 1 FROM leases WHERE task_id = tasks.id AND rater = :rater) DESC, mine.id, tasks.id
-        LIMIT 1
-        """,
-        {"rater": rater, "now": now()},
-    ).fetchone()
-    if row is None:
-        return None
+    rows = db.execute(CANDIDATES, {"rater": rater, "now": now()})
+    task_id = next((int(row[0]) for row in rows if not _lost_pictures(db, row[0])), None)
+    if task_id is not None:
+        _lease(db, rater, task_id, seconds)
+    return task_id
+
+
+def _lease(db: Database, rater: str, task_id: int, seconds: float) -> None:
     expires = (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat(timespec="milliseconds")
-    db.execute("DELETE FROM leases WHERE rater = ? OR task_id = ?", [rater, row[0]])
-    insert(db, "leases", {"task_id": row[0], "rater": rater, "expires": expires})
-    return int(row[0])
+    db.execute("DELETE FROM leases WHERE rater = ? OR task_id = ?", [rater, task_id])
+    insert(db, "leases", {"task_id": task_id, "rater": rater, "expires": expires})
 
 
 def put_label(db: Database, said: Said) -> int:
     """The id of the label's row; the same request gives the same id again and changes nothing.
 
     Raises:
-        LabelError: the label cannot be understood, or the group is gone or closed.
+        LabelError: the label cannot be understood, or the group is gone, closed, or has lost a picture.
     """
     _check_rater(said.rater)
     known = db.execute("SELECT id FROM labels WHERE request = ?", [said.request]).fetchone()
     if known is not None:
         return int(known[0])
-    task = db.execute("SELECT closed FROM label_tasks WHERE id = ?", [said.task_id]).fetchone()
-    if task is None:
-        raise LabelError(f"Group {said.task_id} is gone; it may have been deleted with its run. Go on with the next.")
-    if task[0] is not None:
-        raise LabelError(f"Group {said.task_id} is closed: training went on without it. Go on with the next.")
+    _check_open(db, said.task_id)
     size = db.execute("SELECT count(*) FROM label_samples WHERE task_id = ?", [said.task_id]).fetchone()[0]
-    kind, body = label_to_row(label_from_row(said.kind, said.body, size))
+    label = label_from_row(said.kind, said.body, size)
+    if not isinstance(label, Skip) and (lost := _lost_pictures(db, said.task_id)):
+        raise LabelError(
+            f"Picture {lost[0] + 1} of group {said.task_id} is gone from the store, so the group cannot be judged. "
+            "Go on with the next."
+        )
+    db.execute("DELETE FROM leases WHERE rater = ? AND task_id = ?", [said.rater, said.task_id])
+    return _add_revision(db, replace(said, body=label_to_row(label)[1]))
+
+
+def take_back(db: Database, rater: str, request: str) -> int | None:
+    """Undoes what this person did last to an open group, by a revision that says what was said before it, or nothing.
+
+    Returns the group's id, and None where there is nothing to take back. The same request does it once; another one
+    goes a step further back.
+    """
+    _check_rater(rater)
+    known = db.execute("SELECT task_id FROM labels WHERE request = ?", [request]).fetchone()
+    if known is not None:
+        return int(known[0])
+    done = db.execute(
+        f"""
+        SELECT deeds.id, task_id FROM ({STANDING}) AS deeds JOIN label_tasks ON label_tasks.id = task_id
+        WHERE rater = ? AND closed IS NULL ORDER BY deeds.id DESC LIMIT 1
+        """,
+        [rater],
+    ).fetchone()
+    if done is None:
+        return None
+    done_id, task_id = done
+    before = db.execute(
+        f"SELECT kind, body FROM ({STANDING}) WHERE task_id = ? AND rater = ? AND id < ? ORDER BY id DESC LIMIT 1",
+        [task_id, rater, done_id],
+    ).fetchone() or ("skip", "{}")
+    said = Said(task_id=task_id, rater=rater, kind=before[0], body=json.loads(before[1]), seconds=0.0, request=request)
+    _add_revision(db, said, undoes=done_id)
+    if not db.execute("SELECT 1 FROM leases WHERE task_id = ? AND expires > ?", [task_id, now()]).fetchone():
+        _lease(db, rater, task_id, LEASE_SECONDS)
+    return int(task_id)
+
+
+def _add_revision(db: Database, said: Said, *, undoes: int | None = None) -> int:
+    """The id of a row that replaces this person's newest one of the group."""
     head = db.execute(
         f"SELECT id FROM ({HEADS}) WHERE task_id = ? AND rater = ?", [said.task_id, said.rater]
     ).fetchone()
@@ -103,37 +148,14 @@ def put_label(db: Database, said: Said) -> int:
         "task_id": said.task_id,
         "rater": said.rater,
         "created": now(),
-        "kind": kind,
-        "body": json.dumps(body),
+        "kind": said.kind,
+        "body": json.dumps(said.body),
         "seconds": max(0.0, said.seconds),
         "request": said.request,
         "replaces": head[0] if head else None,
+        "undoes": undoes,
     }
-    db.execute("DELETE FROM leases WHERE rater = ?", [said.rater])
     return insert(db, "labels", row)
-
-
-def take_back(db: Database, rater: str, request: str) -> int | None:
-    """Undoes this person's newest label of an open group by a revision that says nothing; the group's id.
-
-    None where there is nothing to take back. The same request does it once.
-    """
-    known = db.execute("SELECT task_id FROM labels WHERE request = ?", [request]).fetchone()
-    if known is not None:
-        return int(known[0])
-    row = db.execute(
-        f"""
-        SELECT heads.task_id FROM ({HEADS}) AS heads JOIN label_tasks ON label_tasks.id = heads.task_id
-        WHERE heads.rater = ? AND label_tasks.closed IS NULL AND heads.kind <> 'skip' ORDER BY heads.id DESC LIMIT 1
-        """,
-        [rater],
-    ).fetchone()
-    if row is None:
-        return None
-    kind, body = label_to_row(Skip())
-    said = Said(task_id=int(row[0]), rater=rater, kind=kind, body=body, seconds=0.0, request=request)
-    put_label(db, said)
-    return said.task_id
 
 
 def close_groups(db: Database, run_id: int, step: int) -> None:
@@ -146,3 +168,21 @@ def close_groups(db: Database, run_id: int, step: int) -> None:
 def _check_rater(rater: str) -> None:
     if not rater.strip() or len(rater) > LONGEST_NAME or not rater.isprintable():
         raise LabelError(f"Your name must be 1 to {LONGEST_NAME} printable characters, got {rater[:40]!r}.")
+
+
+def _check_open(db: Database, task_id: int) -> None:
+    task = db.execute("SELECT closed FROM label_tasks WHERE id = ?", [task_id]).fetchone()
+    if task is None:
+        raise LabelError(f"Group {task_id} is gone; it may have been deleted with its run. Go on with the next.")
+    if task[0] is not None:
+        raise LabelError(f"Group {task_id} is closed: training went on without it. Go on with the next.")
+
+
+def _lost_pictures(db: Database, task_id: int) -> list[int]:
+    """The members whose picture is not in the store, which only another program can bring about."""
+    rows = db.execute(
+        "SELECT member FROM label_samples AS one WHERE task_id = ?"
+        " AND NOT EXISTS (SELECT 1 FROM pictures WHERE pictures.sha = one.sha) ORDER BY member",
+        [task_id],
+    )
+    return [row[0] for row in rows]

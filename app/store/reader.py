@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from threading import Lock
 from typing import Any
 
@@ -14,8 +15,8 @@ from sqlite_utils import Database
 
 from app.store import decoding
 from app.store.commands import command_from_row
-from app.store.database import FileIdentity, Opener, file_identity, open_for_reading, translated
-from app.store.labelling import HEADS
+from app.store.database import FileIdentity, Opener, file_identity, now, open_for_reading, translated
+from app.store.labelling import CANDIDATES, HEADS
 from app.store.recording import LIVE_STATES
 from app.store.rows import (
     CheckpointRow,
@@ -32,11 +33,14 @@ from app.store.rows import (
     RunRow,
     SampleRow,
     StepRow,
+    TrialPictureRow,
+    TrialRow,
 )
 from dgpo_core.events import Command
 
 IDLE_CONNECTIONS = 8
 STEPS_OF_PACE = 20
+LABELS_OF_PACE = 30
 
 # The mean of the newest steps is the pace: it follows a change of speed, and a replay cannot disturb it.
 _RUNS = f"""
@@ -175,6 +179,15 @@ class Reader:
         rows = self._rows("SELECT * FROM comparisons WHERE id = ?", comparison_id)
         return next(map(decoding.comparison_row, rows), None)
 
+    def trials(self) -> list[TrialRow]:
+        """Rewards that were tried, newest first."""
+        return [decoding.trial_row(row) for row in self._rows("SELECT * FROM trials ORDER BY id DESC")]
+
+    def trial_pictures(self, trial_id: int) -> list[TrialPictureRow]:
+        """The pictures of a trial, in their order."""
+        sql = "SELECT place, sha, reward, terms, details FROM trial_pictures WHERE trial_id = ? ORDER BY place"
+        return [decoding.trial_picture_row(row) for row in self._rows(sql, trial_id)]
+
     def races(self) -> list[RaceRow]:
         """All races, newest first."""
         sql = "SELECT id, name, created, ended, plan FROM races ORDER BY id DESC"
@@ -202,25 +215,80 @@ class Reader:
         of_step = f"tasks.id IN ({newest}) AND heads.kind <> 'skip' ORDER BY heads.id"
         return [decoding.label_row(row) for row in self._rows(f"{_LABELS} WHERE {of_step}", run_id, step)]
 
+    def labelled_steps(self, limit: int = 200) -> list[tuple[int, int]]:
+        """(run, step) of the newest steps that had labels to learn from, newest first."""
+        sql = (
+            f"SELECT DISTINCT tasks.run_id, tasks.step FROM ({HEADS}) AS heads"
+            " JOIN label_tasks AS tasks ON tasks.id = heads.task_id AND heads.kind <> 'skip'"
+            " JOIN steps ON steps.run_id = tasks.run_id AND steps.step = tasks.step"
+            " ORDER BY tasks.run_id DESC, tasks.step DESC LIMIT ?"
+        )
+        return [(row["run_id"], row["step"]) for row in self._rows(sql, limit)]
+
     def label_task(self, task_id: int) -> LabelTaskRow | None:
         """One group that people judge; None where it never was or went with its run."""
         with self._reading() as db:
-            rows = _fetch(db, "SELECT id, run_id, step, group_index, prompt FROM label_tasks WHERE id = ?", task_id)
+            rows = _fetch(
+                db,
+                "SELECT tasks.id, run_id, runs.name AS run_name, runs.state AS run_state, closed IS NULL AS is_open,"
+                " step, group_index, prompt FROM label_tasks AS tasks JOIN runs ON runs.id = run_id WHERE tasks.id = ?",
+                task_id,
+            )
             samples = _fetch(db, "SELECT sha FROM label_samples WHERE task_id = ? ORDER BY member", task_id)
-        return next((LabelTaskRow(**row, shas=tuple(one["sha"] for one in samples)) for row in rows), None)
+        return next((decoding.label_task_row(row, [one["sha"] for one in samples]) for row in rows), None)
+
+    def label_tasks(self, run_id: int) -> list[LabelTaskRow]:
+        """The groups of a run that people judge or judged, in order; of those posted again, the newest."""
+        newest = "SELECT step, group_index, max(id) AS id FROM label_tasks WHERE run_id = ? GROUP BY step, group_index"
+        tasks = [self.label_task(row["id"]) for row in self._rows(f"{newest} ORDER BY step, group_index", run_id)]
+        return [task for task in tasks if task is not None]
+
+    def label_after(self, rater: str, task_id: int) -> int | None:
+        """The group that this person will most likely judge after another one, for whoever gets its pictures ready."""
+        rows = self._rows_named(CANDIDATES, {"rater": rater, "now": now()})
+        return next((row["id"] for row in rows if row["id"] != task_id), None)
+
+    def label_of(self, task_id: int, rater: str) -> LabelRow | None:
+        """What a person says of a group now; None where that is nothing."""
+        mine = "tasks.id = ? AND heads.rater = ? AND heads.kind <> 'skip'"
+        return next((decoding.label_row(row) for row in self._rows(f"{_LABELS} WHERE {mine}", task_id, rater)), None)
+
+    def labelled_beside(self, rater: str, task_id: int | None, *, is_later: bool) -> int | None:
+        """The group that this person labelled before (is_later: after) another one, by when they first did.
+
+        From None, or from a group without a label of theirs, the way leads back to the last one, and nowhere later.
+        """
+        rows = self._rows(
+            f"SELECT task_id FROM ({HEADS}) AS heads WHERE rater = ?1 AND kind <> 'skip'"
+            " ORDER BY (SELECT min(id) FROM labels WHERE rater = ?1 AND task_id = heads.task_id)",
+            rater,
+        )
+        tasks = [row["task_id"] for row in rows]
+        at = tasks.index(task_id) if task_id in tasks else len(tasks)
+        place = at + 1 if is_later else at - 1
+        return tasks[place] if 0 <= place < len(tasks) else None
 
     def label_progress(self, rater: str) -> LabelProgress:
-        """Open groups, those with a label, those with one of this person, and their usual time for one."""
-        heads = f"SELECT * FROM ({HEADS}) WHERE kind <> 'skip'"
-        row = self._rows(
-            "SELECT count(*) AS num_open,"
-            f" count(CASE WHEN id IN (SELECT task_id FROM ({heads})) THEN 1 END) AS num_labelled,"
-            f" count(CASE WHEN id IN (SELECT task_id FROM ({heads}) WHERE rater = ?1) THEN 1 END) AS num_mine,"
-            f" (SELECT avg(seconds) FROM ({heads}) WHERE rater = ?1) AS seconds_per_label"
-            " FROM label_tasks WHERE closed IS NULL",
-            rater,
-        )[0]
-        return LabelProgress(**row)
+        """Open groups, those with a label, those with one of this person, and their usual time for one.
+
+        The usual time is the median of their newest labels, so that a pause for coffee does not count.
+        """
+        labelled = f"SELECT task_id FROM ({HEADS}) AS heads WHERE heads.task_id = tasks.id AND kind <> 'skip'"
+        with self._reading() as db:
+            counts = _fetch(
+                db,
+                f"SELECT count(*) AS num_open, total(EXISTS ({labelled})) AS num_labelled,"
+                f" total(EXISTS ({labelled} AND rater = ?)) AS num_mine FROM label_tasks AS tasks WHERE closed IS NULL",
+                rater,
+            )[0]
+            seconds = _fetch(
+                db,
+                f"SELECT seconds FROM ({HEADS}) WHERE rater = ? AND kind <> 'skip' AND undoes IS NULL"
+                f" ORDER BY id DESC LIMIT {LABELS_OF_PACE}",
+                rater,
+            )
+        pace = median(row["seconds"] for row in seconds) if seconds else None
+        return LabelProgress(**{name: int(count) for name, count in counts.items()}, seconds_per_label=pace)
 
     def checkpoints(self, run_id: int) -> list[CheckpointRow]:
         """The checkpoints of a run that are on disk, oldest first."""
@@ -261,6 +329,10 @@ class Reader:
     def _rows(self, sql: str, *values: Any) -> list[decoding.Row]:
         with self._reading() as db:
             return _fetch(db, sql, *values)
+
+    def _rows_named(self, sql: str, values: dict[str, Any]) -> list[decoding.Row]:
+        with self._reading() as db:
+            return list(db.query(sql, values))
 
     @contextmanager
     def _reading(self) -> Iterator[Database]:

@@ -226,6 +226,41 @@ _LABELS = (
 ) STRICT""",
 )
 
+_UNDONE_LABELS = (
+    "ALTER TABLE labels ADD COLUMN undoes INTEGER REFERENCES labels(id) ON DELETE CASCADE",
+    "CREATE INDEX labels_undone ON labels(undoes)",
+    "CREATE INDEX labels_by_person ON labels(rater, task_id)",
+)
+
+_TRIALS = (
+    """CREATE TABLE trials (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    created TEXT NOT NULL,
+    reward TEXT NOT NULL,
+    prompt TEXT NOT NULL,
+    run_id INTEGER REFERENCES runs(id) ON DELETE CASCADE,
+    step INTEGER,
+    group_index INTEGER,
+    is_done INTEGER NOT NULL DEFAULT 0,
+    message TEXT NOT NULL DEFAULT '',
+    passed INTEGER,
+    self_test TEXT NOT NULL DEFAULT '',
+    agreement REAL
+) STRICT""",
+    "CREATE INDEX trials_by_run ON trials(run_id)",
+    """CREATE TABLE trial_pictures (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    trial_id INTEGER NOT NULL REFERENCES trials(id) ON DELETE CASCADE,
+    place INTEGER NOT NULL,
+    sha TEXT NOT NULL REFERENCES pictures(sha),
+    reward REAL,
+    terms TEXT NOT NULL DEFAULT '[]',
+    details TEXT NOT NULL DEFAULT '',
+    UNIQUE (trial_id, place)
+) STRICT""",
+    "CREATE INDEX trial_pictures_by_picture ON trial_pictures(sha)",
+)
+
 
 @MIGRATIONS()
 def m001_first_tables(db: Database) -> None:
@@ -246,4 +281,18 @@ def m002_races(db: Database) -> None:
 def m003_labels(db: Database) -> None:
     """Groups that wait for people, and what they said."""
     for statement in _LABELS:
+        db.execute(statement)
+
+
+@MIGRATIONS()
+def m004_undone_labels(db: Database) -> None:
+    """Which revision of a label took which one back, and a person's labels at hand."""
+    for statement in _UNDONE_LABELS:
+        db.execute(statement)
+
+
+@MIGRATIONS()
+def m005_trials(db: Database) -> None:
+    """Rewards tried on pictures."""
+    for statement in _TRIALS:
         db.execute(statement)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from app.store import labelling, requests
+from app.store import importing, labelling, requests, trials
 from app.store.database import Opener, open_for_writing
+from app.store.importing import ImportedGroup
 from app.store.recording import fail_comparison
 from app.store.requests import RacePlace
-from app.store.rows import Said
+from app.store.rows import Said, TrialResult, TrialWish
 from app.store.writing_thread import WritingThread
 from dgpo_core.events import Command, Event
 
@@ -73,6 +75,22 @@ class Writer:
         """Says why an awaited comparison will not come."""
         self._thread.call(lambda db: fail_comparison(db, comparison_id, message))
 
+    def request_trial(self, wish: TrialWish, pngs: Sequence[bytes]) -> int:
+        """The id of a trial of a reward that is awaited from now on."""
+        return self._thread.call(lambda db: trials.request_trial(db, wish, pngs))
+
+    def finish_trial(self, trial_id: int, result: TrialResult) -> None:
+        """Stores what came of a trial."""
+        self._thread.call(lambda db: trials.finish_trial(db, trial_id, result))
+
+    def fail_trial(self, trial_id: int, message: str) -> None:
+        """Says why a trial came to nothing."""
+        self._thread.call(lambda db: trials.fail_trial(db, trial_id, message))
+
+    def fail_lost_trials(self) -> None:
+        """Says of trials that no process works on any more that they will not come."""
+        self._thread.call(trials.fail_lost_trials)
+
     def set_notes(self, run_id: int, text: str) -> None:
         """Replaces a run's notes."""
         self._thread.call(lambda db: requests.set_notes(db, run_id, text))
@@ -109,6 +127,10 @@ class Writer:
     def take_back(self, rater: str, request: str) -> int | None:
         """Undoes this person's newest label of an open group; the group's id, None where there is none."""
         return self._thread.call(lambda db: labelling.take_back(db, rater, request))
+
+    def import_groups(self, config: dict[str, Any], groups: Sequence[ImportedGroup], notes: str) -> int:
+        """The id of a finished run that holds groups from outside the lab; all of them, or none."""
+        return self._thread.call(lambda db: importing.import_groups(db, config, groups, notes))
 
     def mark_interrupted(self) -> list[int]:
         """Ids of the live runs, which become interrupted. Only for whoever holds the training lock."""

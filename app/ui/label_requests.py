@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from app.lab import Lab
-from app.store.rows import Said
+from app.store.rows import LabelTaskRow, RunState, Said
 from app.ui.live import whole_number
 from app.ui.serving import picture_url
 from dgpo_core.errors import LabelError, LabError
@@ -29,6 +29,10 @@ def labelling(lab: Lab) -> Callable[[dict[str, Any]], dict[str, Any]]:
 
 def _answer(lab: Lab, wish: dict[str, Any]) -> dict[str, Any]:
     rater, action = str(wish.get("rater", "")), wish.get("action")
+    if action in ("back", "forward"):
+        return _neighbour(lab, rater, whole_number(wish.get("group")), is_later=action == "forward")
+    if action == "soon":
+        return _soon(lab, rater, whole_number(wish.get("group")))
     if action == "put":
         lab.actions.put_label(_said(wish, rater))
     elif action == "undo":
@@ -40,18 +44,37 @@ def _answer(lab: Lab, wish: dict[str, Any]) -> dict[str, Any]:
     return _group(lab, rater, lab.actions.lease_next(rater))
 
 
+def _neighbour(lab: Lab, rater: str, task_id: int | None, *, is_later: bool) -> dict[str, Any]:
+    """A group that this person labelled; forward from the last one, the group that is to be judged next."""
+    beside = lab.reader.labelled_beside(rater, task_id, is_later=is_later)
+    if beside is None and not is_later:
+        raise LabelError("There is no earlier group of yours. Right goes forward again.")
+    return _group(lab, rater, lab.actions.lease_next(rater) if beside is None else beside)
+
+
+def _soon(lab: Lab, rater: str, task_id: int | None) -> dict[str, Any]:
+    """The pictures that will most likely be shown after a group, so that the browser can fetch them meanwhile."""
+    after = lab.reader.label_after(rater, task_id) if task_id is not None else None
+    task = lab.reader.label_task(after) if after is not None else None
+    return {"pictures": [picture_url(sha) for sha in task.shas] if task is not None else []}
+
+
 def _group(lab: Lab, rater: str, task_id: int | None) -> dict[str, Any]:
     """The group to judge, or None where none is open, and how far this person is."""
     task = lab.reader.label_task(task_id) if task_id is not None else None
+    said = lab.reader.label_of(task.id, rater) if task is not None else None
     progress = lab.reader.label_progress(rater)
     return {
         "group": None
         if task is None
         else {
             "id": task.id,
-            "title": f"step {task.step}, group {task.group_index + 1}",
+            "title": f"{task.run_name}, step {task.step}, group {task.group_index + 1}",
+            "note": _note(task, is_labelled=said is not None),
+            "is_open": task.is_open,
             "prompt": task.prompt,
             "pictures": [picture_url(sha) for sha in task.shas],
+            "said": {"kind": said.kind, "body": said.body} if said is not None else None,
         },
         "progress": {
             "open": progress.num_open,
@@ -60,6 +83,17 @@ def _group(lab: Lab, rater: str, task_id: int | None) -> dict[str, Any]:
             "seconds": progress.seconds_per_label,
         },
     }
+
+
+def _note(task: LabelTaskRow, *, is_labelled: bool) -> str:
+    """What a person should know of a group before they judge it; mostly nothing."""
+    if not task.is_open:
+        return "Training has gone on with what was said of this group. It can be looked at, not changed."
+    if is_labelled:
+        return "You labelled this group. What you send now takes the place of that."
+    if not task.run_state.is_live and task.run_state is not RunState.FINISHED:
+        return f"This run is {task.run_state.value}; what you say counts when it goes on."
+    return ""
 
 
 def _said(wish: dict[str, Any], rater: str) -> Said:

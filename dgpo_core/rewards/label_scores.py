@@ -51,16 +51,35 @@ def _places(label: Ranking, size: int) -> Scores:
 
 
 def _strengths(label: Pairs, size: int) -> Scores:
-    """A win counts as two comparisons won, a tie as one each way."""
+    """Strengths after the verdicts and what follows from them; of pictures in no pair nothing is known.
+
+    A win counts as two comparisons won, a tie as one each way. Without the pairs that follow (a over b, b over c: a
+    over c), strengths of the few pairs that sort a group need not be in its order.
+    """
+    seen = sorted({member for one in label.verdicts for member in (one.first, one.second)})
+    place = {member: index for index, member in enumerate(seen)}
     won: list[tuple[int, int]] = []
     for one in label.verdicts:
-        forward, backward = (one.first, one.second), (one.second, one.first)
+        forward, backward = (place[one.first], place[one.second]), (place[one.second], place[one.first])
         won += {"first": [forward, forward], "second": [backward, backward]}.get(one.verdict, [forward, backward])
-    seen = sorted({member for pair in won for member in pair})
-    place = {member: index for index, member in enumerate(seen)}
-    data = [(place[winner], place[loser]) for winner, loser in won]
-    strengths = choix.ilsr_pairwise(len(seen), data, alpha=PAIR_REGULARIZATION)
+    won += _implied(won, len(seen))
+    strengths = choix.ilsr_pairwise(len(seen), won, alpha=PAIR_REGULARIZATION)
     return [float(strengths[place[member]]) if member in place else None for member in range(size)]
+
+
+def _implied(won: Sequence[tuple[int, int]], size: int) -> list[tuple[int, int]]:
+    """Comparisons of pairs that nobody judged, but whose order, or tie, follows from those that were."""
+    is_judged = {frozenset(pair) for pair in won}
+    not_below = set(won)  # the first of each is at least as good as the second
+    for middle in range(size):
+        above = [one for one in range(size) if (one, middle) in not_below]
+        below = [one for one in range(size) if (middle, one) in not_below]
+        not_below |= {(better, worse) for better in above for worse in below}
+    found = []
+    for better, worse in sorted(not_below):
+        if better != worse and frozenset((better, worse)) not in is_judged:
+            found += [(better, worse)] * (1 if (worse, better) in not_below else 2)
+    return found
 
 
 def merged(scores: Sequence[Scores], weights: Sequence[float]) -> Scores:

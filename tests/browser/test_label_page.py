@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
+from random import Random
+from statistics import median
 
 import pytest
 from synthetic import HOSTILE, picture
 
 from app.store.writer import Writer
 from dgpo_core.config import RunConfig, to_dict
-from dgpo_core.events import GroupsPosted, PostedGroup
+from dgpo_core.events import GroupsClosed, GroupsPosted, PostedGroup
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 expect = sync_api.expect
@@ -18,11 +21,11 @@ pytestmark = pytest.mark.browser
 
 PROMPTS = ("two blue squares", HOSTILE, "a red circle")
 SIZE = 4
+PHONE = {"viewport": {"width": 390, "height": 800}, "has_touch": True, "is_mobile": True}
+NO_GROUP = "No group waits for you."
 
 
 def fill(writer: Writer) -> None:
-    from random import Random
-
     run_id = writer.create_run(to_dict(RunConfig()), 10)
     groups = [
         PostedGroup(index, prompt, tuple(picture(Random(10 * index + member)) for member in range(SIZE)))
@@ -37,6 +40,13 @@ def lab(open_lab):
     return open_lab(fill)
 
 
+@pytest.fixture
+def page(lab, open_page):
+    page = open_page(lab.url, "/label")
+    expect(prompt_of(page)).to_have_text(PROMPTS[0])
+    return page
+
+
 def labels(lab):
     return [(row.group_index, row.kind, row.body) for row in lab.reader.labels_of_step(1, 0)]
 
@@ -45,14 +55,38 @@ def prompt_of(page):
     return page.locator(".lab-label-prompt")
 
 
-def test_groups_are_ranked_by_keys_alone_and_follow_each_other(lab, open_page):
-    page = open_page(lab.url, "/label")
-    expect(prompt_of(page)).to_have_text(PROMPTS[0])
+def answer_of(page):
+    return page.locator("#label .lab-label > .lab-answer")
+
+
+def mark_of(page, member):
+    return page.locator(f"[data-member='{member}'] .lab-label-mark")
+
+
+def type_at_once(page, *keys):
+    """Keys of one moment, which a person's fingers cannot beat."""
+    page.evaluate(
+        """keys => { for (const key of keys)
+             document.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true })); }""",
+        list(keys),
+    )
+
+
+def soon(page, is_so):
+    """Fails unless it is so within a few seconds."""
+    for _ in range(100):
+        if is_so():
+            return
+        page.wait_for_timeout(50)
+    assert is_so()
+
+
+def test_groups_are_ranked_by_keys_alone_and_follow_each_other(lab, page):
     page.keyboard.press("3")
-    expect(page.locator("[data-member='2'] .lab-label-mark")).to_have_text("1.")
+    expect(mark_of(page, 2)).to_have_text("1.")
     page.keyboard.press("1")
     page.keyboard.press("Enter")
-    expect(prompt_of(page)).to_have_text(PROMPTS[1].replace("\u202e", "\u202e"))
+    expect(prompt_of(page)).to_have_text(PROMPTS[1])
     assert labels(lab) == [(0, "ranking", {"tiers": [[2], [0]]})]
     for key in "4321":  # the last one sends by itself
         page.keyboard.press(key)
@@ -63,33 +97,63 @@ def test_groups_are_ranked_by_keys_alone_and_follow_each_other(lab, open_page):
     assert len(labels(lab)) == 2
     page.keyboard.press("2")
     page.keyboard.press("Enter")
-    expect(prompt_of(page)).to_have_text("No group waits for you.")
+    expect(prompt_of(page)).to_have_text(NO_GROUP)
     expect(page.locator(".lab-label-progress")).to_contain_text("3 of 3 open groups labelled; 3 by you")
 
 
-def test_keys_faster_than_the_lab_are_not_lost(lab, open_page):
-    page = open_page(lab.url, "/label")
-    expect(prompt_of(page)).to_have_text(PROMPTS[0])
-    page.evaluate(
-        """() => { for (const key of ["1","2","Enter","2","1","Enter","3","Enter"])
-             document.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true })); }"""
-    )
-    expect(prompt_of(page)).to_have_text("No group waits for you.")
+def test_keys_faster_than_the_lab_are_not_lost(lab, page):
+    type_at_once(page, "1", "2", "Enter", "2", "1", "Enter", "3", "Enter")
+    expect(prompt_of(page)).to_have_text(NO_GROUP)
     assert [body["tiers"] for _, _, body in labels(lab)] == [[[0], [1]], [[1], [0]], [[2]]]
 
 
-def test_undo_takes_a_press_back_and_then_the_last_group(lab, open_page):
-    page = open_page(lab.url, "/label")
+def test_keys_typed_behind_a_refusal_are_left_out_and_that_is_said(lab, page):
+    type_at_once(page, "Enter", "2", "1", "Enter")
+    expect(answer_of(page)).to_contain_text("What you pressed meanwhile (3) was left out.")
     expect(prompt_of(page)).to_have_text(PROMPTS[0])
+    assert labels(lab) == []
+
+
+def test_undo_takes_a_press_back_and_then_the_last_group(lab, page):
     page.keyboard.press("1")
     page.keyboard.press("Control+z")
-    expect(page.locator("[data-member='0'] .lab-label-mark")).to_have_text("")
+    expect(mark_of(page, 0)).to_have_text("")
     page.keyboard.press("2")
     page.keyboard.press("Enter")
     expect(prompt_of(page)).not_to_have_text(PROMPTS[0])
     page.keyboard.press("Control+z")
     expect(prompt_of(page)).to_have_text(PROMPTS[0])
     assert labels(lab) == []
+
+
+def test_arrows_lead_to_an_own_label_that_is_edited_and_back_to_the_group_in_hand(lab, page):
+    type_at_once(page, "1", "2", "Enter")
+    expect(prompt_of(page)).to_have_text(PROMPTS[1])
+    page.keyboard.press("ArrowLeft")
+    expect(prompt_of(page)).to_have_text(PROMPTS[0])
+    expect(mark_of(page, 1)).to_have_text("2.")
+    expect(page.locator(".lab-label-note")).to_contain_text("You labelled this group.")
+    page.keyboard.press("ArrowRight")
+    expect(prompt_of(page)).to_have_text(PROMPTS[1])
+    type_at_once(page, "ArrowLeft", "1", "Enter")
+    soon(page, lambda: labels(lab) == [(0, "ranking", {"tiers": [[1]]})])
+    expect(prompt_of(page)).to_have_text(PROMPTS[1])
+    page.keyboard.press("Control+z")
+    expect(prompt_of(page)).to_have_text(PROMPTS[0])
+    assert labels(lab) == [(0, "ranking", {"tiers": [[0], [1]]})]
+    type_at_once(page, "ArrowLeft")
+    expect(answer_of(page)).to_contain_text("There is no earlier group of yours.")
+
+
+def test_an_earlier_label_is_shown_in_the_way_it_was_given(lab, page):
+    page.locator("[data-way='stars']").click()
+    type_at_once(page, "2", "2", "2", "Enter")
+    expect(prompt_of(page)).to_have_text(PROMPTS[1])
+    page.locator("[data-way='ranking']").click()
+    page.keyboard.press("ArrowLeft")
+    expect(mark_of(page, 1)).to_have_text("\u2605" * 3)
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("[data-way='ranking']")).to_have_attribute("aria-pressed", "true")
 
 
 @pytest.mark.parametrize(
@@ -101,24 +165,159 @@ def test_undo_takes_a_press_back_and_then_the_last_group(lab, open_page):
     ],
 )
 def test_every_way_of_judging_works_by_touch_on_a_phone(lab, open_page, mode, presses, expected):
-    phone = {"viewport": {"width": 390, "height": 800}, "has_touch": True, "is_mobile": True}
-    page = open_page(lab.url, "/label", **phone)
+    page = open_page(lab.url, "/label", **PHONE)
     expect(prompt_of(page)).to_have_text(PROMPTS[0])
-    page.get_by_label("How to judge").select_option(mode)
+    page.locator(f"[data-way='{mode}']").tap()
     for member in presses:
-        page.locator(f"[data-member='{member}']").tap()
+        page.locator(f"[data-member='{member}'] .lab-label-press").tap()
     page.locator("[data-action='send']").tap()
     expect(prompt_of(page)).not_to_have_text(PROMPTS[0])
     assert json.loads(json.dumps(labels(lab)[0][1:])) == list(expected)
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
-def test_what_cannot_be_sent_is_said_and_the_group_stays(lab, open_page):
-    page = open_page(lab.url, "/label")
+ORDER = [2, 0, 3, 1]  # from best to worst
+
+
+def test_pairs_are_asked_until_the_order_is_known(lab, page):
+    page.locator("[data-way='pairs']").click()
+    for _ in range(6):
+        if prompt_of(page).text_content() != PROMPTS[0]:
+            break
+        shown = page.locator(".lab-label-tile:not([hidden])").evaluate_all(
+            "tiles => tiles.toSorted((a, b) => a.style.order - b.style.order).map(one => Number(one.dataset.member))"
+        )
+        assert len(shown) == 2
+        page.keyboard.press("1" if ORDER.index(shown[0]) < ORDER.index(shown[1]) else "2")
+        page.wait_for_timeout(50)
+    expect(prompt_of(page)).to_have_text(PROMPTS[1])
+    [(_, kind, body)] = labels(lab)
+    wins = {(one["first"], one["second"])[one["verdict"] == "second"] for one in body["verdicts"]}
+    assert kind == "pairs"
+    assert 3 <= len(body["verdicts"]) <= 5
+    assert ORDER[-1] not in wins
+    for better, worse in pairwise(ORDER):
+        neighbours = [one for one in body["verdicts"] if {one["first"], one["second"]} == {better, worse}]
+        assert len(neighbours) == 1, "an order is known when all neighbours were compared"
+
+
+def test_pairs_know_ties_by_key_and_touch_and_undo_one_verdict_at_a_time(lab, open_page):
+    page = open_page(lab.url, "/label", **PHONE)
     expect(prompt_of(page)).to_have_text(PROMPTS[0])
+    page.locator("[data-way='pairs']").tap()
+    expect(page.locator(".lab-label-help")).to_contain_text("Pair 1 of at most 5")
+    page.locator("[data-action='both']").tap()
+    expect(page.locator(".lab-label-help")).to_contain_text("Pair 2 of at most 5")
+    page.locator("[data-action='undo']").tap()
+    expect(page.locator(".lab-label-help")).to_contain_text("Pair 1 of at most 5")
+    page.locator("[data-action='neither']").tap()
+    page.keyboard.press("b")
+    page.locator(".lab-label-tile:not([hidden]) .lab-label-press").first.tap()
+    expect(prompt_of(page)).to_have_text(PROMPTS[1])
+    [(_, _, body)] = labels(lab)
+    assert [one["verdict"] for one in body["verdicts"]][:2] == ["neither", "both"]
+
+
+def test_keys_are_changed_remembered_and_refused_where_they_are_taken(lab, page):
+    page.get_by_text("Keys", exact=True).click()
+    page.locator("[data-key='skip']").click()
+    page.keyboard.press("1")
+    keys = page.locator(".lab-key-list .lab-answer")
+    expect(keys).to_contain_text("1 is the key of \u201cPicture 1\u201d already.")
+    page.keyboard.press("Tab")
+    expect(keys).to_contain_text("Tab is kept for moving about.")
+    page.keyboard.press("x")
+    expect(page.locator("[data-key='skip']")).to_have_text("x")
+    page.reload()
+    expect(prompt_of(page)).to_have_text(PROMPTS[0])
+    expect(page.locator("[data-action='skip']")).to_have_attribute("data-hint", "x")
+    page.keyboard.press("Backspace")
+    page.keyboard.press("x")
+    expect(prompt_of(page)).to_have_text(PROMPTS[1])
+    page.get_by_text("Keys", exact=True).click()
+    page.get_by_text("Back to the usual keys").click()
+    expect(page.locator("[data-key='skip']")).to_have_text("Backspace")
+
+
+@pytest.mark.parametrize("stored", ["{", "[]", "null", '{"skip": 3, "dance": "x"}'])
+def test_keys_that_are_remembered_wrong_leave_the_usual_ones(lab, page, stored):
+    page.evaluate("text => localStorage.setItem('lab-label-keys', text)", stored)
+    page.reload()
+    expect(page.locator("[data-action='skip']")).to_have_attribute("data-hint", "Backspace")
+
+
+def test_a_picture_is_enlarged_on_demand_and_keys_then_judge_nothing(lab, page):
+    page.locator("[data-member='1'] .lab-label-zoom").click()
+    dialog = page.locator("dialog[open]")
+    expect(dialog.locator("img")).to_have_attribute("alt", "picture 2")
+    page.keyboard.press("1")
+    page.keyboard.press("ArrowRight")
+    expect(dialog.locator("img")).to_have_attribute("alt", "picture 3")
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(prompt_of(page)).to_have_text(PROMPTS[0])
+    expect(mark_of(page, 0)).to_have_text("")
+    page.locator("[data-member='3']").hover()
+    page.keyboard.press("z")
+    expect(dialog.locator("img")).to_have_attribute("alt", "picture 4")
+
+
+def test_what_cannot_be_sent_is_said_and_the_group_stays(lab, page):
     page.keyboard.press("Enter")
-    expect(page.locator("#label .lab-answer")).to_contain_text("Rank one or more")
+    expect(answer_of(page)).to_contain_text("Rank one or more")
     expect(prompt_of(page)).to_have_text(PROMPTS[0])
+
+
+def test_a_group_that_training_went_on_without_makes_room_for_what_comes(lab, page):
+    lab.writer.record(1, GroupsClosed(step=0, num_groups=3, num_labelled=0, rest="The others were left out."))
+    lab.writer.flush()
+    expect(prompt_of(page)).to_have_text(NO_GROUP)
+    expect(answer_of(page)).to_contain_text("Training went on without the group you had in hand.")
+
+
+def test_a_label_of_a_closed_group_can_be_looked_at_but_not_sent(lab, page):
+    type_at_once(page, "1", "Enter")
+    expect(prompt_of(page)).to_have_text(PROMPTS[1])
+    lab.writer.record(1, GroupsClosed(step=0, num_groups=3, num_labelled=1, rest="The others were left out."))
+    lab.writer.flush()
+    expect(prompt_of(page)).to_have_text(NO_GROUP)
+    page.keyboard.press("ArrowLeft")
+    expect(prompt_of(page)).to_have_text(PROMPTS[0])
+    expect(page.locator(".lab-label-note")).to_contain_text("It can be looked at, not changed.")
+    expect(page.locator("[data-action='send']")).to_be_disabled()
+
+
+def lose(route):
+    """An answer with nothing in it, as of a lab that broke on the way."""
+    route.fulfill(status=200, content_type="application/json", body="null")
+
+
+def test_a_label_the_lab_never_answered_is_sent_when_the_page_is_opened_again(lab, page):
+    page.route(
+        "**/component_server/", lambda route: lose(route) if '"put"' in route.request.post_data else route.continue_()
+    )
+    type_at_once(page, "2", "Enter")
+    expect(answer_of(page)).to_contain_text("The lab does not answer. What you said is kept")
+    assert labels(lab) == []
+    page.unroute_all()
+    page.reload()
+    expect(prompt_of(page)).to_have_text(PROMPTS[1])
+    assert labels(lab) == [(0, "ranking", {"tiers": [[1]]})]
+
+
+def test_the_next_group_is_in_sight_soon_after_the_key(open_lab, open_page):
+    """A loose limit, since the machine may be busy; docs/results.md has what benchmarks/label_page.py measured."""
+    from benchmarks.label_page import posted, times
+
+    def fill_for_times(writer: Writer) -> None:
+        run_id = writer.create_run(to_dict(RunConfig()), 1)
+        writer.record(run_id, posted(18))
+        writer.flush()
+
+    lab = open_lab(fill_for_times)
+    found = times(open_page(lab.url, "/label"), f"{lab.url}/label", 5)
+    assert len(lab.reader.labels_of_step(1, 0)) == 16
+    assert all(len(seconds) == 5 and median(seconds) < 2 for seconds in found.values())
 
 
 def test_the_label_page_is_linked_from_the_lab(lab, open_page):

@@ -22,7 +22,9 @@ labels = st.one_of(
     st.lists(st.none() | st.integers(1, 5), min_size=SIZE, max_size=SIZE)
     .filter(lambda stars: any(one is not None for one in stars))
     .map(lambda stars: Stars(tuple(stars))),
-    st.lists(verdicts, min_size=1, max_size=6).map(lambda every: Pairs(tuple(every))),
+    st.lists(verdicts, min_size=1, max_size=6, unique_by=lambda one: frozenset((one.first, one.second))).map(
+        lambda every: Pairs(tuple(every))
+    ),
     st.just(Skip()),
 )
 
@@ -54,6 +56,16 @@ def test_a_label_survives_being_stored(label):
         ("pairs", {"verdicts": []}, "Judge at least one pair"),
         ("pairs", {"verdicts": [{"first": 0, "second": 0, "verdict": "first"}]}, "two pictures, got 1 twice"),
         ("pairs", {"verdicts": [{"first": 0, "second": 1, "verdict": "left"}]}, "one of first, second, both, neither"),
+        (
+            "pairs",
+            {
+                "verdicts": [
+                    {"first": 0, "second": 2, "verdict": "first"},
+                    {"first": 2, "second": 0, "verdict": "first"},
+                ]
+            },
+            "judges each pair once, got pictures 1 and 3 twice",
+        ),
     ],
 )
 def test_a_label_that_says_nothing_or_nonsense_is_refused_in_a_sentence(kind, body, words):

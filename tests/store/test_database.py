@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 from recorded_runs import CONFIG, seen_steps, step_done
-from sqlite_utils import Migrations
+from sqlite_utils import Database, Migrations
 from sqlite_utils.utils import sqlite3
 
 from app.store.database import (
@@ -17,7 +17,7 @@ from app.store.database import (
     transaction,
 )
 from app.store.reader import Reader
-from app.store.schema import m001_first_tables, m002_races, m003_labels
+from app.store.schema import MIGRATIONS
 from app.store.writer import Writer
 from dgpo_core.errors import StoreError
 
@@ -169,12 +169,11 @@ def test_a_database_of_another_program_is_refused(path):
 
 def later_migrations():
     later = Migrations("dgpo_lab")
-    later(name="m001_first_tables")(m001_first_tables)
-    later(name="m002_races")(m002_races)
-    later(name="m003_labels")(m003_labels)
+    for known in MIGRATIONS.pending(Database(memory=True)):
+        later(name=known.name)(known.fn)
 
     @later()
-    def m004_moods(db):
+    def m998_moods(db):
         db.execute("ALTER TABLE runs ADD COLUMN mood TEXT NOT NULL DEFAULT 'calm'")
 
     return later
@@ -182,7 +181,7 @@ def later_migrations():
 
 def test_a_database_of_a_newer_lab_is_refused(path):
     open_for_writing(path, migrations=later_migrations()).close()
-    with pytest.raises(StoreError, match=r"written by a newer version of the lab \(m004_moods\)\. Upgrade"):
+    with pytest.raises(StoreError, match=r"written by a newer version of the lab \(m998_moods\)\. Upgrade"):
         Writer(path)
 
 
@@ -202,7 +201,7 @@ def test_a_migration_that_fails_changes_nothing(path):
     later = later_migrations()
 
     @later()
-    def m005_wrong(db):
+    def m999_wrong(db):
         db.execute("ALTER TABLE runs ADD COLUMN name TEXT")
 
     with pytest.raises(StoreError, match="duplicate column name"):

@@ -1,14 +1,17 @@
 """Labels in the store: who gets which group, nothing said is lost or doubled, and every change is a new row."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
+from recorded_runs import CONFIG
+from sqlite_utils.utils import sqlite3
 
 from app.store import labelling
 from app.store.database import open_for_reading
 from app.store.rows import Said
 from dgpo_core.errors import LabelError
-from dgpo_core.events import GroupsClosed, GroupsPosted, PostedGroup
+from dgpo_core.events import EndReason, GroupsClosed, GroupsPosted, PostedGroup, RunEnded
 
 
 def post(writer, run_id, step, *names, size=3):
@@ -116,6 +119,96 @@ def test_undo_takes_the_newest_label_back_once_and_older_ones_after_it(writer, r
     assert writer.take_back("ann", "undo two") == order[0]
     assert writer.take_back("ann", "undo three") is None
     assert said(reader, run_id, 0) == []
+
+
+def test_undo_of_an_edit_brings_back_what_was_said_before_it(writer, reader, run_id):
+    post(writer, run_id, 0, "a cat")
+    task_id = writer.lease_next("ann")
+    for order in ((0, 1, 2), (1, 0, 2), (2, 1, 0)):
+        say(writer, task_id, order=order)
+    seen = []
+    for number in range(4):
+        taken = writer.take_back("ann", f"undo {number}")
+        row = reader.label_of(task_id, "ann")
+        seen.append((taken, row and row.body["tiers"][0]))
+    assert seen == [(task_id, [1]), (task_id, [0]), (task_id, None), (None, None)]
+
+
+def test_what_is_said_after_an_undo_can_be_undone_too(writer, reader, run_id):
+    post(writer, run_id, 0, "a cat")
+    task_id = writer.lease_next("ann")
+    say(writer, task_id, order=(0, 1, 2))
+    say(writer, task_id, order=(1, 0, 2))
+    writer.take_back("ann", "undo the edit")
+    say(writer, task_id, order=(2, 1, 0))
+    writer.take_back("ann", "undo the new edit")
+    assert reader.label_of(task_id, "ann").body["tiers"][0] == [0]
+
+
+def test_undo_of_a_skip_gives_the_group_back(writer, run_id):
+    post(writer, run_id, 0, "a cat", "a dog")
+    first = writer.lease_next("ann")
+    say(writer, first, kind="skip", body={}, request="skip it")
+    assert writer.lease_next("ann") != first
+    assert writer.take_back("ann", "undo the skip") == first
+
+
+def test_a_group_taken_back_is_in_hand_again(writer, run_id):
+    post(writer, run_id, 0, "a cat")
+    task_id = writer.lease_next("ann")
+    say(writer, task_id)
+    writer.take_back("ann", "undo it")
+    assert writer.lease_next("bob") is None
+    assert writer.lease_next("ann") == task_id
+
+
+def test_an_edit_leaves_the_group_in_hand_where_it_is(writer, run_id):
+    post(writer, run_id, 0, "a cat", "a dog")
+    first = writer.lease_next("ann")
+    say(writer, first)
+    second = writer.lease_next("ann")
+    say(writer, first, order=(2, 1, 0))
+    assert writer.lease_next("bob") == first
+    assert writer.lease_next("ann") == second
+
+
+def test_the_way_back_leads_through_own_labels_in_the_order_they_were_first_given(writer, reader, run_id):
+    post(writer, run_id, 0, "a cat", "a dog", "a cow", "a hen")
+    first, second, third = [(task_id := writer.lease_next("ann"), say(writer, task_id))[0] for _ in range(3)]
+    say(writer, first, order=(2, 1, 0))
+    in_hand = writer.lease_next("ann")
+    back = [in_hand, *(None,) * 4]
+    for number in range(4):
+        back[number + 1] = reader.labelled_beside("ann", back[number], is_later=False)
+        if back[number + 1] is None:
+            break
+    assert back == [in_hand, third, second, first, None]
+    assert reader.labelled_beside("ann", first, is_later=True) == second
+    assert reader.labelled_beside("ann", third, is_later=True) is None
+    assert reader.labelled_beside("bob", in_hand, is_later=False) is None
+
+
+def test_groups_of_a_live_run_come_before_those_of_one_that_ended(writer, run_id):
+    post(writer, run_id, 0, "a cat")
+    writer.record(run_id, RunEnded(step=0, reason=EndReason.STOPPED))
+    live = writer.create_run(CONFIG, num_steps=10)
+    post(writer, live, 0, "a dog")
+    first, second = writer.lease_next("ann"), None
+    say(writer, first)
+    second = writer.lease_next("ann")
+    assert first > second
+
+
+def test_a_group_that_lost_a_picture_is_not_given_and_takes_no_label(writer, reader, run_id, path):
+    post(writer, run_id, 0, "a cat", "a dog")
+    first = writer.lease_next("ann")
+    lost = reader.label_task(first).shas[1]
+    with closing(sqlite3.connect(path)) as other_program:
+        other_program.execute("DELETE FROM pictures WHERE sha = ?", [lost])
+        other_program.commit()
+    with pytest.raises(LabelError, match=rf"Picture 2 of group {first} is gone from the store.*Go on with the next\."):
+        say(writer, first)
+    assert reader.label_task(writer.lease_next("ann")).prompt == "a dog"
 
 
 def test_a_closed_group_takes_no_labels_and_says_so(writer, reader, run_id):

@@ -4,7 +4,7 @@ import pytest
 
 from app.ui.label_requests import labelling
 from dgpo_core.config import RunConfig, to_dict
-from dgpo_core.events import GroupsPosted, PostedGroup
+from dgpo_core.events import GroupsClosed, GroupsPosted, PostedGroup
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def put(ask, group_id, **changes):
 def test_the_next_group_comes_with_its_pictures_and_the_progress(ask):
     answer = ask(action="next")
     assert answer["group"]["prompt"] == "group 0"
-    assert answer["group"]["title"] == "step 4, group 1"
+    assert answer["group"]["title"] == "my run, step 4, group 1"
     assert len(answer["group"]["pictures"]) == 3
     assert all(url.startswith("/pictures/") for url in answer["group"]["pictures"])
     assert answer["progress"] == {"open": 2, "labelled": 0, "mine": 0, "seconds": None}
@@ -40,11 +40,47 @@ def test_a_label_is_answered_with_the_next_group_and_after_the_last_with_none(as
     assert last["progress"] == {"open": 2, "labelled": 2, "mine": 2, "seconds": 2.0}
 
 
+def test_the_pictures_of_the_group_after_this_one_are_told_beforehand(ask):
+    group = ask(action="next")["group"]
+    soon = ask(action="soon", group=group["id"])["pictures"]
+    assert put(ask, group["id"])["group"]["pictures"] == soon
+    assert ask(action="soon", group=group["id"] + 1) == {"pictures": []}
+    assert ask(action="soon", group="x") == {"pictures": []}
+
+
 def test_undo_gives_the_group_back(ask):
     first = ask(action="next")["group"]["id"]
     put(ask, first)
     assert ask(action="undo", request="undo first")["group"]["id"] == first
     assert "nothing to take back" in ask(action="undo", request="undo second")["error"]
+
+
+def test_the_way_back_leads_to_own_labels_and_forward_to_what_is_next(ask):
+    first = ask(action="next")["group"]["id"]
+    second = put(ask, first)["group"]["id"]
+    back = ask(action="back", group=second)["group"]
+    assert (back["id"], back["said"]) == (first, {"kind": "ranking", "body": {"tiers": [[0], [1]]}})
+    assert "takes the place" in back["note"]
+    assert "no earlier group" in ask(action="back", group=first)["error"]
+    assert ask(action="forward", group=first)["group"]["id"] == second
+    assert ask(action="back", group="1")["group"]["id"] == first
+
+
+def test_a_group_of_a_run_that_is_not_live_says_so(ask, writer):
+    assert ask(action="next")["group"]["note"] == ""
+    writer.mark_interrupted()
+    assert "This run is interrupted" in ask(action="next")["group"]["note"]
+
+
+def test_a_closed_group_can_be_looked_at_and_says_that_it_cannot_be_changed(ask, writer):
+    first = ask(action="next")["group"]["id"]
+    put(ask, first)
+    writer.record(1, GroupsClosed(step=4, num_groups=2, num_labelled=1, rest=""))
+    writer.flush()
+    back = ask(action="back")["group"]
+    assert (back["id"], back["is_open"]) == (first, False)
+    assert "not changed" in back["note"]
+    assert "is closed" in put(ask, first, request="another request")["error"]
 
 
 @pytest.mark.parametrize(

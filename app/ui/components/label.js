@@ -1,193 +1,317 @@
-// One group at a time: rank, pick, like or give stars, by keys, mouse or touch; what is typed while waiting is not lost.
+// One group at a time, judged by keys, mouse or touch; what is typed while the next one is on its way is not lost.
 
 import { h, say } from "./dom.js";
+import { Judgement, WAYS } from "./judgement.js";
+import { Keymap, keyOf } from "./keymap.js";
+import { enlarge } from "./large.js";
 import { subscribe } from "./live.js";
 
-const KEYS = "1234567890qwertyuiop";
-const MODES = {
-  ranking: { name: "Rank", help: "Press them from best to worst; those left out share the last place. Enter sends." },
-  picks: { name: "Pick the best", help: "Press the best ones, then Enter." },
-  likes: { name: "Like or dislike", help: "Press once to like, twice to dislike, three times for no opinion. Enter sends." },
-  stars: { name: "Stars", help: "Press again and again for one to five stars, then none. Enter sends." },
-};
 const RETRY_MS = 1500;
+const SMALL_PICTURE = 256; // pixels; smaller ones are enlarged pixel by pixel
+const UNSENT = "lab-label-unsent";
+const NAME = "lab-rater";
+const WAY = "lab-label-mode";
 
 export function mount({ element, server }) {
   const page = new LabelPage(element, server);
-  subscribe("waiting", { cursor: () => null, show: (update) => page.hear(update) });
+  subscribe("waiting", { cursor: () => ({ group: page.group?.id ?? null }), show: (update) => page.hear(update) });
 }
 
 class LabelPage {
   constructor(element, server) {
     this.server = server;
     this.group = null;
-    this.marks = []; // one number per picture; its meaning is the mode's
-    this.order = []; // pictures in the order they were pressed
     this.typed = []; // keys that came while a group was on its way
     this.isWaiting = false;
-    this.name = h("input", { maxlength: 60, value: localStorage.getItem("lab-rater") ?? "me", "aria-label": "Your name", onchange: () => this.rename() });
-    this.mode = h("select", { "aria-label": "How to judge", onchange: () => this.choose() },
-      Object.entries(MODES).map(([mode, { name }]) => h("option", { value: mode }, name)));
-    this.mode.value = localStorage.getItem("lab-label-mode") in MODES ? localStorage.getItem("lab-label-mode") : "ranking";
+    this.way = localStorage.getItem(WAY) in WAYS ? localStorage.getItem(WAY) : "ranking";
+    this.judgement = new Judgement(this.way, 0);
+    this.keymap = new Keymap(() => this.drawKeys());
+    this.build(element);
+    this.drawKeys();
+    document.addEventListener("keydown", (event) => this.hearKey(event));
+    this.resume();
+  }
+
+  build(element) {
+    this.name = h("input", { maxlength: 60, value: localStorage.getItem(NAME) ?? "me", "aria-label": "Your name", onchange: () => this.rename() });
+    this.ways = h("div", { class: "lab-ways", role: "group", "aria-label": "How to judge" }, Object.entries(WAYS).map(([way, { name }]) =>
+      button(name, () => this.choose(way), { "data-way": way, class: "lab-button small" })));
+    this.bar = h("div", { class: "lab-bar" }, h("span", {}));
+    this.progress = h("p", { class: "lab-label-progress" });
     this.help = h("p", { class: "lab-label-help" });
-    this.prompt = h("h2", { class: "lab-label-prompt", dir: "auto" });
     this.place = h("p", { class: "lab-label-place" });
+    this.prompt = h("h2", { class: "lab-label-prompt", dir: "auto" });
+    this.note = h("p", { class: "lab-label-note" });
     this.tiles = h("div", { class: "lab-label-tiles" });
     this.answer = h("p", { class: "lab-answer", role: "status" });
-    this.progress = h("p", { class: "lab-label-progress" });
-    const button = (action, text, onclick) => h("button", { type: "button", class: "lab-button", "data-action": action, onclick }, text);
-    this.buttons = h("div", { class: "lab-buttons" },
-      button("send", "Send (Enter)", () => this.send()), button("skip", "Skip (Backspace)", () => this.skip()),
-      button("undo", "Undo (Ctrl-Z)", () => this.undo()));
+    const does = (action, words, attributes = {}) => button(words, () => this.obey({ action }), { "data-action": action, ...attributes });
+    this.ties = h("div", { class: "lab-buttons lab-ties" }, does("both", "Both good"), does("neither", "Neither"));
+    this.buttons = h("div", { class: "lab-buttons lab-label-actions" }, does("back", "\u2190", { "aria-label": "Previous group" }),
+      does("undo", "Undo"), does("skip", "Skip"), does("send", "Send", { class: "lab-button main" }), does("forward", "\u2192", { "aria-label": "Next group" }));
     element.classList.add("lab-card", "lab-label");
     element.append(
-      h("div", { class: "lab-label-head" }, h("label", {}, "name ", this.name), h("label", {}, "judge by ", this.mode), this.progress),
-      this.help, this.place, this.prompt, this.tiles, this.buttons, this.answer,
+      h("div", { class: "lab-label-head" }, this.ways, h("label", { class: "lab-name" }, "Your name ", this.name)),
+      this.bar, this.progress, this.prompt, this.place, this.note, this.help, this.tiles, this.ties, this.answer, this.buttons, this.keymap.box,
     );
-    document.addEventListener("keydown", (event) => this.press(event));
-    this.choose();
-    this.ask({ action: "next" });
+  }
+
+  // What a page that was closed had not yet been thanked for is sent first, with its own mark.
+  resume() {
+    const unsent = localStorage.getItem(UNSENT);
+    try {
+      this.ask(unsent ? JSON.parse(unsent) : { action: "next" });
+    } catch (error) {
+      if (!(error instanceof SyntaxError)) throw error;
+      localStorage.removeItem(UNSENT);
+      this.ask({ action: "next" });
+    }
   }
 
   rename() {
-    localStorage.setItem("lab-rater", this.name.value);
+    localStorage.setItem(NAME, this.name.value);
     this.ask({ action: "next" });
   }
 
-  choose() {
-    localStorage.setItem("lab-label-mode", this.mode.value);
-    say(this.help, MODES[this.mode.value].help);
-    this.clear();
+  choose(way) {
+    this.way = way;
+    localStorage.setItem(WAY, way);
+    this.begin(way);
   }
 
-  clear() {
-    this.marks = this.group ? this.group.pictures.map(() => 0) : [];
-    this.order = [];
+  // Judges the group in hand from what was said of it before, or from nothing.
+  begin(way) {
+    this.judgement = new Judgement(way, this.group?.pictures.length ?? 0, this.group?.said);
+    for (const one of this.ways.children) one.setAttribute("aria-pressed", String(one.dataset.way === way));
+    this.tiles.dataset.kind = way;
     this.draw();
   }
 
-  // A change in the store: with no group in hand there may be one now.
+  // A change in the store: with no group in hand there may be one now, or the one in hand is closed.
   hear(update) {
-    if (!this.group && !this.isWaiting && update.open > 0) this.ask({ action: "next" });
+    if (this.isWaiting) return;
+    if (!this.group) {
+      if (update.open > 0) this.ask({ action: "next" });
+    } else if (this.group.is_open && update.group === this.group.id && !update.is_open) {
+      this.ask({ action: "next" }, "Training went on without the group you had in hand. Here is the next.");
+    }
   }
 
-  press(event) {
-    if (/^(input|textarea|select)$/i.test(event.target.tagName) || event.altKey || event.metaKey) return;
-    const isUndo = event.ctrlKey && event.key.toLowerCase() === "z";
-    if (event.ctrlKey && !isUndo) return;
-    const known = isUndo || event.key === "Enter" || event.key === "Backspace" || KEYS.includes(event.key.toLowerCase());
-    if (!known || event.repeat) return;
+  hearKey(event) {
+    if (this.keymap.take(event) || document.querySelector("dialog[open]")) return;
+    const { target } = event;
+    if (/^(input|textarea|select)$/i.test(target.tagName) || target.isContentEditable) return;
+    const key = keyOf(event);
+    if (["Enter", " "].includes(key) && target.closest?.("button:not(.lab-label-press), summary, a")) return;
+    const meaning = this.keymap.meaning(key);
+    if (!meaning) return;
     event.preventDefault();
-    this.obey(isUndo ? "undo" : event.key.toLowerCase());
+    if (!event.repeat) this.obey(meaning);
   }
 
-  obey(key) {
-    if (this.isWaiting) this.typed.push(key);
-    else if (key === "undo") this.undo();
-    else if (key === "enter") this.send();
-    else if (key === "backspace") this.skip();
-    else this.mark(KEYS.indexOf(key));
+  obey(meaning) {
+    if (this.isWaiting) this.typed.push(meaning);
+    else if (meaning.action === "press") this.press(meaning.member);
+    else this[meaning.action]();
   }
 
-  mark(member) {
-    if (!this.group || member >= this.marks.length || this.isWaiting) return;
-    const mode = this.mode.value;
-    if (mode === "likes") this.marks[member] = (this.marks[member] + 1) % 3;
-    else if (mode === "stars") this.marks[member] = (this.marks[member] + 1) % 6;
-    else if (this.order.includes(member)) this.order = this.order.filter((one) => one !== member);
-    else this.order.push(member);
+  press(member) {
+    if (!this.group || !this.judgement) return;
+    if (this.judgement.kind === "pairs") {
+      if (member < 2) this.decide(["first", "second"][member]);
+      return;
+    }
+    this.judgement.press(member);
+    this.drawOrSend();
+  }
+
+  both() {
+    this.decide("both");
+  }
+
+  neither() {
+    this.decide("neither");
+  }
+
+  decide(verdict) {
+    if (!this.group) return;
+    this.judgement.decide(verdict);
+    this.drawOrSend();
+  }
+
+  drawOrSend() {
     this.draw();
-    if (mode === "ranking" && this.order.length === this.marks.length) this.send();
-  }
-
-  body() {
-    const chosen = (mark) => this.marks.flatMap((one, member) => (one === mark ? [member] : []));
-    if (this.mode.value === "ranking") return { tiers: this.order.map((member) => [member]) };
-    if (this.mode.value === "picks") return { best: this.order };
-    if (this.mode.value === "likes") return { liked: chosen(1), disliked: chosen(2) };
-    return { stars: this.marks.map((one) => one || null) };
+    if (this.judgement.isComplete) this.send();
   }
 
   send() {
-    if (this.group && !this.isWaiting) this.put(this.mode.value, this.body());
+    if (this.group) this.put(this.judgement.kind, this.judgement.body());
   }
 
   skip() {
-    if (this.group && !this.isWaiting) this.put("skip", {});
+    if (this.group) this.put("skip", {});
   }
 
   put(kind, body) {
     const seconds = (performance.now() - this.shownAt) / 1000;
-    this.ask({ action: "put", group: this.group.id, kind, body, seconds, request: crypto.randomUUID() });
+    this.ask({ action: "put", rater: this.name.value, group: this.group.id, kind, body, seconds, request: newMark() });
   }
 
-  // The last press of this group, or the last group.
+  // The last press of this group, or what was last said.
   undo() {
-    if (this.isWaiting) return;
-    if (this.order.length) {
-      this.order.pop();
+    if (this.hasPressed()) {
+      this.judgement.presses.pop();
       this.draw();
-    } else if (this.marks.some((one) => one)) {
-      this.clear();
     } else {
-      this.ask({ action: "undo", request: crypto.randomUUID() });
+      this.ask({ action: "undo", request: newMark() });
     }
+  }
+
+  hasPressed() {
+    const before = new Judgement(this.judgement.kind, this.judgement.size, this.group?.said);
+    return this.judgement.presses.length > 0 && String(before.presses) !== String(this.judgement.presses);
+  }
+
+  back() {
+    this.ask({ action: "back", group: this.group?.id ?? null });
+  }
+
+  forward() {
+    this.ask({ action: "forward", group: this.group?.id ?? null });
+  }
+
+  enlarge(member = this.pointedAt()) {
+    if (!this.group) return;
+    const pages = this.group.pictures.map((url, index) => ({
+      url, alt: `picture ${index + 1}`, prompt: this.group.prompt, facts: [["Picture", index + 1], ["Judged", this.judgement.words(index)]].filter(([, words]) => words),
+    }));
+    enlarge(pages, member);
+  }
+
+  pointedAt() {
+    const tile = document.activeElement?.closest(".lab-label-tile") ?? this.tiles.querySelector(".lab-label-tile:hover") ?? this.tiles.querySelector(".lab-label-tile");
+    return Number(tile?.dataset.member ?? 0);
   }
 
   // A call that got no answer is made again with the same mark, so that nothing is lost or said twice.
-  async ask(wish) {
+  async ask(wish, words = "") {
     this.isWaiting = true;
+    if (wish.action === "put") localStorage.setItem(UNSENT, JSON.stringify(wish));
     let answer = null;
     while (!answer) {
-      answer = await this.server.label({ ...wish, rater: this.name.value }).catch(() => null);
+      answer = await this.server.label({ rater: this.name.value, ...wish }).catch(() => null);
       if (!answer) {
-        say(this.answer, "The lab does not answer. Your label is kept and sent again.");
+        say(this.answer, "The lab does not answer. What you said is kept, and sent again until it does.");
         await new Promise((done) => setTimeout(done, RETRY_MS));
       }
     }
+    if (wish.action === "put") localStorage.removeItem(UNSENT);
     this.isWaiting = false;
-    say(this.answer, answer.error ?? "");
+    say(this.answer, answer.error ?? words);
     if (!answer.error) this.take(answer);
-    else if (wish.action === "put" && answer.error.includes("Go on with the next")) this.ask({ action: "next" });
-    else this.typed = [];
-    const typed = this.typed.splice(0);
-    for (const key of typed) this.obey(key);
+    else if (wish.action === "put" && answer.error.includes("Go on with the next")) this.ask({ action: "next" }, answer.error);
+    else this.forget();
+    for (const meaning of this.typed.splice(0)) this.obey(meaning);
+  }
+
+  // What was typed for a group that did not come would be said of the wrong one.
+  forget() {
+    const count = this.typed.splice(0).length;
+    if (count) say(this.answer, `${this.answer.textContent} What you pressed meanwhile (${count}) was left out.`);
   }
 
   take({ group, progress }) {
     this.group = group;
-    const pace = progress.seconds ? `, ${progress.seconds.toFixed(1)} s each` : "";
-    say(this.progress, `${progress.labelled} of ${progress.open} open groups labelled; ${progress.mine} by you${pace}`);
+    this.drawProgress(progress);
     say(this.place, group ? group.title : "");
+    say(this.note, group ? group.note : "");
     say(this.prompt, group ? group.prompt : "No group waits for you.");
-    this.buttons.hidden = !group;
-    this.tiles.replaceChildren(...(group ? group.pictures.map((url, member) => this.tile(url, member)) : [
-      h("p", { class: "lab-empty" }, "Groups come here while a run asks people: set people.weight above 0 in its settings and press Start."),
-    ]));
+    for (const part of [this.place, this.help, this.ways]) part.hidden = !group;
+    for (const one of this.buttons.children) one.hidden = !group && !["back", "undo"].includes(one.dataset.action);
+    for (const action of ["send", "skip"]) this.buttons.querySelector(`[data-action=${action}]`).disabled = group !== null && !group.is_open;
+    this.tiles.replaceChildren(...(group ? group.pictures.map((url, member) => this.tile(url, member)) : [emptyWords()]));
+    const size = group?.pictures.length ?? 1;
+    this.tiles.dataset.size = size > 6 ? "many" : "few";
+    this.tiles.style.setProperty("--columns", columnsOf(size));
     this.shownAt = performance.now();
-    this.clear();
+    this.begin(group?.said?.kind ?? this.way);
+    if (group) this.fetchNext(group.id);
+  }
+
+  // Pictures of the next group are fetched while this one is looked at; where that fails they come later.
+  async fetchNext(group) {
+    const answer = await this.server.label({ action: "soon", rater: this.name.value, group }).catch(() => null);
+    this.ready = (answer?.pictures ?? []).map((url) => Object.assign(new Image(), { src: url }));
+  }
+
+  drawProgress({ open, labelled, mine, seconds }) {
+    const left = Math.max(0, open - mine);
+    const time = seconds ? `, ${seconds.toFixed(1)} s each` + (left ? `, about ${inWords(seconds * left)} left` : "") : "";
+    say(this.progress, open ? `${labelled} of ${open} open groups labelled; ${mine} by you${time}` : "");
+    this.bar.hidden = !open;
+    this.bar.firstElementChild.style.width = `${open ? (100 * labelled) / open : 0}%`;
   }
 
   tile(url, member) {
-    return h("button", { type: "button", class: "lab-label-tile", "data-member": member, onclick: () => this.mark(member) },
-      h("img", { src: url, alt: `picture ${member + 1}` }),
-      h("kbd", {}, KEYS[member] ?? ""), h("span", { class: "lab-label-mark" }));
+    const image = h("img", { src: url, alt: `picture ${member + 1}`, draggable: "false" });
+    image.addEventListener("load", () => image.classList.toggle("pixels", image.naturalWidth < SMALL_PICTURE));
+    image.addEventListener("error", () => image.replaceWith(h("span", { class: "lab-gone" }, "This picture is gone.")));
+    return h("div", { class: "lab-label-tile", "data-member": member },
+      h("button", { type: "button", class: "lab-label-press", onclick: () => this.obey({ action: "press", member: this.keyOf(member) }) },
+        image, h("span", { class: "lab-label-foot" }, h("kbd", {}), h("span", { class: "lab-label-mark" }))),
+      button("\u2922", () => this.enlarge(member), { class: "lab-label-zoom", "aria-label": `enlarge picture ${member + 1}` }));
+  }
+
+  // Which picture key a picture has: of a pair, the left one has the first.
+  keyOf(member) {
+    return this.judgement.kind === "pairs" ? (this.judgement.pair ?? []).indexOf(member) : member;
   }
 
   draw() {
-    for (const [member, tile] of [...this.tiles.querySelectorAll("[data-member]")].entries()) {
-      const text = this.words(member);
-      say(tile.querySelector(".lab-label-mark"), text);
-      tile.setAttribute("aria-pressed", text ? "true" : "false");
-      tile.setAttribute("aria-label", `picture ${member + 1}${text ? `, ${text}` : ""}`);
+    const { kind, pair } = this.judgement;
+    say(this.help, `${WAYS[kind].help} ${this.judgement.isComplete || kind === "pairs" ? "" : `${this.keymap.shown("send")} sends.`}`);
+    if (kind === "pairs" && this.group) say(this.help, [this.judgement.place(), WAYS.pairs.help].filter(Boolean).join(". "));
+    this.ties.hidden = kind !== "pairs" || !this.group;
+    for (const tile of this.tiles.querySelectorAll(".lab-label-tile")) {
+      const member = Number(tile.dataset.member);
+      const words = this.judgement.words(member);
+      const key = this.keyOf(member);
+      tile.hidden = kind === "pairs" && pair !== null && !pair.includes(member);
+      tile.style.order = kind === "pairs" ? key : "";
+      tile.classList.toggle("disliked", words === "dislike");
+      say(tile.querySelector("kbd"), key < 0 ? "" : this.keymap.shown(`picture${key}`));
+      say(tile.querySelector(".lab-label-mark"), words);
+      const press = tile.querySelector(".lab-label-press");
+      press.setAttribute("aria-pressed", words ? "true" : "false");
+      press.setAttribute("aria-label", `picture ${member + 1}${words ? `, ${words}` : ""}`);
     }
   }
 
-  words(member) {
-    const place = this.order.indexOf(member) + 1;
-    if (this.mode.value === "ranking") return place ? `${place}.` : "";
-    if (this.mode.value === "picks") return place ? "best" : "";
-    if (this.mode.value === "likes") return ["", "like", "dislike"][this.marks[member]] ?? "";
-    return "\u2605".repeat(this.marks[member] ?? 0);
+  drawKeys() {
+    for (const one of [...this.buttons.children, ...this.ties.children]) {
+      const key = this.keymap.shown(one.dataset.action);
+      one.title = key;
+      one.dataset.hint = key;
+    }
+    this.draw();
   }
 }
+
+// A button that the mouse leaves as it found it: the focus stays free for keys.
+const button = (words, act, attributes = {}) => h("button", {
+  type: "button", class: "lab-button", ...attributes,
+  onclick: (event) => {
+    if (event.detail) event.currentTarget.blur();
+    act();
+  },
+}, words);
+
+const emptyWords = () => h("p", { class: "lab-empty" },
+  "Groups come here while a run asks people: set people.weight above 0 in its settings and press Start. This page looks for them by itself.");
+
+// crypto.randomUUID is missing where a phone comes over plain http.
+const newMark = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+
+// Rows of one length where that can be.
+const columnsOf = (size) => (size <= 5 ? size : [8, 7, 6, 5, 4, 3].find((columns) => size % columns === 0 && size > columns) ?? (size <= 7 ? 4 : 6));
+
+const inWords = (seconds) => (seconds < 90 ? `${Math.ceil(seconds / 5) * 5} s` : `${Math.round(seconds / 60)} min`);

@@ -4,10 +4,10 @@ import pytest
 from lab_folder import PATIENCE_SECONDS
 
 from app.__main__ import main
-from app.export import export_groups
+from app.exchange.export import export_groups
 from app.store.rows import RunState
 from dgpo_core.data.stored_groups import load_groups
-from dgpo_core.errors import StoreError
+from dgpo_core.errors import ExchangeError
 
 
 def test_what_a_run_drew_can_be_learned_from(lab, finished, config_of, tmp_path):
@@ -45,7 +45,7 @@ def test_held_out_prompts_must_not_be_among_stored_groups(lab, finished, config_
 def test_what_cannot_be_exported_is_said(lab, finished, tmp_path, run_id, words):
     _, reader = lab
     (tmp_path / "taken").mkdir()
-    with pytest.raises(StoreError, match=words):
+    with pytest.raises(ExchangeError, match=words):
         export_groups(reader, run_id, tmp_path / "taken")
 
 

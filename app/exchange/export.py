@@ -1,0 +1,148 @@
+"""A run's groups, rewards and labels as a folder with its pictures, in one of several layouts."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from app.exchange.collected import Group, groups_of
+from app.exchange.spreadsheet import write_rows
+from app.store.reader import Reader
+from app.store.rows import LabelRow
+from dgpo_core.errors import ExchangeError
+
+GROUP_COLUMNS = ("group", "prompt", "file", "reward", "seed")
+LABEL_COLUMNS = ("group", "rater", "kind", "body", "seconds", "created")
+
+
+def export_groups(reader: Reader, run_id: int, folder: Path, layout: str = "groups") -> int:
+    """Writes every group of a run, in the order of its steps, and returns how many; the folder comes when it is whole.
+
+    Raises:
+        ExchangeError: there is no such run, it has nothing to write, or the folder is not new or cannot be written.
+    """
+    if reader.run(run_id) is None:
+        known = ", ".join(str(run.id) for run in reader.runs()) or "none"
+        raise ExchangeError(f"There is no run {run_id}. Known: {known}.")
+    groups = list(groups_of(reader, run_id))
+    if not groups:
+        raise ExchangeError(f"Run {run_id} has drawn no groups yet. Train it first.")
+    if folder.exists():
+        raise ExchangeError(f"{folder} is there already. Name a folder that is not.")
+    unfinished = folder.with_name(f"{folder.name}.unfinished")
+    try:
+        unfinished.mkdir(parents=True)
+        for group in groups:
+            _write_pictures(reader, group, unfinished)
+        LAYOUTS[layout](groups, unfinished)
+        unfinished.rename(folder)
+    except OSError as error:
+        raise ExchangeError(f"{folder} cannot be written: {error.strerror}. Choose another folder.") from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return len(groups)
+
+
+def _write_pictures(reader: Reader, group: Group, folder: Path) -> None:
+    (folder / _place(group)).mkdir(parents=True)
+    for member, sample in enumerate(group.samples):
+        png = reader.picture(sample.sha)
+        if png is None:
+            raise ExchangeError(
+                f"Picture {member + 1} of group {group.index + 1} of step {group.step} is gone from the store. "
+                "Put a backup of the store in its place; nothing was written."
+            )
+        (folder / _file(group, member)).write_bytes(png)
+
+
+def _place(group: Group) -> str:
+    return f"{group.step}/{group.index}"
+
+
+def _file(group: Group, member: int) -> str:
+    return f"{_place(group)}/{member}.png"
+
+
+def write_groups(groups: Sequence[Group], folder: Path) -> None:
+    """groups.jsonl, as dgpo_core/data/stored_groups.py reads it, with the labels beside the samples."""
+    _write_lines(folder / "groups.jsonl", (_group_line(group) for group in groups))
+
+
+def _group_line(group: Group) -> dict[str, Any]:
+    samples = [
+        {"file": _file(group, member), "reward": one.reward} | ({} if one.seed is None else {"seed": one.seed})
+        for member, one in enumerate(group.samples)
+    ]
+    line: dict[str, Any] = {"prompt": group.prompt, "samples": samples}
+    return line | ({"labels": [_label(one) for one in group.labels]} if group.labels else {})
+
+
+def _label(row: LabelRow) -> dict[str, Any]:
+    return {"rater": row.rater, "kind": row.kind, "body": row.body, "seconds": row.seconds, "created": row.created}
+
+
+def write_csv(groups: Sequence[Group], folder: Path) -> None:
+    """groups.csv with a row per picture, and labels.csv with a row per label."""
+    pictures = [
+        {"group": _place(group), "prompt": group.prompt, "file": _file(group, member)}
+        | {"reward": one.reward, "seed": one.seed}
+        for group in groups
+        for member, one in enumerate(group.samples)
+    ]
+    labels = [
+        {"group": _place(group)} | _label(label) | {"body": json.dumps(label.body)}
+        for group in groups
+        for label in group.labels
+    ]
+    write_rows(folder / "groups.csv", GROUP_COLUMNS, pictures)
+    write_rows(folder / "labels.csv", LABEL_COLUMNS, labels)
+
+
+def write_imagefolder(groups: Sequence[Group], folder: Path) -> None:
+    """metadata.jsonl with a line per picture, which load_dataset("imagefolder", ...) of the library datasets reads."""
+    lines = (
+        {"file_name": _file(group, member), "prompt": group.prompt, "group": _place(group), "reward": one.reward}
+        | {"preference": preference, "labels": json.dumps([_label(label) for label in group.labels])}
+        for group in groups
+        for member, (one, preference) in enumerate(zip(group.samples, group.preference, strict=True))
+    )
+    _write_lines(folder / "metadata.jsonl", lines)
+
+
+def write_pairs(groups: Sequence[Group], folder: Path) -> None:
+    """metadata.jsonl with a line per pair of a better and a worse picture, as Diffusion-DPO learns from.
+
+    Raises:
+        ExchangeError: no picture is found better than another.
+    """
+    lines = [
+        {"win_file_name": _file(group, better), "lose_file_name": _file(group, worse), "caption": group.prompt}
+        for group in groups
+        for better, worse in preferred_pairs(group)
+    ]
+    if not lines:
+        raise ExchangeError("No picture is found better than another, so there are no pairs. Label some groups first.")
+    _write_lines(folder / "metadata.jsonl", lines)
+
+
+def preferred_pairs(group: Group) -> list[tuple[int, int]]:
+    """Every (better, worse) of a group's members; a picture without an opinion is in none."""
+    scores = group.preference
+    known = [(member, score) for member, score in enumerate(scores) if score is not None]
+    return [(better, worse) for better, high in known for worse, low in known if high > low]
+
+
+def _write_lines(file: Path, lines: Iterable[dict[str, Any]]) -> None:
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    file.write_text(text, encoding="utf-8")
+
+
+LAYOUTS: dict[str, Callable[[Sequence[Group], Path], None]] = {
+    "groups": write_groups,
+    "csv": write_csv,
+    "imagefolder": write_imagefolder,
+    "pairs": write_pairs,
+}

@@ -1,0 +1,113 @@
+"""Groups and labels into the lab: everything is checked before anything is stored, and all of it is, or none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from math import isfinite
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from app.exchange.sources import FROM_REWARDS, Draft, drafts_of, tiers_of
+from app.store.importing import ImportedGroup, ImportedLabel
+from app.store.labelling import LONGEST_NAME
+from app.store.writer import Writer
+from dgpo_core.config import RunConfig, to_dict
+from dgpo_core.data.pictures import png_of_file
+from dgpo_core.errors import ExchangeError, LabelError, LabError
+from dgpo_core.label import label_from_row, label_to_row
+
+MAX_ERRORS_SHOWN = 10
+MOST_PICTURES = 256
+
+
+def import_groups(writer: Writer, source: Path, name: str) -> tuple[int, list[ImportedGroup]]:
+    """Stores a folder's groups and labels as a finished run of that name; returns its id and the groups.
+
+    Raises:
+        ExchangeError: rows of the folder are wrong; the message lists them, and nothing was stored.
+    """
+    drafts, wrong = drafts_of(source)
+    with TemporaryDirectory(prefix="dgpo-import-") as spool:
+        groups = []
+        for index, draft in enumerate(drafts):
+            try:
+                groups.append(_checked(draft, source.resolve(), Path(spool) / str(index)))
+            except LabError as error:
+                wrong.append(f"{draft.where}: {error}")
+        _refuse(source, wrong)
+        if not groups:
+            raise ExchangeError(f"{source} holds no group. Name a folder with at least one.")
+        config = to_dict(RunConfig(name=name))
+        return writer.import_groups(config, groups, f"Imported from {source.name}."), groups
+
+
+def _refuse(source: Path, wrong: list[str]) -> None:
+    if not wrong:
+        return
+    shown = "\n".join(f"  {one}" for one in wrong[:MAX_ERRORS_SHOWN])
+    more = f"\n  and {len(wrong) - MAX_ERRORS_SHOWN} more" if len(wrong) > MAX_ERRORS_SHOWN else ""
+    raise ExchangeError(
+        f"{source} was not imported, because these are wrong:\n{shown}{more}\nCorrect them; nothing was taken."
+    )
+
+
+def _checked(draft: Draft, root: Path, spool: Path) -> ImportedGroup:
+    """The group of a draft, its pictures as PNG in a folder of the lab's own; LabError where it cannot be one."""
+    if not isinstance(draft.prompt, str) or not draft.prompt.strip() or "\0" in draft.prompt:
+        raise ExchangeError("no prompt")
+    if not 2 <= len(draft.files) <= MOST_PICTURES:
+        raise ExchangeError(f"a group needs 2 to {MOST_PICTURES} pictures, got {len(draft.files)}")
+    labels = tuple(_label(values, len(draft.files)) for values in draft.labels)
+    if not labels and draft.rewards:
+        labels = _from_rewards(draft.rewards)
+    spool.mkdir()
+    files = []
+    for member, name in enumerate(draft.files):
+        file = spool / f"{member}.png"
+        file.write_bytes(png_of_file(_below(name, root)))
+        files.append(file)
+    return ImportedGroup(prompt=draft.prompt, files=tuple(files), labels=labels)
+
+
+def _below(name: Any, root: Path) -> Path:
+    """The file of that name, which must lie in the folder itself, links followed."""
+    path = PurePosixPath(name.replace("\\", "/")) if isinstance(name, str) and name and "\0" not in name else None
+    if path is None or path.is_absolute() or ".." in path.parts:
+        raise ExchangeError(f"file {str(name)[:80]!r} is not a path below the folder")
+    file = (root / path).resolve()
+    if not file.is_relative_to(root):
+        raise ExchangeError(f"file {str(name)[:80]!r} leads out of the folder")
+    if not file.is_file():
+        raise ExchangeError(f"picture {str(path)[:80]!r} is missing")
+    return file
+
+
+def _label(values: Mapping[str, Any], size: int) -> ImportedLabel:
+    rater, created = values.get("rater"), values.get("created")
+    if not isinstance(rater, str) or not rater.strip() or len(rater) > LONGEST_NAME or not rater.isprintable():
+        raise LabelError(f"a rater's name must be 1 to {LONGEST_NAME} printable characters, got {str(rater)[:40]!r}")
+    seconds = values.get("seconds") or 0.0
+    if type(seconds) not in (int, float) or not isfinite(seconds) or seconds < 0:
+        raise LabelError(f"seconds must be a number of 0 or more, got {str(seconds)[:40]!r}")
+    kind, body = label_to_row(label_from_row(str(values.get("kind")), values.get("body"), size))
+    return ImportedLabel(rater=rater, kind=kind, body=body, seconds=seconds, created=_moment(created))
+
+
+def _moment(text: Any) -> str | None:
+    if not text:
+        return None
+    try:
+        return datetime.fromisoformat(text).isoformat()
+    except (TypeError, ValueError):
+        raise LabelError(f"created must be a time such as 2026-01-31T12:00:00+00:00, got {str(text)[:40]!r}") from None
+
+
+def _from_rewards(rewards: list[Any]) -> tuple[ImportedLabel, ...]:
+    """Rewards as an order; none where no picture has one."""
+    for one in rewards:
+        if one is not None and (type(one) not in (int, float) or not isfinite(one)):
+            raise ExchangeError(f"reward or place {str(one)[:40]!r} is not a number")
+    tiers = tiers_of(rewards)
+    return (ImportedLabel(rater=FROM_REWARDS, kind="ranking", body={"tiers": tiers}),) if tiers else ()

@@ -1,0 +1,204 @@
+"""What a folder from outside says of its pictures: drafts of groups, before anything of them is believed.
+
+Read are the lab's own layouts (groups.jsonl; groups.csv with or without labels.csv; metadata.jsonl of an image folder
+or of pairs), and ranked folders: one folder per prompt, its pictures named by their place.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from app.exchange.spreadsheet import read_rows
+from dgpo_core.errors import ExchangeError
+
+PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"}
+PLACE = re.compile(r"\d+")
+FROM_REWARDS = "imported rewards"
+FROM_PAIRS = "imported pairs"
+FROM_FOLDERS = "imported ranks"
+
+
+@dataclass(slots=True)
+class Draft:
+    """A group as it stands in a source; where names its row, for whoever has to correct it."""
+
+    where: str
+    prompt: Any
+    files: list[Any] = field(default_factory=list)
+    rewards: list[Any] = field(default_factory=list)
+    labels: list[Mapping[str, Any]] = field(default_factory=list)
+
+
+def drafts_of(source: Path) -> tuple[list[Draft], list[str]]:
+    """The drafts of a folder, and what is wrong with rows that could not become one.
+
+    Raises:
+        ExchangeError: there is no such folder, or nothing in it says which pictures belong together.
+    """
+    if not source.is_dir():
+        raise ExchangeError(f"There is no folder {source}. Name one with groups to import.")
+    for name, read in READERS.items():
+        if (source / name).is_file():
+            return read(source)
+    return _ranked_folders(source)
+
+
+def _groups_jsonl(source: Path) -> tuple[list[Draft], list[str]]:
+    drafts, wrong = [], []
+    for number, line in _lines(source / "groups.jsonl"):
+        samples: Any = line.get("samples") if isinstance(line, dict) else None
+        labels: Any = line.get("labels", []) if isinstance(line, dict) else None
+        if not _are_dicts(samples) or not _are_dicts(labels):
+            wrong.append(f"line {number} is no group with samples")
+            continue
+        draft = Draft(f"line {number}", line.get("prompt"), labels=list(labels))
+        draft.files = [sample.get("file") for sample in samples]
+        draft.rewards = [sample.get("reward") for sample in samples]
+        drafts.append(draft)
+    return drafts, wrong
+
+
+def _groups_csv(source: Path) -> tuple[list[Draft], list[str]]:
+    """A row per picture; without a column group, pictures of one prompt belong together."""
+    by_group: dict[str, Draft] = {}
+    for number, row in read_rows(source / "groups.csv", ("prompt", "file")):
+        draft = by_group.setdefault(row.get("group") or row["prompt"], Draft(f"row {number}", row["prompt"]))
+        draft.files.append(row["file"])
+        draft.rewards.append(_score(row))
+    wrong: list[str] = []
+    if (source / "labels.csv").is_file():
+        for number, row in read_rows(source / "labels.csv", ("group", "rater", "kind", "body")):
+            if row["group"] not in by_group:
+                wrong.append(
+                    f"row {number} of labels.csv is of the group {row['group'][:40]!r}, which groups.csv lacks"
+                )
+                continue
+            by_group[row["group"]].labels.append(
+                row | {"body": _json(row["body"]), "seconds": _number(row.get("seconds"))}
+            )
+    return list(by_group.values()), wrong
+
+
+def _score(row: Mapping[str, Any]) -> Any:
+    """The reward of a row, or minus its place, so that more is better; None where it says neither."""
+    if row.get("reward"):
+        return _number(row["reward"])
+    place = _number(row.get("place"))
+    return -place if isinstance(place, float) else place
+
+
+def _metadata_jsonl(source: Path) -> tuple[list[Draft], list[str]]:
+    """A line per picture, or a line per pair of a better and a worse one."""
+    by_group: dict[str, Draft] = {}
+    pairs: list[Draft] = []
+    wrong: list[str] = []
+    for number, line in _lines(source / "metadata.jsonl"):
+        if isinstance(line, dict) and "win_file_name" in line:
+            said = {"rater": FROM_PAIRS, "kind": "ranking", "body": {"tiers": [[0], [1]]}}
+            files = [line.get("win_file_name"), line.get("lose_file_name")]
+            pairs.append(Draft(f"line {number}", line.get("caption"), files, labels=[said]))
+        elif isinstance(line, dict) and "file_name" in line:
+            draft = by_group.setdefault(
+                str(line.get("group") or line.get("prompt")), Draft(f"line {number}", line.get("prompt"))
+            )
+            draft.files.append(line["file_name"])
+            draft.rewards.append(line["reward"] if line.get("reward") is not None else _score(line))
+            draft.labels = _json(line["labels"]) if isinstance(line.get("labels"), str) else draft.labels
+            if not _are_dicts(draft.labels):
+                wrong.append(f"line {number} has labels that are none")
+                draft.labels = []
+        else:
+            wrong.append(f"line {number} has neither file_name nor win_file_name and lose_file_name")
+    return [*by_group.values(), *pairs], wrong
+
+
+def _ranked_folders(source: Path) -> tuple[list[Draft], list[str]]:
+    """One folder per prompt: 1.png is best, equal numbers are as good; without numbers the group waits for people."""
+    drafts, wrong = [], []
+    for folder in sorted(one for one in source.iterdir() if one.is_dir()):
+        pictures = sorted(one for one in folder.iterdir() if one.suffix.lower() in PICTURES)
+        if not pictures:
+            continue
+        places = [int(found[0]) if (found := PLACE.match(one.stem)) else None for one in pictures]
+        unnumbered = [one.name for one, place in zip(pictures, places, strict=True) if place is None]
+        if unnumbered and len(unnumbered) < len(pictures):
+            wrong.append(f"folder {folder.name}: {unnumbered[0]} has no place at the start of its name, others have")
+            continue
+        draft = Draft(
+            f"folder {folder.name}", _folder_prompt(folder), [f"{folder.name}/{one.name}" for one in pictures]
+        )
+        if not unnumbered:
+            draft.labels = [
+                {
+                    "rater": FROM_FOLDERS,
+                    "kind": "ranking",
+                    "body": {"tiers": tiers_of([-one for one in places if one is not None])},
+                }
+            ]
+        drafts.append(draft)
+    if not drafts and not wrong:
+        raise ExchangeError(
+            f"{source} holds neither {', '.join(READERS)} nor folders of pictures. "
+            "docs/people.md shows what can be imported."
+        )
+    return drafts, wrong
+
+
+def _folder_prompt(folder: Path) -> str:
+    """The text of prompt.txt, or the folder's name with spaces for underscores."""
+    file = folder / "prompt.txt"
+    if not file.is_file():
+        return folder.name.replace("_", " ")
+    try:
+        return file.read_text(encoding="utf-8-sig").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ExchangeError(f"{file} cannot be read as text in UTF-8. Correct it; nothing was taken.") from error
+
+
+def tiers_of(scores: Iterable[float | None]) -> list[list[int]]:
+    """Members from best to worst score, equal ones in one tier; those without a score in none."""
+    known = [(member, score) for member, score in enumerate(scores) if score is not None]
+    values = sorted({score for _, score in known}, reverse=True)
+    return [[member for member, score in known if score == value] for value in values]
+
+
+def _lines(file: Path) -> list[tuple[int, Any]]:
+    """Number and value of each line; what is no JSON is None."""
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ExchangeError(f"{file.name} cannot be read as text in UTF-8. Correct it; nothing was taken.") from error
+    return [(number, _json(line)) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
+def _number(text: Any) -> Any:
+    """The number in a cell, None for an empty one, and the text itself where it is no number."""
+    if text is None or text == "":
+        return None
+    try:
+        return float(text)
+    except (TypeError, ValueError):
+        return text
+
+
+def _are_dicts(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(one, dict) for one in values)
+
+
+READERS: dict[str, Callable[[Path], tuple[list[Draft], list[str]]]] = {
+    "groups.jsonl": _groups_jsonl,
+    "groups.csv": _groups_csv,
+    "metadata.jsonl": _metadata_jsonl,
+}

@@ -1,0 +1,254 @@
+"""Groups and labels out of one lab and into another, and what is refused on the way."""
+
+import json
+from contextlib import closing
+from io import BytesIO
+
+import pytest
+from PIL import Image
+
+from app.__main__ import main
+from app.exchange.export import LAYOUTS, export_groups
+from app.exchange.importing import import_groups
+from app.store.reader import Reader
+from app.store.rows import RunState
+from app.store.writer import Writer
+from dgpo_core.data.stored_groups import load_groups
+from dgpo_core.errors import ExchangeError
+
+HOSTILE = '=cmd|" /C calc"!A1 <b>${x}</b> \u202e🦊'
+
+
+def png(colour, kind="PNG"):
+    buffer = BytesIO()
+    Image.new("RGB", (8, 8), colour).save(buffer, kind)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def writer(tmp_path):
+    with Writer(tmp_path / "lab.db") as writer:
+        yield writer
+
+
+@pytest.fixture
+def reader(writer, tmp_path):
+    with closing(Reader(tmp_path / "lab.db")) as reader:
+        yield reader
+
+
+@pytest.fixture
+def ranked(tmp_path):
+    """A person's own folders: one with an order and a tie, one with a prompt of its own, one without places."""
+    source = tmp_path / "mine"
+    for folder, files in {
+        "a_red_circle": {
+            "1.png": png("red"),
+            "2 nice.jpg": png("blue", "JPEG"),
+            "2b.png": png("green"),
+            "10.webp": png("gray", "WEBP"),
+        },
+        "hostile": {"1.png": png("white"), "2.png": png("black")},
+        "unjudged": {"one.png": png("pink"), "two.png": png("cyan"), "notes.txt": b"no picture"},
+    }.items():
+        (source / folder).mkdir(parents=True)
+        for name, data in files.items():
+            (source / folder / name).write_bytes(data)
+    (source / "hostile" / "prompt.txt").write_text(HOSTILE)
+    return source
+
+
+def said(reader, run_id):
+    return [(row.group_index, row.rater, row.kind, row.body) for row in reader.labels_of_step(run_id, 0)]
+
+
+def pictures(reader, run_id):
+    return [(task.prompt, [reader.picture(sha) for sha in task.shas]) for task in reader.label_tasks(run_id)]
+
+
+def test_ranked_folders_become_groups_with_labels_and_those_without_places_wait_for_people(writer, reader, ranked):
+    run_id, groups = import_groups(writer, ranked, "mine")
+    run = reader.run(run_id)
+    assert (run.name, run.state, run.notes) == ("mine", RunState.FINISHED, "Imported from mine.")
+    assert [group.prompt for group in groups] == ["a red circle", HOSTILE, "unjudged"]
+    # by name: 1.png, 10.webp, 2 nice.jpg, 2b.png
+    assert said(reader, run_id) == [
+        (0, "imported ranks", "ranking", {"tiers": [[0], [2, 3], [1]]}),
+        (1, "imported ranks", "ranking", {"tiers": [[0], [1]]}),
+    ]
+    assert pictures(reader, run_id)[1][1] == [png("white"), png("black")]
+    assert Image.open(BytesIO(pictures(reader, run_id)[0][1][2])).format == "PNG"
+    waiting = writer.lease_next("ann")
+    assert reader.label_task(waiting).prompt == "unjudged"
+
+
+@pytest.mark.parametrize("layout", sorted(set(LAYOUTS) - {"pairs"}))
+def test_what_is_exported_comes_back_as_it_was(writer, reader, ranked, tmp_path, layout):
+    run_id, _ = import_groups(writer, ranked, "mine")
+    assert export_groups(reader, run_id, tmp_path / layout, layout) == 3
+    again, _ = import_groups(writer, tmp_path / layout, "again")
+    assert said(reader, again) == said(reader, run_id)
+    assert pictures(reader, again) == pictures(reader, run_id)
+
+
+def test_pairs_hold_every_better_and_worse_picture_and_come_back_as_groups_of_two(writer, reader, ranked, tmp_path):
+    run_id, _ = import_groups(writer, ranked, "mine")
+    export_groups(reader, run_id, tmp_path / "pairs", "pairs")
+    lines = [json.loads(line) for line in (tmp_path / "pairs" / "metadata.jsonl").read_text().splitlines()]
+    assert [(one["win_file_name"], one["lose_file_name"]) for one in lines] == [
+        *(("0/0/0.png", f"0/0/{worse}.png") for worse in (1, 2, 3)),
+        *((f"0/0/{better}.png", "0/0/1.png") for better in (2, 3)),
+        ("0/1/0.png", "0/1/1.png"),
+    ]
+    assert {one["caption"] for one in lines} == {"a red circle", HOSTILE}
+    again, groups = import_groups(writer, tmp_path / "pairs", "again")
+    assert len(groups) == 6
+    assert {(rater, json.dumps(body)) for _, rater, _, body in said(reader, again)} == {
+        ("imported pairs", '{"tiers": [[0], [1]]}')
+    }
+
+
+def test_imported_groups_can_be_trained_on(writer, reader, ranked, tmp_path):
+    run_id, _ = import_groups(writer, ranked, "mine")
+    export_groups(reader, run_id, tmp_path / "groups")
+    lines = (tmp_path / "groups" / "groups.jsonl").read_text().splitlines()
+    (tmp_path / "groups" / "groups.jsonl").write_text("\n".join(lines[1:]))  # all must have one size
+    groups = load_groups(tmp_path / "groups")
+    assert [[sample.reward for sample in group.samples] for group in groups] == [[1.0, -1.0], [None, None]]
+
+
+def write_groups(folder, *lines):
+    folder.mkdir(exist_ok=True)
+    (folder / "a.png").write_bytes(png("red"))
+    (folder / "b.png").write_bytes(png("blue"))
+    (folder / "broken.png").write_bytes(b"\x89PNG broken")
+    good = {"prompt": "fine", "samples": [{"file": "a.png", "reward": 1}, {"file": "b.png", "reward": 0}]}
+    (folder / "groups.jsonl").write_text("\n".join([json.dumps(good), *map(json.dumps, lines)]), encoding="utf-8")
+
+
+def group(*files, prompt="a cat", **more):
+    return {"prompt": prompt, "samples": [{"file": file} for file in files]} | more
+
+
+LABEL = {"rater": "ann", "kind": "picks", "body": {"best": [0]}}
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (group("../a.png", "b.png"), "line 2: file '../a.png' is not a path below the folder"),
+        (group("/etc/passwd", "b.png"), "line 2: file '/etc/passwd' is not a path below the folder"),
+        (group("..\\a.png", "b.png"), "is not a path below the folder"),
+        (group("a.png\0", "b.png"), "is not a path below the folder"),
+        (group(7, "b.png"), "file '7' is not a path below the folder"),
+        (group("leads_out.png", "b.png"), "file 'leads_out.png' leads out of the folder"),
+        (group("c.png", "b.png"), "line 2: picture 'c.png' is missing"),
+        (group("broken.png", "b.png"), "line 2: picture 'broken.png' cannot be read"),
+        (group("groups.jsonl", "b.png"), "picture 'groups.jsonl' cannot be read"),
+        (group("a.png"), "line 2: a group needs 2 to 256 pictures, got 1"),
+        (group("a.png", "b.png", prompt=""), "line 2: no prompt"),
+        (group("a.png", "b.png", prompt=None), "line 2: no prompt"),
+        ({"prompt": "x", "samples": ["a.png"]}, "line 2 is no group with samples"),
+        ("text", "line 2 is no group with samples"),
+        (
+            {"prompt": "x", "samples": [{"file": "a.png", "reward": "good"}] * 2},
+            "'good' is not a number",
+        ),
+        (
+            group("a.png", "b.png", labels=[LABEL | {"body": {"best": [2]}}]),
+            "line 2: Pictures of this group",
+        ),
+        (group("a.png", "b.png", labels=[LABEL | {"kind": "dance"}]), "There is no label of the kind 'dance'"),
+        (group("a.png", "b.png", labels=[LABEL | {"rater": "a\nb"}]), "a rater's name must be 1 to 60"),
+        (group("a.png", "b.png", labels=[LABEL | {"seconds": -1}]), "seconds must be a number of 0 or more"),
+        (group("a.png", "b.png", labels=[LABEL | {"created": "soon"}]), "created must be a time"),
+    ],
+)
+def test_a_wrong_row_is_named_and_nothing_is_taken(writer, reader, tmp_path, line, words):
+    source = tmp_path / "source"
+    write_groups(source, line)
+    (tmp_path / "secret.png").write_bytes(png("black"))
+    (source / "leads_out.png").symlink_to(tmp_path / "secret.png")
+    with pytest.raises(ExchangeError, match="nothing was taken") as refused:
+        import_groups(writer, source, "mine")
+    assert words in str(refused.value)
+    assert reader.runs() == []
+
+
+def test_many_wrong_rows_are_counted(writer, tmp_path):
+    write_groups(tmp_path / "source", *[group("a.png") for _ in range(15)])
+    with pytest.raises(ExchangeError, match="and 5 more") as refused:
+        import_groups(writer, tmp_path / "source", "mine")
+    assert str(refused.value).count("\n") == 12
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("groups.csv", "prompt,picture\nx,a.png", "lacks the columns file; it has prompt, picture"),
+        ("groups.csv", "prompt,file,place\nx,a.png,first\nx,b.png,2", "row 2: reward or place 'first' is not a number"),
+        ("metadata.jsonl", '{"text": "x"}', "line 1 has neither file_name nor win_file_name"),
+        ("metadata.jsonl", '{"win_file_name": "a.png", "caption": "x"}', "file 'None' is not a path"),
+        ("groups.jsonl", "\n\n", "holds no group"),
+    ],
+)
+def test_wrong_columns_are_said(writer, reader, tmp_path, name, text, words):
+    source = tmp_path / "source"
+    write_groups(source)
+    (source / "groups.jsonl").unlink()
+    (source / name).write_text(text)
+    with pytest.raises(ExchangeError) as refused:
+        import_groups(writer, source, "mine")
+    assert words in str(refused.value)
+    assert reader.runs() == []
+
+
+def test_a_table_with_places_is_enough(writer, reader, tmp_path):
+    source = tmp_path / "source"
+    write_groups(source)
+    (source / "groups.jsonl").unlink()
+    (source / "groups.csv").write_text("prompt,file,place\n'=cat,a.png,2\n'=cat,b.png,1\n")
+    run_id, groups = import_groups(writer, source, "mine")
+    assert groups[0].prompt == "=cat"
+    assert said(reader, run_id) == [(0, "imported rewards", "ranking", {"tiers": [[1], [0]]})]
+
+
+def test_labels_of_a_group_that_a_table_lacks_are_said(writer, tmp_path):
+    source = tmp_path / "source"
+    write_groups(source)
+    (source / "groups.jsonl").unlink()
+    (source / "groups.csv").write_text("group,prompt,file\ng,x,a.png\ng,x,b.png\n")
+    (source / "labels.csv").write_text('group,rater,kind,body\nother,ann,picks,"{""best"": [0]}"\n')
+    with pytest.raises(ExchangeError, match=r"row 2 of labels.csv is of the group 'other'"):
+        import_groups(writer, source, "mine")
+
+
+def test_a_folder_in_which_only_some_pictures_have_places_is_refused(writer, ranked):
+    (ranked / "unjudged" / "1.png").write_bytes(png("red"))
+    with pytest.raises(ExchangeError, match=r"folder unjudged: one.png has no place"):
+        import_groups(writer, ranked, "mine")
+
+
+@pytest.mark.parametrize("name", ["empty", "missing"])
+def test_a_folder_without_groups_is_said(writer, tmp_path, name):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ExchangeError, match=r"There is no folder|holds neither groups.jsonl"):
+        import_groups(writer, tmp_path / name, "mine")
+
+
+def test_the_commands_take_in_and_give_out(ranked, tmp_path, capsys):
+    folder = ["--folder", str(tmp_path / "lab")]
+    assert main(["import", str(ranked), *folder]) == 0
+    assert "3 groups, 2 of them labelled, are run 1. 1 wait on the Label page." in capsys.readouterr().out
+    assert main(["export", "1", str(tmp_path / "out"), "--layout", "pairs", *folder]) == 0
+    assert main(["import", str(tmp_path / "nothing"), *folder]) == 2
+    assert "There is no folder" in capsys.readouterr().err
+
+
+def test_an_export_that_fails_leaves_no_half_folder(writer, reader, ranked, tmp_path):
+    (ranked / "a_red_circle").rename(tmp_path / "aside")
+    (ranked / "hostile").rename(tmp_path / "aside2")
+    run_id, _ = import_groups(writer, ranked, "mine")
+    with pytest.raises(ExchangeError, match="Label some groups first"):
+        export_groups(reader, run_id, tmp_path / "pairs", "pairs")
+    assert not [one.name for one in tmp_path.iterdir() if one.name.startswith("pairs")]

@@ -1,0 +1,95 @@
+"""What became of labels, from the store to plain values."""
+
+import pytest
+from conftest import HOSTILE, evaluation, start_run, step_done
+
+from app.store.rows import LabelRow, Said
+from app.ui.label_effects import NOTHING, LabelEffects, in_words
+from dgpo_core.events import GroupsClosed, GroupsPosted, PostedGroup
+
+
+def label_step(writer, run_id, step, *raters):
+    """A step that waits for people, gets their labels, and is done."""
+    groups = tuple(
+        PostedGroup(index, HOSTILE, tuple(f"{step} {index} {one}".encode() for one in range(3))) for index in range(1)
+    )
+    writer.record(run_id, GroupsPosted(step=step, groups=groups))
+    writer.flush()
+    for rater in raters:
+        task_id = writer.lease_next(rater)
+        body = {"tiers": [[2], [0, 1]]}
+        writer.put_label(
+            Said(task_id=task_id, rater=rater, kind="ranking", body=body, seconds=2.0, request=f"{rater} {step}")
+        )
+    writer.record(
+        run_id,
+        GroupsClosed(step=step, num_groups=1, num_labelled=min(1, len(raters)), rest="The others were left out."),
+    )
+    writer.record(run_id, step_done(step, HOSTILE))
+    writer.flush()
+
+
+@pytest.fixture
+def run_id(writer):
+    return start_run(writer, name="my taste")
+
+
+def test_without_a_labelled_step_there_is_nothing_to_show(writer, reader, run_id):
+    assert LabelEffects(reader).answer(None, None) == NOTHING
+    label_step(writer, run_id, 0)
+    assert LabelEffects(reader).answer(None, None) == NOTHING
+
+
+def test_a_step_shows_its_labels_and_the_advantages_they_became(writer, reader, run_id):
+    label_step(writer, run_id, 0, "ann")
+    shown = LabelEffects(reader).answer(None, None)
+    assert (shown["title"], shown["summary"]) == ("my taste, step 0", "1 label by ann on 1 of 1 group")
+    [group] = shown["groups"]
+    assert (group["prompt"], group["said"]) == (HOSTILE, ["ann: 3 > 1 = 2"])
+    assert [(one["number"], one["advantage"]) for one in group["samples"]] == [(3, 1.0), (2, 0.0), (1, -1.0)]
+
+
+def test_what_a_step_changed_is_measured_before_and_after_it(writer, reader, run_id):
+    writer.record(run_id, evaluation(0, 0.25))
+    label_step(writer, run_id, 0, "ann")
+    label_step(writer, run_id, 1, "ann")
+    shown = LabelEffects(reader).answer(None, None)
+    assert [(one["before"], one["after"]) for one in shown["changes"]] == [(0.0, 1.0), (0.5, 1.0), (0.25, None)]
+    assert (shown["pairs"], "come with the next examination" in shown["pairs_title"]) == ([], True)
+    writer.record(run_id, evaluation(2, 0.75))
+    writer.flush()
+    shown = LabelEffects(reader).answer(None, None)
+    assert (shown["changes"][2]["before"], shown["changes"][2]["after"]) == (0.25, 0.75)
+    assert shown["pairs"] == [], "the same picture before and after shows no change"
+    assert "at step 0 and at step 2; 2 steps lie between them" in shown["pairs_title"]
+
+
+def test_the_arrows_walk_through_steps_with_labels_only(writer, reader, run_id):
+    for step, raters in enumerate([("ann",), (), ("ann", "bob")]):
+        label_step(writer, run_id, step, *raters)
+    effects = LabelEffects(reader)
+    newest = effects.answer(None, None)
+    assert (newest["at"], newest["newer"], newest["older"]) == ([run_id, 2], None, (run_id, 0))
+    assert newest["summary"] == "2 labels by ann, bob on 1 of 1 group"
+    oldest = effects.answer(None, {"run": run_id, "step": 0})
+    assert (oldest["at"], oldest["newer"], oldest["older"]) == ([run_id, 0], (run_id, 2), None)
+    for nonsense in ({"run": run_id, "step": 1}, {"run": "1", "step": None}, [], 7):
+        assert effects.answer(None, nonsense)["at"] == [run_id, 2]
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "words"),
+    [
+        ("ranking", {"tiers": [[2], [0, 1]]}, "3 > 1 = 2"),
+        ("picks", {"best": [0, 2]}, "best 1, 3"),
+        ("likes", {"liked": [1], "disliked": [0]}, "liked 2; disliked 1"),
+        ("likes", {"liked": [], "disliked": [0]}, "disliked 1"),
+        ("stars", {"stars": [5, None, 1]}, "stars 1: 5, 3: 1"),
+        ("pairs", {"verdicts": [{}]}, "1 pair judged"),
+    ],
+)
+def test_a_label_in_words(kind, body, words):
+    row = LabelRow(
+        id=1, task_id=1, step=0, group_index=0, rater="ann", created="", kind=kind, body=body, seconds=1.0, size=3
+    )
+    assert in_words(row) == words
