@@ -157,8 +157,9 @@ def configured(recipe: str, changes: Sequence[str]) -> RunConfig:
 
 def train_headless(settings: Settings, options: argparse.Namespace) -> int:
     """Does a run in this process with a progress bar on the terminal."""
+    from app.endings import end_in_words
     from app.progress import ProgressBar
-    from app.runner import Runner, end_in_words
+    from app.runner import Runner
 
     config = configured(options.recipe, options.set)
     with opened_store(settings) as (reader, writer), ProgressBar() as progress:

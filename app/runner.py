@@ -7,8 +7,6 @@ the store, so a run of another process obeys the same page.
 from __future__ import annotations
 
 import shutil
-import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -16,6 +14,8 @@ from pathlib import Path
 from threading import Event as Flag
 from threading import Lock, Thread
 
+from app.command_feed import CommandFeed
+from app.endings import failure, in_words
 from app.race.child import RaceChild
 from app.recorder import Recorder
 from app.settings import Settings
@@ -24,11 +24,10 @@ from app.store.reader import Reader
 from app.store.rows import RunRow, Said, TrialWish
 from app.store.writer import Writer
 from dgpo_core.config import RunConfig, from_dict, to_dict
-from dgpo_core.errors import LabError, StoreError
-from dgpo_core.events import Command, Compare, EndReason, Event, Phase, PhaseChanged, RunFailed, Stop, Warned
+from dgpo_core.errors import StoreError
+from dgpo_core.events import Command, Compare, Event, Phase, PhaseChanged, Stop, Warned
 from dgpo_core.recipe_check import cautions, check
 
-SECONDS_BETWEEN_READS = 0.05
 SECONDS_TO_STOP = 60.0
 SECONDS_TO_LET_GO = 1.0
 SECONDS_BETWEEN_WATCHES = 5.0
@@ -144,7 +143,7 @@ class Runner:
             self._writer.finish_trial(trial_id, judged(bench, self._settings, look))
 
         def on_failure(error: Exception) -> None:
-            self._writer.fail_trial(trial_id, _in_words(error))
+            self._writer.fail_trial(trial_id, in_words(error))
 
         Thread(target=_carried_out, args=(work, on_failure, self._is_trying.release), name="trial", daemon=True).start()
         return trial_id
@@ -287,7 +286,7 @@ class Runner:
                     emit(Warned(step=0, message=caution))
             from dgpo_core.trainer import train
 
-            commands = _Commands(self._reader, self._writer, run_id, self._is_stopping)
+            commands = CommandFeed(self._reader, self._writer, run_id, self._is_stopping)
             people = people_of(self._reader, run_id)
             parts = assemble(config, self.checkpoints(run_id), folder=self._settings.folder, people=people)
             train(config, parts, emit=emit, next_command=commands.next, resume_from=checkpoint)
@@ -295,7 +294,7 @@ class Runner:
             self._forget_comparisons(run_id)
 
         def on_failure(error: Exception) -> None:
-            emit(_failure(error, self._reader.latest_step(run_id)))
+            emit(failure(error, self._reader.latest_step(run_id)))
             recorder.flush()
             self._forget_comparisons(run_id)
 
@@ -338,7 +337,7 @@ class Runner:
             self._writer.flush()
 
         def on_failure(error: Exception) -> None:
-            self._writer.fail_comparison(request.request_id, _in_words(error))
+            self._writer.fail_comparison(request.request_id, in_words(error))
 
         self._begin(work, on_failure)
 
@@ -355,51 +354,3 @@ def _carried_out(work: Callable[[], None], on_failure: Callable[[Exception], Non
         on_failure(error)
     finally:
         at_end()
-
-
-class _Commands:
-    """The commands of one run, each given once; reads the store at most every SECONDS_BETWEEN_READS.
-
-    A stop asked for in this process comes first, and without the store.
-    """
-
-    def __init__(self, reader: Reader, writer: Writer, run_id: int, is_stopping: Flag) -> None:
-        self._reader, self._writer, self._run_id = reader, writer, run_id
-        self._is_stopping = is_stopping
-        self._last_id = 0
-        self._next_read = 0.0
-        self._waiting: list[Command] = []
-
-    def next(self) -> Command | None:
-        if self._is_stopping.is_set():
-            return Stop()
-        if not self._waiting and time.monotonic() >= self._next_read:
-            for command_id, command in self._reader.commands_after(self._run_id, self._last_id):
-                self._last_id = command_id
-                self._writer.finish_command(command_id)
-                self._waiting.append(command)
-            self._next_read = time.monotonic() + SECONDS_BETWEEN_READS
-        return self._waiting.pop(0) if self._waiting else None
-
-
-def _in_words(error: Exception) -> str:
-    """What the page says of an exception: its own words where they are meant for people."""
-    if isinstance(error, LabError):
-        return str(error)
-    return (
-        f"This stopped on an unexpected error, {type(error).__name__}: {error}. "
-        "The last checkpoint is safe; try again, and report the details if it happens again."
-    )
-
-
-def _failure(error: Exception, step: int | None) -> RunFailed:
-    details = "".join(traceback.format_exception(error))
-    return RunFailed(step=0 if step is None else step + 1, message=_in_words(error), details=details)
-
-
-def end_in_words(run: RunRow) -> str:
-    """How a run ended, for the command line."""
-    if run.state == EndReason.FAILED:
-        return f"Run {run.id} failed: {run.message}"
-    scores = f", held-out score {run.first_score:.3f} -> {run.last_score:.3f}" if run.last_score is not None else ""
-    return f"Run {run.id} {run.state} after {run.step + 1} of {run.num_steps} steps{scores}."
