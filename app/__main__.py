@@ -53,6 +53,14 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting")
     _add_lab_options(train)
     train.set_defaults(command=train_headless)
+    memory = commands.add_parser(
+        "memory",
+        help="say what memory a recipe will take, before anything is loaded",
+        argument_default=argparse.SUPPRESS,
+    )
+    memory.add_argument("recipe", help="name of a recipe in assets/recipes, or a YAML file")
+    memory.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting")
+    memory.set_defaults(command=tell_memory)
     export = commands.add_parser(
         "export",
         help="write a run's groups and labels as a folder with its pictures",
@@ -149,8 +157,9 @@ def configured(recipe: str, changes: Sequence[str]) -> RunConfig:
 
 def train_headless(settings: Settings, options: argparse.Namespace) -> int:
     """Does a run in this process with a progress bar on the terminal."""
+    from app.endings import end_in_words
     from app.progress import ProgressBar
-    from app.runner import Runner, end_in_words
+    from app.runner import Runner
 
     config = configured(options.recipe, options.set)
     with opened_store(settings) as (reader, writer), ProgressBar() as progress:
@@ -167,6 +176,14 @@ def train_headless(settings: Settings, options: argparse.Namespace) -> int:
         assert run is not None
         progress.say(end_in_words(run))
         return 0 if run.state in ("finished", "stopped") else 1
+
+
+def tell_memory(settings: Settings, options: argparse.Namespace) -> int:
+    """Prints what memory a recipe will take."""
+    from app.runner import memory_in_words
+
+    print(memory_in_words(configured(options.recipe, options.set)))
+    return 0
 
 
 def export_run(settings: Settings, options: argparse.Namespace) -> int:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from app.settings import Settings
 from app.store.reader import Reader
-from app.store.rows import Said
+from app.store.rows import Said, TrialWish
 from dgpo_core.config import RunConfig
 from dgpo_core.events import Command
 
@@ -41,6 +41,10 @@ class Actions(Protocol):
 
     def race_words(self) -> str:
         """How the race that was begun here stands; empty where none was."""
+        ...
+
+    def try_reward(self, wish: TrialWish) -> int:
+        """Have a reward judge pictures, beside whatever else goes on, and return the trial's id."""
         ...
 
     def trouble(self) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from hashlib import sha256
 from pathlib import Path
 
-from dgpo_core.data.prompts import parse_prompts
+from dgpo_core.data.prompt_formats import kind_of
+from dgpo_core.data.prompts import PromptSet, parse_prompt_set
 from dgpo_core.errors import StoreError
 
 PASTED = "The pasted text"
@@ -18,15 +18,23 @@ def describe_prompts(text: str) -> str:
     Raises:
         PromptError: the text cannot be used as prompts.
     """
-    prompts = parse_prompts(text, PASTED)
-    words = f"{len(prompts):,} prompts." if len(prompts) > 1 else "1 prompt."
-    counts = Counter(line.strip() for line in text.splitlines() if line.strip())
-    repeated = [(prompt, count) for prompt, count in counts.most_common() if count > 1]
-    if not repeated:
+    found = pasted(text)
+    words = f"{len(found.prompts):,} prompts." if len(found.prompts) > 1 else "1 prompt."
+    if found.notes:
+        words += f" {len(found.notes):,} have data beside them."
+    if not found.num_repeated:
         return words
-    first, times = repeated[0]
-    num_left_out = counts.total() - len(prompts)
-    return f"{words} {num_left_out:,} repeated lines are left out, such as “{first[:60]}” (given {times} times)."
+    first, times = found.most_repeated
+    return f"{words} {found.num_repeated:,} repeated lines are left out, such as “{first[:60]}” (given {times} times)."
+
+
+def pasted(text: str) -> PromptSet:
+    """The prompts of a pasted text: JSON lines where it begins with an object, else one prompt per line.
+
+    Raises:
+        PromptError: the text cannot be used as prompts.
+    """
+    return parse_prompt_set(text, kind_of(text), PASTED)
 
 
 def keep_prompts(text: str, folder: Path) -> Path:
@@ -36,8 +44,9 @@ def keep_prompts(text: str, folder: Path) -> Path:
         PromptError: the text cannot be used as prompts.
         StoreError: the file cannot be written.
     """
-    body = "\n".join(parse_prompts(text, PASTED)) + "\n"
-    path = folder / f"own-{sha256(body.encode()).hexdigest()[:16]}.txt"
+    found = pasted(text)
+    body = found.as_json_lines() if found.notes else "\n".join(found.prompts) + "\n"
+    path = folder / f"own-{sha256(body.encode()).hexdigest()[:16]}.{'jsonl' if found.notes else 'txt'}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(".part")

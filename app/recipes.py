@@ -13,6 +13,7 @@ from dgpo_core.config import RunConfig, from_dict, to_dict
 from dgpo_core.errors import ConfigError
 
 RECIPES = Path(__file__).parents[1] / "assets" / "recipes"
+PLAIN = "shapes"
 MAX_BYTES = 1_000_000
 EXPONENT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+")
 
@@ -27,8 +28,9 @@ class Recipe:
 
 
 def list_recipes(folder: Path = RECIPES) -> list[Recipe]:
-    """The recipes of a folder, by name."""
-    return [Recipe(path.stem, path, _about(path)) for path in sorted(folder.glob("*.yaml"), key=lambda path: path.stem)]
+    """The recipes of a folder, by name; the plain one of the embedded model comes first."""
+    paths = sorted(folder.glob("*.yaml"), key=lambda path: (path.stem != PLAIN, path.stem))
+    return [Recipe(path.stem, path, _about(path)) for path in paths]
 
 
 def load_recipe(name_or_path: str, folder: Path = RECIPES) -> RunConfig:

@@ -7,8 +7,6 @@ the store, so a run of another process obeys the same page.
 from __future__ import annotations
 
 import shutil
-import time
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -17,29 +15,37 @@ from threading import Event as Flag
 from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
+from app.command_feed import CommandFeed
+from app.endings import failure, in_words
 from app.race.child import RaceChild
 from app.recorder import Recorder
 from app.settings import Settings
 from app.store.lock import LabLock
 from app.store.reader import Reader
-from app.store.rows import RunRow, Said
+from app.store.rows import RunRow, Said, TrialWish
 from app.store.writer import Writer
 from dgpo_core.config import RunConfig, from_dict, to_dict
-from dgpo_core.errors import LabError, StoreError
-from dgpo_core.events import Command, Compare, EndReason, Event, Phase, PhaseChanged, RunFailed, Stop, Warned
+from dgpo_core.errors import StoreError
+from dgpo_core.events import Command, Compare, Event, Phase, PhaseChanged, Stop, Warned
 from dgpo_core.recipe_check import cautions, check
 
 if TYPE_CHECKING:
     from app.study import Study
     from dgpo_core.trainer import Parts
 
-SECONDS_BETWEEN_READS = 0.05
 SECONDS_TO_STOP = 60.0
 SECONDS_TO_LET_GO = 1.0
 SECONDS_BETWEEN_WATCHES = 5.0
 _NEVER_DRAWN = "The run ended before this comparison was drawn. Ask for it again."
 _CLOSED = "The lab was closed while this comparison was drawn. Ask for it again."
 OnEvent = Callable[[Event], None]
+
+
+def memory_in_words(config: RunConfig) -> str:
+    """What memory a run with these settings will take."""
+    from dgpo_core.assembly import expected_memory
+
+    return expected_memory(config).in_words()
 
 
 def warm_up() -> Thread:
@@ -66,6 +72,7 @@ class Runner:
         self._is_stopping = Flag()
         self._is_closing = Flag()
         self._race = RaceChild(settings, reader)
+        self._is_trying = Lock()
         self._mark_interrupted()
         self._watch = Thread(target=self._watch_for_lost_runs, name="watch", daemon=True)
         self._watch.start()
@@ -119,6 +126,32 @@ class Runner:
                 request_id = self._writer.request_comparison(run_id, step, num_prompts, seed)
                 self._begin_comparison(run, Compare(request_id, step, num_prompts, seed))
             return request_id
+
+    def try_reward(self, wish: TrialWish) -> int:
+        """Has a reward judge pictures in a thread of its own, one trial at a time, beside a run that is live."""
+        from app.trials import bench_of, judged
+
+        bench = bench_of(wish, self._reader, self._settings)
+        if not self._is_trying.acquire(timeout=SECONDS_TO_LET_GO):  # the page may know of the end before it
+            raise StoreError("A reward is being tried already. Wait until that trial is done.")
+        try:
+            self._writer.fail_lost_trials()
+            trial_id = self._writer.request_trial(replace(wish, prompt=bench.prompt), bench.pngs)
+        except BaseException:
+            self._is_trying.release()
+            raise
+
+        def look() -> None:
+            self._end_if_closing(0, 0)
+
+        def work() -> None:
+            self._writer.finish_trial(trial_id, judged(bench, self._settings, look))
+
+        def on_failure(error: Exception) -> None:
+            self._writer.fail_trial(trial_id, in_words(error))
+
+        Thread(target=_carried_out, args=(work, on_failure, self._is_trying.release), name="trial", daemon=True).start()
+        return trial_id
 
     def lease_next(self, rater: str) -> int | None:
         return self._writer.lease_next(rater)
@@ -231,16 +264,11 @@ class Runner:
 
         has_ended = self._has_ended = Flag()
 
-        def run_and_release() -> None:
-            try:
-                work()
-            except Exception as error:  # noqa: BLE001 - the one place that turns any failure into words on the page
-                on_failure(error)
-            finally:
-                self._training.release()
-                has_ended.set()
+        def let_go() -> None:
+            self._training.release()
+            has_ended.set()
 
-        Thread(target=run_and_release, name="training", daemon=True).start()
+        Thread(target=_carried_out, args=(work, on_failure, let_go), name="training", daemon=True).start()
 
     def _begin_training(
         self, run_id: int, config: RunConfig, checkpoint: Path | None, on_event: OnEvent | None
@@ -255,14 +283,15 @@ class Runner:
 
         def work() -> None:
             emit(PhaseChanged(step=0, phase=Phase.LOADING, done=0, total=1))
-            if checkpoint is None:
-                for caution in cautions(config):
-                    emit(Warned(step=0, message=caution))
             from app.people import people_of
-            from dgpo_core.assembly import assemble
+            from dgpo_core.assembly import assemble, memory_cautions
+
+            if checkpoint is None:
+                for caution in (*cautions(config), *memory_cautions(config)):
+                    emit(Warned(step=0, message=caution))
             from dgpo_core.trainer import train
 
-            commands = _Commands(self._reader, self._writer, run_id, self._is_stopping)
+            commands = CommandFeed(self._reader, self._writer, run_id, self._is_stopping)
             people = people_of(self._reader, run_id)
             parts = assemble(config, self.checkpoints(run_id), folder=self._settings.folder, people=people)
             with ExitStack() as stack:
@@ -275,7 +304,7 @@ class Runner:
             self._forget_comparisons(run_id)
 
         def on_failure(error: Exception) -> None:
-            emit(_failure(error, self._reader.latest_step(run_id)))
+            emit(failure(error, self._reader.latest_step(run_id)))
             recorder.flush()
             self._forget_comparisons(run_id)
 
@@ -284,15 +313,18 @@ class Runner:
     def _study(self, run_id: int, config: RunConfig, parts: Parts, emit: OnEvent) -> Study:
         from app.study import Study
         from dgpo_core.assembly import preference_features
+        from dgpo_core.reward_names import REWARD_FACTS
         from dgpo_core.rewards.catalogue import QUICK_REWARDS, new_reward
 
+        facts = REWARD_FACTS.get(config.reward.train)  # one that is heavy, or asks a server, is not asked twice
+        trained = {config.reward.train: parts.reward} if facts is not None and facts.is_light else {}
         return Study(
             run_id,
             reader=self._reader,
             writer=self._writer,
             emit=emit,
             features=preference_features(config, parts.model, self._settings.folder),
-            rewards={name: new_reward(name) for name in QUICK_REWARDS} | {config.reward.train: parts.reward},
+            rewards={name: new_reward(name) for name in QUICK_REWARDS} | trained,
             folder=self._settings.folder / "preferences",
             seed=config.seed,
         )
@@ -334,7 +366,7 @@ class Runner:
             self._writer.flush()
 
         def on_failure(error: Exception) -> None:
-            self._writer.fail_comparison(request.request_id, _in_words(error))
+            self._writer.fail_comparison(request.request_id, in_words(error))
 
         self._begin(work, on_failure)
 
@@ -343,49 +375,11 @@ class Runner:
             raise StoreError(_CLOSED)
 
 
-class _Commands:
-    """The commands of one run, each given once; reads the store at most every SECONDS_BETWEEN_READS.
-
-    A stop asked for in this process comes first, and without the store.
-    """
-
-    def __init__(self, reader: Reader, writer: Writer, run_id: int, is_stopping: Flag) -> None:
-        self._reader, self._writer, self._run_id = reader, writer, run_id
-        self._is_stopping = is_stopping
-        self._last_id = 0
-        self._next_read = 0.0
-        self._waiting: list[Command] = []
-
-    def next(self) -> Command | None:
-        if self._is_stopping.is_set():
-            return Stop()
-        if not self._waiting and time.monotonic() >= self._next_read:
-            for command_id, command in self._reader.commands_after(self._run_id, self._last_id):
-                self._last_id = command_id
-                self._writer.finish_command(command_id)
-                self._waiting.append(command)
-            self._next_read = time.monotonic() + SECONDS_BETWEEN_READS
-        return self._waiting.pop(0) if self._waiting else None
-
-
-def _in_words(error: Exception) -> str:
-    """What the page says of an exception: its own words where they are meant for people."""
-    if isinstance(error, LabError):
-        return str(error)
-    return (
-        f"This stopped on an unexpected error, {type(error).__name__}: {error}. "
-        "The last checkpoint is safe; try again, and report the details if it happens again."
-    )
-
-
-def _failure(error: Exception, step: int | None) -> RunFailed:
-    details = "".join(traceback.format_exception(error))
-    return RunFailed(step=0 if step is None else step + 1, message=_in_words(error), details=details)
-
-
-def end_in_words(run: RunRow) -> str:
-    """How a run ended, for the command line."""
-    if run.state == EndReason.FAILED:
-        return f"Run {run.id} failed: {run.message}"
-    scores = f", held-out score {run.first_score:.3f} -> {run.last_score:.3f}" if run.last_score is not None else ""
-    return f"Run {run.id} {run.state} after {run.step + 1} of {run.num_steps} steps{scores}."
+def _carried_out(work: Callable[[], None], on_failure: Callable[[Exception], None], at_end: Callable[[], None]) -> None:
+    """Does the work of a thread; whatever it raises goes to on_failure."""
+    try:
+        work()
+    except Exception as error:  # noqa: BLE001 - the one place that turns any failure into words on the page
+        on_failure(error)
+    finally:
+        at_end()

@@ -32,7 +32,7 @@ from benchmarks.record import keep, kept
 from dgpo_core.assembly import assemble, category_of
 from dgpo_core.checkpoint import newest_checkpoint, step_of
 from dgpo_core.comparison import averaged_weights
-from dgpo_core.config import PREFERENCE, RunConfig, to_dict
+from dgpo_core.config import RunConfig, to_dict
 from dgpo_core.data.pictures import picture_of
 from dgpo_core.ema import WeightCopy
 from dgpo_core.errors import LabelError
@@ -41,6 +41,7 @@ from dgpo_core.label import label_to_row
 from dgpo_core.preference.learned_reward import learn
 from dgpo_core.preference.picture_features import PipelineFeatures
 from dgpo_core.preference.saved import About, save_preference
+from dgpo_core.reward_names import PREFERENCE
 from dgpo_core.rewards.annotators import annotator, largeness
 from dgpo_core.rewards.label_scores import has_preference, scores_of
 from dgpo_core.rollout import draw_groups, of_step

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from dgpo_core.config import PREFERENCE, RunConfig
-from dgpo_core.data.prompts import check_disjoint, load_prompts
+from dgpo_core.config import RunConfig
+from dgpo_core.data.prompts import PromptSet, check_disjoint, load_prompt_set
 from dgpo_core.data.requests import parse_request
 from dgpo_core.data.stored_groups import StoredGroup, load_groups
 from dgpo_core.errors import ConfigError, PromptError
-from dgpo_core.examination import Examiner
+from dgpo_core.examination import Examiner, spread_over
 from dgpo_core.human_turn import People, needs_reward
+from dgpo_core.models.catalogue import load
+from dgpo_core.models.memory import Memory, memory_of
 from dgpo_core.models.protocol import Model
-from dgpo_core.models.sd3 import SD3Model
+from dgpo_core.models.source import found
 from dgpo_core.preference.picture_features import PictureFeatures, PipelineFeatures
 from dgpo_core.preference.saved import load_preference
-from dgpo_core.rewards.catalogue import new_reward
+from dgpo_core.reward_names import PREFERENCE, parse_watched
+from dgpo_core.rewards.catalogue import new_mixture, new_reward
 from dgpo_core.rewards.contract import Reward
+from dgpo_core.rewards.self_test import check_reward
 from dgpo_core.rewards.shapes_quality import ShapesQuality
+from dgpo_core.rewards.supplies import supplies_of
+from dgpo_core.rollout import UNCONDITIONAL
 from dgpo_core.trainer import Parts
 
 PROJECT = Path(__file__).parents[1]
@@ -44,32 +51,40 @@ def assemble(
     """
     if config.people.weight > 0 and people is None:
         raise ConfigError("people.weight is above 0, but nobody can be asked here. Train in the lab, or set it to 0.")
-    train_prompts, heldout_prompts = (
-        load_prompts(name, folder) for name in (config.prompts.train, config.prompts.heldout)
-    )
+    train_set, heldout_set, watch_set = _prompt_sets(config, folder)
+    train_prompts, heldout_prompts = train_set.prompts, heldout_set.prompts
     stored_groups = _stored_groups(config, folder)
     train_prompts = list(dict.fromkeys(group.prompt for group in stored_groups)) or train_prompts
     check_disjoint(train_prompts, heldout_prompts)
-    rewards = {name: new_reward(name) for name in (config.reward.train, config.reward.evaluation) if name != PREFERENCE}
-    is_judged = not stored_groups and needs_reward(config.people, num_labelled=0, num_groups=1)
-    if is_judged and config.reward.train in rewards:
-        rewards[config.reward.train].check_prompts(train_prompts)
-    if config.reward.evaluation in rewards:
-        rewards[config.reward.evaluation].check_prompts(heldout_prompts)
+    supplies = supplies_of(config, folder, {**train_set.notes, **heldout_set.notes, **watch_set.notes})
+    if PREFERENCE in config.reward.names:
+        model = model or load_model(config)
+        supplies = replace(supplies, preference=_saved_preference(config, model, folder))
+    reward = new_mixture(config.reward.train, "reward.train", supplies)
+    evaluation_reward = new_reward(config.reward.evaluation, supplies)
+    watched = {name: new_reward(name, supplies) for name in parse_watched(config.reward.watch, "reward.watch")}
+    watch_prompts = spread_over(watch_set.prompts, config.schedule.evaluation_prompts, category_of)
+    if not stored_groups and needs_reward(config.people, num_labelled=0, num_groups=1):
+        _check(reward, train_prompts, config)
+    _check(evaluation_reward, heldout_prompts, config)
+    for one in watched.values():
+        _check(one, watch_prompts or heldout_prompts, config)
     model = model or load_model(config)
-    if PREFERENCE in (config.reward.train, config.reward.evaluation):
-        rewards[PREFERENCE] = _saved_preference(config, model, folder)
+    model.prepare([*train_prompts, *heldout_prompts, UNCONDITIONAL])
     examiner = Examiner(
         model=model,
-        reward=rewards[config.reward.evaluation],
+        reward=evaluation_reward,
         quality=ShapesQuality(model.features) if _are_shapes(heldout_prompts) else None,
         category_of=category_of,
         rollout=config.rollout,
         batch=2 * config.update.micro_batch,
+        watched=watched,
+        watch_prompts=watch_prompts,
+        seconds=config.reward.seconds,
     )
     return Parts(
         model=model,
-        reward=rewards[config.reward.train],
+        reward=reward,
         examiner=examiner,
         train_prompts=train_prompts,
         heldout_prompts=heldout_prompts,
@@ -101,6 +116,19 @@ def preference_features(config: RunConfig, model: Model, folder: Path = Path()) 
     return ClipFeatures(path if path.exists() else Path(name), model.device)
 
 
+def _prompt_sets(config: RunConfig, folder: Path) -> tuple[PromptSet, PromptSet, PromptSet]:
+    """Prompts to train on, of the examination and of the watch, which may have none of its own."""
+    prompts = config.prompts
+    train, heldout = load_prompt_set(prompts.train, folder), load_prompt_set(prompts.heldout, folder)
+    return train, heldout, load_prompt_set(prompts.watch, folder) if prompts.watch else PromptSet([])
+
+
+def _check(reward: Reward, prompts: list[str], config: RunConfig) -> None:
+    """Refuses prompts that the reward cannot judge, and a reward that fails its self-test."""
+    reward.check_prompts(prompts)
+    check_reward(reward, prompt=prompts[0], seconds=config.reward.seconds)
+
+
 def _stored_groups(config: RunConfig, folder: Path) -> list[StoredGroup]:
     """The groups to learn from instead of drawing; a relative path begins in folder, else where we are."""
     name = config.rollout.stored_groups
@@ -112,16 +140,31 @@ def _stored_groups(config: RunConfig, folder: Path) -> list[StoredGroup]:
 
 def load_model(config: RunConfig) -> Model:
     """The model of the settings on the best device; a relative folder is looked for here, then in the project."""
-    folder = Path(config.model.folder)
-    if not folder.is_absolute() and not folder.exists():
-        folder = PROJECT / folder
-    return SD3Model.load(
-        folder,
-        lora_rank=config.model.lora_rank,
-        lora_alpha=config.model.lora_alpha,
-        seed=config.seed,
-        device="cuda" if torch.cuda.is_available() else "cpu",
-    )
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return load(config.model, seed=config.seed, project=PROJECT, device=device)
+
+
+def expected_memory(config: RunConfig) -> Memory:
+    """What the run will take where it would be trained now; nothing but configurations is read.
+
+    Raises:
+        ModelError: there is no such model, or it is one file, which has no configurations.
+    """
+    folder = found(config.model.parts_from or config.model.folder, PROJECT)
+    return memory_of(config, folder, torch.bfloat16 if torch.cuda.is_available() else torch.float32)
+
+
+def memory_cautions(config: RunConfig) -> list[str]:
+    """A sentence where the run is expected to take more than the GPU has free; nothing without a GPU."""
+    if not torch.cuda.is_available():
+        return []
+    expected, free = expected_memory(config), torch.cuda.mem_get_info()[0]
+    if expected.peak < free:
+        return []
+    return [
+        f"{expected.in_words()} {free / 1e9:.1f} GB are free. Lower update.micro_batch, turn model.checkpointing on, "
+        "or set model.text_encoders to offload."
+    ]
 
 
 def category_of(prompt: str) -> str:

@@ -223,10 +223,11 @@ class Preview:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Warned:
-    """Something a person should know that did not stop the run."""
+    """Something a person should know that did not stop the run, and the pictures that show it, if any."""
 
     step: int
     message: str
+    samples: tuple[Examined, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Protocol
 
 import torch
@@ -16,7 +17,7 @@ from dgpo_core.ema import WeightCopy
 from dgpo_core.errors import PromptError
 from dgpo_core.events import EvaluationDone, Examined
 from dgpo_core.models.protocol import Model
-from dgpo_core.rewards.contract import Picture, Reward, judge
+from dgpo_core.rewards.contract import Judgement, Picture, Reward, judge
 from dgpo_core.rollout import draw_latents, starting_noise
 from dgpo_core.samplers import OnStep
 from dgpo_core.seeds import seed_of
@@ -28,9 +29,17 @@ class Quality(Protocol):
     def __call__(self, pictures: Sequence[Picture], prompts: Sequence[str], features: Tensor) -> dict[str, float]: ...
 
 
+Watched = dict[str, tuple[Examined, ...]]
+"""The pictures of the watched prompts by watched reward, each picture with that reward as its score."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examiner:
-    """Draws prompts with given weights and has the pictures judged."""
+    """Draws prompts with given weights and has the pictures judged.
+
+    watched rewards judge pictures of watch_prompts, or of the examination where there are none; nothing is ever
+    trained on what they say. seconds is the time that a reward has.
+    """
 
     model: Model
     reward: Reward
@@ -38,20 +47,49 @@ class Examiner:
     category_of: Callable[[str], str]
     rollout: RolloutConfig
     batch: int
+    watched: Mapping[str, Reward] = field(default_factory=dict)
+    watch_prompts: Sequence[str] = ()
+    seconds: float = inf
 
     def examine(
         self, prompts: Sequence[str], *, seed: int, step: int, weights: WeightCopy | None, on_step: OnStep | None = None
     ) -> EvaluationDone:
         """Scores and quality of one picture per prompt; weights None is the base."""
+        return self.examine_and_watch(prompts, seed=seed, step=step, weights=weights, on_step=on_step)[0]
+
+    def examine_and_watch(
+        self, prompts: Sequence[str], *, seed: int, step: int, weights: WeightCopy | None, on_step: OnStep | None = None
+    ) -> tuple[EvaluationDone, Watched]:
+        """As examine(), with the watched rewards' means among the quality, and the pictures they are of."""
         examined, pictures = self._draw(prompts, seed=seed, weights=weights, on_step=on_step)
         quality = self.quality(pictures, prompts, self.model.features(pictures)) if self.quality else {}
-        scores = [one.score for one in examined if one.score is not None]
-        return EvaluationDone(
+        watched: Watched = {}
+        if self.watched:
+            own = self.watch_prompts or prompts
+            if self.watch_prompts:
+                examined_too, pictures = self._draw(own, seed=seed, weights=weights, on_step=on_step, is_judged=False)
+            else:
+                examined_too = examined
+            watched = {
+                name: self._seen_by(name, reward, examined_too, pictures) for name, reward in self.watched.items()
+            }
+        means = {f"{name} (watched)": _mean(pictures) for name, pictures in watched.items()}
+        done = EvaluationDone(
             step=step,
             policy="base" if weights is None else "averaged",
-            score=sum(scores) / len(scores) if scores else 0.0,
-            quality=tuple(quality.items()),
+            score=_mean(examined) or 0.0,
+            quality=(*quality.items(), *((name, mean) for name, mean in means.items() if mean is not None)),
             samples=examined,
+        )
+        return done, watched
+
+    def _seen_by(
+        self, name: str, reward: Reward, examined: Sequence[Examined], pictures: Sequence[Picture]
+    ) -> tuple[Examined, ...]:
+        judgements = judge(reward, pictures, [one.prompt for one in examined], seconds=self.seconds)
+        return tuple(
+            replace(one, score=judgement.reward, category=name, details=judgement.details)
+            for one, judgement in zip(examined, judgements, strict=True)
         )
 
     def draw(
@@ -65,7 +103,13 @@ class Examiner:
         return self._draw(prompts, seed=seed, weights=weights, on_step=on_step)[0]
 
     def _draw(
-        self, prompts: Sequence[str], *, seed: int, weights: WeightCopy | None, on_step: OnStep | None
+        self,
+        prompts: Sequence[str],
+        *,
+        seed: int,
+        weights: WeightCopy | None,
+        on_step: OnStep | None,
+        is_judged: bool = True,
     ) -> tuple[tuple[Examined, ...], list[Picture]]:
         if not prompts:
             raise PromptError("There is nothing to draw: no prompt was given. Give at least one.")
@@ -80,7 +124,11 @@ class Examiner:
         ):
             latents = draw_latents(self.model, conditioning, noise, self.rollout, batch=self.batch, on_step=on_step)
         pictures = self.model.decode(latents)
-        judgements = judge(self.reward, pictures, prompts)
+        judgements = (
+            judge(self.reward, pictures, prompts, seconds=self.seconds)
+            if is_judged
+            else [Judgement(None)] * len(pictures)
+        )
         examined = tuple(
             Examined(
                 prompt=prompt,
@@ -93,6 +141,11 @@ class Examiner:
             for prompt, one_seed, judgement, picture in zip(prompts, seeds, judgements, pictures, strict=True)
         )
         return examined, pictures
+
+
+def _mean(examined: Sequence[Examined]) -> float | None:
+    scores = [one.score for one in examined if one.score is not None]
+    return sum(scores) / len(scores) if scores else None
 
 
 def spread_over(prompts: Sequence[str], count: int, category_of: Callable[[str], str]) -> list[str]:

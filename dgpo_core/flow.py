@@ -18,7 +18,7 @@ Sigma = float | Float[Tensor, ""] | Float[Tensor, " B"]
 
 def noisy(clean: Float[Tensor, "B ..."], noise: Float[Tensor, "B ..."], sigma: Sigma) -> Float[Tensor, "B ..."]:
     """The point at sigma on the path: (1 - sigma) * clean + sigma * noise.   docs/method.md eq. 1."""
-    level = _beside(sigma, clean)
+    level = beside(sigma, clean)
     return ((1 - level) * clean + level * noise).to(clean.dtype)
 
 
@@ -31,14 +31,14 @@ def clean_from_velocity(
     noisy: Float[Tensor, "B ..."], velocity: Float[Tensor, "B ..."], sigma: Sigma
 ) -> Float[Tensor, "B ..."]:
     """The clean end of the path that leaves noisy with this velocity."""
-    return (noisy - _beside(sigma, noisy) * velocity).to(noisy.dtype)
+    return (noisy - beside(sigma, noisy) * velocity).to(noisy.dtype)
 
 
 def noise_from_velocity(
     noisy: Float[Tensor, "B ..."], velocity: Float[Tensor, "B ..."], sigma: Sigma
 ) -> Float[Tensor, "B ..."]:
     """The noise end of the path that leaves noisy with this velocity."""
-    return (noisy + (1 - _beside(sigma, noisy)) * velocity).to(noisy.dtype)
+    return (noisy + (1 - beside(sigma, noisy)) * velocity).to(noisy.dtype)
 
 
 def shift_sigma(sigma: Number, shift: float) -> Number:
@@ -51,7 +51,7 @@ def timestep_of(sigma: Number) -> Number:
     return 1000 * sigma
 
 
-def _beside(sigma: Sigma, picture: Tensor) -> Tensor:
+def beside(sigma: Sigma, picture: Tensor) -> Tensor:
     """sigma shaped to multiply the pictures of a batch, in at least float32."""
     dtype = torch.promote_types(picture.dtype, torch.float32)
     level = torch.as_tensor(sigma, dtype=dtype, device=picture.device)

@@ -11,7 +11,7 @@ from dgpo_core.config import PeopleConfig
 from dgpo_core.data.pictures import png_bytes
 from dgpo_core.events import Event, GroupsClosed, GroupsPosted, PostedGroup
 from dgpo_core.preference.learned_reward import LearnedReward
-from dgpo_core.rewards.contract import Judgement, Reward, judge
+from dgpo_core.rewards.contract import Judgement, judge
 from dgpo_core.rewards.label_scores import Scores, merged
 from dgpo_core.rollout import Rollout
 
@@ -43,7 +43,7 @@ class Judges:
     """Who may judge a step's groups: people, an automatic reward, and what was learned from people before it."""
 
     people: People
-    reward: Reward
+    reward: Callable[[Rollout], list[Judgement]]
     learned: LearnedReward | None = None
 
 
@@ -56,7 +56,7 @@ def judged_with_people(
     num_groups = len(rollout.prompts)
     automatic = learned = None
     if needs_reward(config, len(labelled), num_groups):
-        automatic = judge(judges.reward, rollout.pictures, rollout.prompt_per_picture)
+        automatic = judges.reward(rollout)
     if config.without_label == "model" and judges.learned is not None and len(labelled) < num_groups:
         learned = judge(judges.learned, rollout.pictures, rollout.prompt_per_picture)
     return joined(rollout, labelled, automatic, learned, config)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from math import nan
 
 import torch
@@ -112,6 +112,11 @@ class Tally:
     clipped: list[Tensor] = field(default_factory=list)
     kls: list[Float[Tensor, " B"]] = field(default_factory=list)
     grad_norms: list[float] = field(default_factory=list)
+
+    def add(self, other: Tally) -> None:
+        """Takes up what another one has."""
+        for one in fields(self):
+            getattr(self, one.name).extend(getattr(other, one.name))
 
     def gate_per_group(self, num_groups: int) -> list[float]:
         """Gate of each group of the lesson, mean over the noise levels where it is a number; nan without any gate."""

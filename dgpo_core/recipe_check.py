@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
-from dgpo_core.config import PREFERENCE, STOCHASTIC_SAMPLER, RolloutConfig, RunConfig, settings
+from dgpo_core.config import STOCHASTIC_SAMPLER, RolloutConfig, RunConfig, settings
 from dgpo_core.errors import ConfigError
+from dgpo_core.reward_names import PREFERENCE
 
 SMALLEST_GOOD_GROUP = 8
 LEAST_BETA_FOR_MOVING_REFERENCE = 50
 WIDEST_CLIP_THAT_FIRES = 0.1
 LARGEST_STEADY_RATE = 3e-3
+FEW_STEP_MARKS = (
+    "turbo",
+    "schnell",
+    "lightning",
+    "lcm",
+    "hyper",
+    "sprint",
+    "dmd",
+    "dmd2",
+    "klein",
+    "flash",
+    "distilled",
+)
 LET_THE_POLICY_MOVE = "Raise update.old_policy_decay or update.inner_epochs, or turn update.per_sigma on."
 
 
@@ -28,7 +43,7 @@ def check(config: RunConfig) -> None:
             "loss.extremes is 1, but one picture of a group has nothing to be better than. "
             "Set it to 2 or more, or to 0 to train on all pictures."
         )
-    if PREFERENCE in (config.reward.train, config.reward.evaluation) and not config.people.preference:
+    if PREFERENCE in config.reward.names and not config.people.preference:
         raise ConfigError(
             "The reward preference is what was learned from labels, but people.preference names none. Set it to a "
             "version's folder, such as lab/preferences/3/version-2, or choose another reward."
@@ -257,6 +272,18 @@ def _idle_switch(config: RunConfig) -> str:
     return ""
 
 
+def _few_step_base(config: RunConfig) -> str:
+    """Names are all that is known before loading; distilled models carry it in theirs."""
+    name = config.model.folder.lower().replace("\\", "/").rstrip("/").rpartition("/")[2]
+    marks = [mark for mark in FEW_STEP_MARKS if mark in re.split(r"[^a-z0-9]+", name)]
+    if marks:
+        return (
+            f"model.folder names a {marks[0]} model, one distilled to draw in a few steps. A loss on noisy pictures "
+            "undoes the distillation: pictures blur within some hundred steps. Choose the model it was distilled from."
+        )
+    return ""
+
+
 def _high_rate(config: RunConfig) -> str:
     if config.update.learning_rate > LARGEST_STEADY_RATE:
         return (
@@ -292,5 +319,6 @@ RULES: tuple[Callable[[RunConfig], str], ...] = (
     _idle_reference_guidance,
     _idle_switch,
     _high_rate,
+    _few_step_base,
     _never_examined,
 )

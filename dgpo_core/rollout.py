@@ -62,6 +62,11 @@ def starting_noise(seeds: Sequence[int], shape: tuple[int, int, int], device: to
     return torch.stack(draws).to(device)
 
 
+def sampling_sigmas(model: Model, config: RolloutConfig) -> Float[Tensor, " levels"]:
+    """The grid that pictures are drawn on: from the noisiest level that the model knows, 1 for a flow, down to 0."""
+    return linear_sigmas(config.num_sampling_steps, config.sigma_shift) * model.sigma_max
+
+
 def draw_latents(
     model: Model,
     conditioning: Conditioning,
@@ -76,12 +81,12 @@ def draw_latents(
     A stochastic sampler has euler in its place here.
     """
     sampler = SAMPLERS["euler" if config.sampler == STOCHASTIC_SAMPLER else config.sampler]
-    sigmas = linear_sigmas(config.num_sampling_steps, config.sigma_shift)
+    sigmas = sampling_sigmas(model, config)
     parts = []
     for start in range(0, len(noise), batch):
         rows = slice(start, start + batch)
         velocity = _Velocity(model, conditioning.select(rows), config.guidance_scale)
-        parts.append(sampler(velocity, noise[rows], sigmas, on_step=on_step))
+        parts.append(sampler(velocity, model.sigma_max * noise[rows], sigmas, on_step=on_step))
     return torch.cat(parts)
 
 
@@ -95,8 +100,8 @@ def draw_paths(
     on_step: OnStep | None = None,
 ) -> Path:
     """Paths of the stochastic sampler, each from its own seed alone; the first point is that of starting_noise()."""
-    sigmas = linear_sigmas(config.num_sampling_steps, config.sigma_shift)
-    noise = starting_noise(seeds, model.latent_shape, model.device)
+    sigmas = sampling_sigmas(model, config)
+    noise = model.sigma_max * starting_noise(seeds, model.latent_shape, model.device)
     parts = []
     for start in range(0, len(noise), batch):
         rows = slice(start, start + batch)
@@ -118,7 +123,7 @@ class _Velocity:
 
     def __init__(self, model: Model, conditioning: Conditioning, scale: float) -> None:
         self._model, self._conditioning, self._scale = model, conditioning, scale
-        self._unconditional = model.encode([UNCONDITIONAL] * len(conditioning.pooled)) if scale > 1 else None
+        self._unconditional = model.encode([UNCONDITIONAL] * len(conditioning)) if scale > 1 else None
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
         conditional = self._model.velocity(x, sigma, self._conditioning)

@@ -27,18 +27,30 @@ def dpm_solver_sigmas(num_steps: int, shift: float) -> Float[Tensor, " {num_step
 
 
 def training_sigmas(
-    num_sigmas: int, *, sigma_min: float, source: str, grid: Float[Tensor, " levels"], generator: Generator
+    num_sigmas: int,
+    *,
+    sigma_min: float,
+    source: str,
+    grid: Float[Tensor, " levels"],
+    generator: Generator,
+    sigma_max: float = 1.0,
 ) -> Float[Tensor, " {num_sigmas}"]:
     """The sigmas one step trains, in random order, none below sigma_min; on the generator's device.
 
-    source "continuous" draws one uniformly from each of num_sigmas equal slices of [sigma_min, 1]
+    source "continuous" draws one uniformly from each of num_sigmas equal slices of [sigma_min, sigma_max]
     (grid is not read); "grid" draws from the sigmas of grid in [sigma_min, 1] but 0, none twice.
+    sigma_max is the noisiest level that the network knows.
 
     Raises:
-        ConfigError: the grid has fewer than num_sigmas sigmas from sigma_min up, or source is unknown.
+        ConfigError: the grid has fewer than num_sigmas sigmas from sigma_min up, sigma_min is not below sigma_max,
+            or source is unknown.
     """
+    if sigma_min >= sigma_max:
+        raise ConfigError(
+            f"loss.sigma_min is {sigma_min:g}, but this model knows noise levels below {sigma_max:.4g} only. Lower it."
+        )
     if source == "continuous":
-        return _one_per_slice(num_sigmas, sigma_min, generator)
+        return _one_per_slice(num_sigmas, sigma_min, sigma_max, generator)
     if source == "grid":
         return _without_replacement(num_sigmas, sigma_min, grid, generator)
     raise ConfigError(f"loss.sigma_source must be one of continuous, grid, got {source!r}.")
@@ -48,11 +60,11 @@ def _ending_in_zero(sigmas: Tensor) -> Tensor:
     return torch.cat([sigmas, sigmas.new_zeros(1)]).float()
 
 
-def _one_per_slice(num_sigmas: int, sigma_min: float, generator: Generator) -> Tensor:
+def _one_per_slice(num_sigmas: int, sigma_min: float, sigma_max: float, generator: Generator) -> Tensor:
     device = generator.device
     within = torch.rand(num_sigmas, generator=generator, dtype=torch.float64, device=device)
     slices = torch.randperm(num_sigmas, generator=generator, device=device)
-    return (sigma_min + (1 - sigma_min) * (slices + within) / num_sigmas).float()
+    return (sigma_min + (sigma_max - sigma_min) * (slices + within) / num_sigmas).float()
 
 
 def _without_replacement(num_sigmas: int, sigma_min: float, grid: Tensor, generator: Generator) -> Tensor:

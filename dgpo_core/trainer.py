@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -25,10 +26,11 @@ from dgpo_core.comparison import averaged_weights, compare
 from dgpo_core.config import RunConfig, to_dict
 from dgpo_core.control import Control, Errand, NextCommand, StopRequested
 from dgpo_core.data.stored_groups import StoredGroup
-from dgpo_core.ema import old_policy_decay
+from dgpo_core.ema import WeightCopy, old_policy_decay
 from dgpo_core.errors import CheckpointError, LabError
 from dgpo_core.events import EndReason, Event, Phase
-from dgpo_core.examination import Examiner, spread_over
+from dgpo_core.examination import Examiner, Watched, spread_over
+from dgpo_core.halving import halving
 from dgpo_core.human_turn import Judges, People, Preference, Seams, judged_with_people, needs_learned
 from dgpo_core.lesson import Lesson, Tally
 from dgpo_core.models.protocol import Model
@@ -37,10 +39,13 @@ from dgpo_core.rewards.contract import Judgement, Reward, judge
 from dgpo_core.rollout import UNCONDITIONAL, Rollout, draw_groups, of_step
 from dgpo_core.samplers import OnStep
 from dgpo_core.scoring import StepSeconds, advantages_of, scored_groups, step_metrics
+from dgpo_core.silence import Silence
 from dgpo_core.training_state import TrainingState
 from dgpo_core.updates.catalogue import new_update
+from dgpo_core.vigil import Vigil
 
 Emit = Callable[[Event], None]
+Result = TypeVar("Result")
 KL_WATCHED_PICTURES = 16
 
 
@@ -82,6 +87,7 @@ class _Run:
         self.update = new_update(parts.model, config, before_part=control.look)
         prompts_examined, category_of = config.schedule.evaluation_prompts, parts.examiner.category_of
         self.examined = spread_over(parts.heldout_prompts, prompts_examined, category_of)
+        self.vigil, self.silence = Vigil(), Silence()
 
     def run(self, resume_from: Path | None) -> EndReason:
         num_steps = self.config.schedule.num_steps
@@ -123,6 +129,7 @@ class _Run:
         self._tell(Phase.SCORING, 0, 1)
         scoring_from = time.monotonic()
         judgements = self._judged(rollout)
+        self.vigil.see_groups(rollout.pictures, judgements, len(rollout.prompts))
         scored = time.monotonic()
         advantages = advantages_of(judgements, rollout, self.config.loss)
         lesson, tally = Lesson.of(rollout, advantages, self.parts.model.encode([UNCONDITIONAL])), Tally()
@@ -152,12 +159,25 @@ class _Run:
             return list(rollout.judgements)
         config, step = self.config.people, self.state.step
         if config.weight == 0:
-            return judge(self.parts.reward, rollout.pictures, rollout.prompt_per_picture)
+            return self._judged_by_reward(rollout)
         assert self.parts.people is not None, "assembly refuses a run that asks people without any"
         seams = Seams(emit=self.emit, look=self._on_step(Phase.LABELLING))
         learned = self.parts.preference(step) if self.parts.preference and needs_learned(config) else None
-        judges = Judges(people=self.parts.people, reward=self.parts.reward, learned=learned)
+        judges = Judges(people=self.parts.people, reward=self._judged_by_reward, learned=learned)
         return judged_with_people(rollout, judges, config, step=step, seams=seams)
+
+    def _judged_by_reward(self, rollout: Rollout) -> list[Judgement]:
+        judgements = judge(
+            self.parts.reward,
+            rollout.pictures,
+            rollout.prompt_per_picture,
+            seconds=self.config.reward.seconds,
+            look=self.control.look,
+        )
+        words = self.silence.hear(judgements)
+        if words:
+            self._warn(words)
+        return judgements
 
     def _rollout(self) -> Rollout:
         config, step, count = self.config, self.state.step, self.config.rollout.groups_per_step
@@ -175,14 +195,14 @@ class _Run:
                 config.rollout,
                 run_seed=config.seed,
                 step=step,
-                batch=2 * config.update.micro_batch,
+                batch=2 * self.update.micro_batch,
                 on_step=self._on_step(Phase.SAMPLING),
             )
 
         if step < config.rollout.old_policy_from_step or config.update.old_policy_decay == 0:
-            return draw()
+            return self._fitting(draw)
         with self.state.old_policy.swapped_in(self.state.parameters):
-            return draw()
+            return self._fitting(draw)
 
     def _learn(self, lesson: Lesson, tally: Tally) -> None:
         """The updates of a step, each time over its groups with fresh noise."""
@@ -200,7 +220,7 @@ class _Run:
         return [
             None
             if is_old_now and (index == 0 or not update.per_sigma)
-            else self.update.under_old_policy(lesson, level, self.state.old_policy)
+            else self._fitting(partial(self.update.under_old_policy, lesson, level, self.state.old_policy))
             for index, level in enumerate(levels)
         ]
 
@@ -209,11 +229,36 @@ class _Run:
         is_per_sigma = self.config.update.per_sigma
         for index, level in enumerate(levels):
             self._tell(Phase.UPDATING, index, len(levels))
-            self.update.accumulate(lesson, level, tally, old[index])
+            self._accumulate(lesson, level, tally, old[index])
             if is_per_sigma:
                 self._optimizer_step(tally, 1)
         if not is_per_sigma:
             self._optimizer_step(tally, len(levels))
+
+    def _accumulate(self, lesson: Lesson, level: Any, tally: Tally, old: Tensor | None) -> None:
+        """The gradient of one noise level, from its beginning each time memory runs out in it."""
+        parameters = list(self.state.parameters.values())
+        before = [None if one.grad is None else one.grad.clone() for one in parameters]
+
+        def accumulate() -> Tally:
+            for parameter, gradient in zip(parameters, before, strict=True):
+                parameter.grad = None if gradient is None else gradient.clone()
+            part = Tally()
+            self.update.accumulate(lesson, level, part, old)
+            return part
+
+        tally.add(self._fitting(accumulate))
+
+    def _fitting(self, work: Callable[[], Result]) -> Result:
+        """What work returns, with smaller micro-batches where memory runs out."""
+
+        def halve() -> None:
+            self.update.halve()
+            self._warn(
+                f"Memory ran out, so update.micro_batch is {self.update.micro_batch} from now on; nothing is lost."
+            )
+
+        return halving(work, lambda: self.update.micro_batch, halve)
 
     def _optimizer_step(self, tally: Tally, num_noises: int) -> None:
         """One AdamW step; an update that is not finite is left out and said."""
@@ -243,16 +288,32 @@ class _Run:
         return is_regular or step in (0, schedule.num_steps)
 
     def _evaluate(self) -> None:
-        """Examines the averaged weights, which at the very start are the base's."""
-        self.emit(
-            self.parts.examiner.examine(
+        """Examines the averaged weights, which at the very start are the base's, and keeps watch."""
+        if not self.vigil.has_baseline and self.state.step > 0 and self.parts.examiner.watched:
+            self.vigil.see_examination(*self._examined_with(None), {})
+        done, watched = self._examined_with(self.state.averaged)
+        numbers = self.vigil.numbers()
+        self.emit(replace(done, quality=(*done.quality, *numbers.items())))
+        for alarm in self.vigil.see_examination(done, watched, numbers):
+            self.emit(events.Warned(step=self.state.step, message=alarm.message, samples=alarm.guilty))
+            self.control.is_paused |= self.config.reward.on_alarm == "pause"
+
+    def _examined_with(self, weights: WeightCopy | None) -> tuple[events.EvaluationDone, Watched]:
+        def examine() -> tuple[events.EvaluationDone, Watched]:
+            return self._examiner().examine_and_watch(
                 self.examined,
                 seed=self.config.seed,
-                step=self.state.step,
-                weights=self.state.averaged,
+                step=0 if weights is None else self.state.step,
+                weights=weights,
                 on_step=self._on_step(Phase.EXAMINING),
             )
-        )
+
+        return self._fitting(examine)
+
+    def _examiner(self) -> Examiner:
+        """The examiner, drawing no more pictures at once than memory was found to hold."""
+        examiner = self.parts.examiner
+        return replace(examiner, batch=min(examiner.batch, 2 * self.update.micro_batch))
 
     def _save(self) -> None:
         self._tell(Phase.SAVING, 0, 1)

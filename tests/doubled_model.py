@@ -25,7 +25,7 @@ class Watched:
         self.device, self.latent_shape = model.device, model.latent_shape
         self.policy_parameters, self.reference, self.drawing = model.policy_parameters, model.reference, model.drawing
         self.decode, self.features, self.identity = model.decode, model.features, model.identity
-        self.is_exact_when_drawing = True
+        self.is_exact_when_drawing, self.sigma_max = True, model.sigma_max
 
     def encode(self, prompts):
         known = self.inner.encode(prompts)

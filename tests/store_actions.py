@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.store.rows import Said
+from app.store.rows import Said, TrialWish
 from app.store.writer import Writer
 from dgpo_core.config import RunConfig, to_dict
 from dgpo_core.events import Command
@@ -46,6 +46,9 @@ class StoreActions:
 
     def request_comparison(self, run_id: int, step: int | None, num_prompts: int, seed: int) -> int:
         return self.writer.request_comparison(run_id, step, num_prompts, seed)
+
+    def try_reward(self, wish: TrialWish) -> int:
+        return self.writer.request_trial(wish, wish.files)
 
     def lease_next(self, rater: str) -> int | None:
         return self.writer.lease_next(rater)

@@ -17,7 +17,7 @@ from project_tree import IGNORED, ROOT, files, folders, text_of
 from dgpo_core.config import settings
 
 METHOD = text_of("docs/method.md")
-MATHS = ("flow", "schedules", "samplers", "guidance", "groups", "loss", "ema", "seeds")
+MATHS = ("flow", "diffusion", "schedules", "samplers", "guidance", "groups", "loss", "ema", "seeds")
 KNOBS = {setting.path for setting in settings()}
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from app.prompts import describe_prompts, keep_prompts
-from dgpo_core.data.prompts import load_prompts
+from dgpo_core.data.prompts import load_prompt_set, load_prompts
 from dgpo_core.errors import PromptError, StoreError
 
 HOSTILE = ["<img src=x onerror=alert(1)>", "${alert(1)} {{value}}", "\u202eright to left", "🦊👩‍👩‍👧", "C:\\temp `x`"]
@@ -17,6 +17,13 @@ def test_prompts_are_kept_as_they_were_typed_and_the_trainer_reads_them_back(tmp
 def test_the_same_prompts_are_kept_once(tmp_path):
     paths = {keep_prompts(text, tmp_path) for text in ("a cat\na dog", " a cat \r\n\r\na dog\n", "a cat\na dog\na cat")}
     assert list(tmp_path.iterdir()) == list(paths)
+
+
+def test_pasted_json_lines_keep_what_stands_beside_the_prompts(tmp_path):
+    text = '{"prompt": "a mug", "text": "HI"}\n{"prompt": "a cat"}\n'
+    assert describe_prompts(text) == "2 prompts. 1 have data beside them."
+    found = load_prompt_set(str(keep_prompts(text, tmp_path)))
+    assert (found.prompts, found.notes) == (["a mug", "a cat"], {"a mug": {"text": "HI"}})
 
 
 def test_a_hundred_thousand_prompts_are_fine_and_one_more_is_not(tmp_path):

@@ -14,8 +14,8 @@ from dgpo_core.errors import ConfigError
 def values_of(setting):
     """Allowed values of a setting."""
     knob = setting.knob
-    if knob.choices:
-        return st.sampled_from(knob.choices)
+    if knob.choices or knob.offers:
+        return st.sampled_from(knob.choices or knob.offers)
     if setting.kind is bool:
         return st.booleans()
     if setting.kind is str:

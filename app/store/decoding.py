@@ -24,6 +24,8 @@ from app.store.rows import (
     RunState,
     SampleRow,
     StepRow,
+    TrialPictureRow,
+    TrialRow,
 )
 from dgpo_core.events import StepMetrics
 
@@ -34,6 +36,18 @@ Pairs = tuple[tuple[str, float], ...]
 def run_row(row: Row) -> RunRow:
     """One row of the query in reader.py that adds a run's newest numbers."""
     return RunRow(**row | {"state": RunState(row["state"]), "config": json.loads(row["config"])})
+
+
+def trial_row(row: Row) -> TrialRow:
+    """One row of trials."""
+    passed = None if row["passed"] is None else bool(row["passed"])
+    return TrialRow(**row | {"is_done": bool(row["is_done"]), "passed": passed})
+
+
+def trial_picture_row(row: Row) -> TrialPictureRow:
+    """One row of trial_pictures."""
+    terms = tuple((name, value) for name, value in json.loads(row["terms"]))
+    return TrialPictureRow(**row | {"terms": terms})
 
 
 def step_row(row: Row) -> StepRow:

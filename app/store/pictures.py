@@ -19,5 +19,6 @@ def drop_orphaned_pictures(db: Database) -> None:
     db.execute(
         "DELETE FROM pictures WHERE NOT EXISTS (SELECT 1 FROM samples WHERE samples.sha = pictures.sha)"
         " AND NOT EXISTS (SELECT 1 FROM examined WHERE examined.sha = pictures.sha)"
+        " AND NOT EXISTS (SELECT 1 FROM trial_pictures WHERE trial_pictures.sha = pictures.sha)"
         " AND NOT EXISTS (SELECT 1 FROM label_samples WHERE label_samples.sha = pictures.sha)"
     )

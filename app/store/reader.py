@@ -36,6 +36,8 @@ from app.store.rows import (
     RunRow,
     SampleRow,
     StepRow,
+    TrialPictureRow,
+    TrialRow,
 )
 from dgpo_core.events import Command
 
@@ -173,6 +175,15 @@ class Reader:
         """One comparison; None where it never was or went with its run."""
         rows = self._rows("SELECT * FROM comparisons WHERE id = ?", comparison_id)
         return next(map(decoding.comparison_row, rows), None)
+
+    def trials(self) -> list[TrialRow]:
+        """Rewards that were tried, newest first."""
+        return [decoding.trial_row(row) for row in self._rows("SELECT * FROM trials ORDER BY id DESC")]
+
+    def trial_pictures(self, trial_id: int) -> list[TrialPictureRow]:
+        """The pictures of a trial, in their order."""
+        sql = "SELECT place, sha, reward, terms, details FROM trial_pictures WHERE trial_id = ? ORDER BY place"
+        return [decoding.trial_picture_row(row) for row in self._rows(sql, trial_id)]
 
     def races(self) -> list[RaceRow]:
         """All races, newest first."""

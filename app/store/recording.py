@@ -216,6 +216,8 @@ def _record_dropped(db: Database, run_id: int, event: CheckpointDropped) -> None
 
 def _record_warning(db: Database, run_id: int, event: Warned) -> None:
     note(db, run_id, event.step, "warned", event.message)
+    if event.samples:  # shown where pictures drawn on request are
+        _record_preview(db, run_id, Preview(step=event.step, samples=event.samples))
 
 
 def _record_end(db: Database, run_id: int, event: RunEnded) -> None:

@@ -263,6 +263,65 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrialWish:
+    """A reward that somebody wants to try: on pictures of their own with a prompt, or on a stored group of a run.
+
+    note is JSON of what a prompt file would say beside the prompt; files are pictures in any common format.
+    """
+
+    reward: str
+    prompt: str = ""
+    note: str = ""
+    models_folder: str = ""
+    server: str = ""
+    server_model: str = ""
+    files: tuple[bytes, ...] = ()
+    run_id: int | None = None
+    step: int | None = None
+    group_index: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialResult:
+    """What came of a trial: the self-test, agreement with people's labels (Kendall's tau), and for each picture its
+    reward, the terms of it, and the details."""
+
+    passed: bool
+    self_test: str
+    agreement: float | None
+    judged: tuple[tuple[float | None, tuple[tuple[str, float], ...], str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialRow:
+    """A reward that was tried, or is being tried; passed None is a self-test not yet done."""
+
+    id: int
+    created: str
+    reward: str
+    prompt: str
+    run_id: int | None
+    step: int | None
+    group_index: int | None
+    is_done: bool
+    message: str
+    passed: bool | None
+    self_test: str
+    agreement: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialPictureRow:
+    """One picture of a trial."""
+
+    place: int
+    sha: str
+    reward: float | None
+    terms: tuple[tuple[str, float], ...]
+    details: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LabelProgress:
     """How far the labelling of all open groups is, for one person."""
 

@@ -232,6 +232,35 @@ _UNDONE_LABELS = (
     "CREATE INDEX labels_by_person ON labels(rater, task_id)",
 )
 
+_TRIALS = (
+    """CREATE TABLE trials (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    created TEXT NOT NULL,
+    reward TEXT NOT NULL,
+    prompt TEXT NOT NULL,
+    run_id INTEGER REFERENCES runs(id) ON DELETE CASCADE,
+    step INTEGER,
+    group_index INTEGER,
+    is_done INTEGER NOT NULL DEFAULT 0,
+    message TEXT NOT NULL DEFAULT '',
+    passed INTEGER,
+    self_test TEXT NOT NULL DEFAULT '',
+    agreement REAL
+) STRICT""",
+    "CREATE INDEX trials_by_run ON trials(run_id)",
+    """CREATE TABLE trial_pictures (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    trial_id INTEGER NOT NULL REFERENCES trials(id) ON DELETE CASCADE,
+    place INTEGER NOT NULL,
+    sha TEXT NOT NULL REFERENCES pictures(sha),
+    reward REAL,
+    terms TEXT NOT NULL DEFAULT '[]',
+    details TEXT NOT NULL DEFAULT '',
+    UNIQUE (trial_id, place)
+) STRICT""",
+    "CREATE INDEX trial_pictures_by_picture ON trial_pictures(sha)",
+)
+
 _PREFERENCES = (
     "ALTER TABLE label_tasks ADD COLUMN repeat_of INTEGER REFERENCES label_tasks(id) ON DELETE CASCADE",
     "CREATE INDEX label_tasks_by_repeat ON label_tasks(repeat_of)",
@@ -291,7 +320,14 @@ def m004_undone_labels(db: Database) -> None:
 
 
 @MIGRATIONS()
-def m005_preferences(db: Database) -> None:
+def m005_trials(db: Database) -> None:
+    """Rewards tried on pictures."""
+    for statement in _TRIALS:
+        db.execute(statement)
+
+
+@MIGRATIONS()
+def m006_preferences(db: Database) -> None:
     """What is learned from labels, groups asked again, and how far people agree."""
     for statement in _PREFERENCES:
         db.execute(statement)

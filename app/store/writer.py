@@ -8,12 +8,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from app.store import importing, labelling, opinions, requests
+from app.store import importing, labelling, opinions, requests, trials
 from app.store.database import Opener, open_for_writing
 from app.store.importing import ImportedGroup
 from app.store.recording import fail_comparison
 from app.store.requests import RacePlace
-from app.store.rows import Agreement, Said
+from app.store.rows import Agreement, Said, TrialResult, TrialWish
 from app.store.writing_thread import WritingThread
 from dgpo_core.events import Command, Event
 
@@ -74,6 +74,22 @@ class Writer:
     def fail_comparison(self, comparison_id: int, message: str) -> None:
         """Says why an awaited comparison will not come."""
         self._thread.call(lambda db: fail_comparison(db, comparison_id, message))
+
+    def request_trial(self, wish: TrialWish, pngs: Sequence[bytes]) -> int:
+        """The id of a trial of a reward that is awaited from now on."""
+        return self._thread.call(lambda db: trials.request_trial(db, wish, pngs))
+
+    def finish_trial(self, trial_id: int, result: TrialResult) -> None:
+        """Stores what came of a trial."""
+        self._thread.call(lambda db: trials.finish_trial(db, trial_id, result))
+
+    def fail_trial(self, trial_id: int, message: str) -> None:
+        """Says why a trial came to nothing."""
+        self._thread.call(lambda db: trials.fail_trial(db, trial_id, message))
+
+    def fail_lost_trials(self) -> None:
+        """Says of trials that no process works on any more that they will not come."""
+        self._thread.call(trials.fail_lost_trials)
 
     def set_notes(self, run_id: int, text: str) -> None:
         """Replaces a run's notes."""

@@ -21,6 +21,7 @@ from app.ui.live import Live
 from app.ui.tabs.compare import compare_tab
 from app.ui.tabs.people import people_tab
 from app.ui.tabs.race import race_tab
+from app.ui.tabs.rewards import rewards_tab
 from app.ui.tabs.runs import runs_tab
 from app.ui.tabs.train import train_tab
 from app.ui.theme import stylesheet, theme
@@ -43,6 +44,8 @@ def build_page(lab: Lab) -> gr.Blocks:
                 compare_tab(lab, live)
             with gr.Tab("Runs", id="runs"):
                 runs_tab(lab, live, form)
+            with gr.Tab("Rewards", id="rewards"):
+                rewards_tab(lab, live)
             with gr.Tab("Race", id="race"):
                 race_tab(lab, live)
             with gr.Tab("People", id="people"):

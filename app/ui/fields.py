@@ -55,6 +55,7 @@ def control(
     }
     if setting.knob.choices:
         return gr.Dropdown(choices=list(setting.knob.choices), **named)
+    choices = choices if choices is not None else setting.knob.offers or None
     if choices is not None:
         return gr.Dropdown(choices=list(choices), allow_custom_value=True, **named)
     if setting.kind is bool:

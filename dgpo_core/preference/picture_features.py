@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dgpo_core.models.protocol import Model
+from dgpo_core.models.protocol import Conditioning, Model
 from dgpo_core.rewards.contract import Picture
 
 OCCUPIED_FROM = (0.1, 0.2, 0.4)
@@ -52,12 +52,12 @@ class PipelineFeatures:
         seen = torch.stack([plainly_seen(picture) for picture in pictures])
         fitting = [resized(picture, *self._model.picture_size) for picture in pictures]
         latents = self._model.encode_pictures(fitting).float().cpu().flatten(2)
-        pooled = self._model.encode(list(prompts)).pooled.float().cpu()
+        pooled = pooled_form(self._model.encode(list(prompts))).cpu()
         return torch.cat([seen, latents.mean(2), latents.std(2, correction=0), pooled], dim=1)
 
     def weights(self) -> Tensor:
         num_latent = 2 * self._model.latent_shape[0]
-        num_pooled = self._model.encode([""]).pooled.shape[1]
+        num_pooled = pooled_form(self._model.encode([""])).shape[1]
         return torch.cat(
             [
                 torch.ones(NUM_SEEN),
@@ -65,6 +65,17 @@ class PipelineFeatures:
                 torch.full((num_pooled,), PROMPT_WEIGHT / num_pooled**0.5),
             ]
         )
+
+
+def pooled_form(conditioning: Conditioning) -> Tensor:
+    """One embedding (B, P) in float32 per prompt: the pooled one, else the mean of the tokens that count."""
+    if conditioning.pooled is not None:
+        return conditioning.pooled.float()
+    embeddings = conditioning.embeddings.float()
+    if conditioning.mask is None:
+        return embeddings.mean(1)
+    counts = conditioning.mask.to(embeddings)[:, :, None]
+    return (embeddings * counts).sum(1) / counts.sum(1).clamp(min=1)
 
 
 def plainly_seen(picture: Picture) -> Tensor:

@@ -15,6 +15,9 @@ class ShapesTidiness(ShapesReward):
     a prompt is about, as in three squares, any number that such a prompt may name is as good.
     """
 
+    name = "shapes_tidiness"
+    counterpart = "a red circle"
+
     def judge(self, request: Request, seen: Scan) -> Judgement:
         things = seen.things
         if not things:

@@ -77,8 +77,11 @@ def _checks_of(wanted: Wanted, found: Found | None) -> list[tuple[str, bool]]:
 class ShapesVerifier(ShapesReward):
     """The verifier as a reward: 1 or 0 when strict, else the fraction of checks passed."""
 
+    counterpart = "a blue circle and a red square"
+
     def __init__(self, *, is_strict: bool) -> None:
         self._is_strict = is_strict
+        self.name = "shapes_strict" if is_strict else "shapes_partial"
 
     def judge(self, request: Request, seen: Scan) -> Judgement:
         verdict = verify(request, seen)

@@ -33,9 +33,13 @@ class Update(ABC, Generic[Level]):
     def __init__(self, model: Model, config: RunConfig, *, before_part: BeforePart) -> None:
         self._model = model
         self._config = config
-        self._micro_batch = config.update.micro_batch
+        self.micro_batch = config.update.micro_batch
         self._before_part = before_part
         self._parameters: dict[str, nn.Parameter] = model.policy_parameters()
+
+    def halve(self) -> None:
+        """Does half as many pictures at once from now on; no result changes by it."""
+        self.micro_batch = max(1, self.micro_batch // 2)
 
     @property
     @abstractmethod
@@ -80,7 +84,7 @@ class Update(ABC, Generic[Level]):
         return self._slices(0, len(lesson.clean))
 
     def _slices(self, start: int, stop: int) -> Sequence[slice]:
-        return [slice(at, min(at + self._micro_batch, stop)) for at in range(start, stop, self._micro_batch)]
+        return [slice(at, min(at + self.micro_batch, stop)) for at in range(start, stop, self.micro_batch)]
 
     def _velocity(self, x: Tensor, sigma: Tensor, conditioning: Conditioning, guidance: float) -> Tensor:
         """The velocity of the weights in place, guided where guidance is not 1."""

@@ -43,7 +43,7 @@ class DgpoUpdate(NoisedUpdate):
     def accumulate(self, lesson: Lesson, level: TrainingNoise, tally: Tally, old: Float[Tensor, " B"] | None) -> None:
         gates = []
         for rows in self._whole_groups(lesson):
-            fits = rows.stop - rows.start <= self._micro_batch
+            fits = rows.stop - rows.start <= self.micro_batch
             accumulate_groups = self._together if fits else self._in_pieces
             gates.append(accumulate_groups(lesson, level, rows, tally, old))
         tally.gates.append(torch.cat(gates))
@@ -114,7 +114,7 @@ class DgpoUpdate(NoisedUpdate):
 
     def _whole_groups(self, lesson: Lesson) -> Iterator[slice]:
         """Rows of as many whole groups as fit the micro-batch, at least one group."""
-        stride = max(1, self._micro_batch // lesson.group_size) * lesson.group_size
+        stride = max(1, self.micro_batch // lesson.group_size) * lesson.group_size
         for start in range(0, len(lesson.clean), stride):
             yield slice(start, min(start + stride, len(lesson.clean)))
 

@@ -27,7 +27,7 @@ class DiffusionDpoUpdate(NoisedUpdate):
     def _parts(self, lesson: Lesson) -> Sequence[Rows]:
         """Best and worst pictures, each part the best ones of some groups and then their worst."""
         best, worst = best_and_worst(lesson.advantage, lesson.group_size)
-        pairs = max(1, self._micro_batch // 2)
+        pairs = max(1, self.micro_batch // 2)
         return [torch.cat([best[at : at + pairs], worst[at : at + pairs]]) for at in range(0, lesson.num_groups, pairs)]
 
     def accumulate(self, lesson: Lesson, level: TrainingNoise, tally: Tally, old: Tensor | None) -> None:

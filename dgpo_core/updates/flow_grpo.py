@@ -49,7 +49,7 @@ class FlowGrpoUpdate(Update[PathStep]):
 
     @torch.no_grad()
     def measured_kl(self, lesson: Lesson, level: PathStep, count: int) -> Float[Tensor, " B"]:
-        rows = slice(0, min(count, self._micro_batch))
+        rows = slice(0, min(count, self.micro_batch))
         x, conditioning = _path_of(lesson).points[level.index][rows], _conditioning(lesson, rows)
         return self._kl_without_guidance(x, level.sigma, conditioning)
 

@@ -12,7 +12,8 @@ from torch import Tensor
 from dgpo_core.lesson import Lesson, Tally, TrainingNoise
 from dgpo_core.loss import kl_to_reference, velocity_error
 from dgpo_core.models.protocol import Conditioning
-from dgpo_core.schedules import linear_sigmas, training_sigmas
+from dgpo_core.rollout import sampling_sigmas
+from dgpo_core.schedules import training_sigmas
 from dgpo_core.seeds import generator_for
 from dgpo_core.updates.contract import Rows, Update
 
@@ -26,8 +27,9 @@ class NoisedUpdate(Update[TrainingNoise]):
             loss.num_sigmas,
             sigma_min=loss.sigma_min,
             source=loss.sigma_source,
-            grid=linear_sigmas(rollout.num_sampling_steps, rollout.sigma_shift),
+            grid=sampling_sigmas(self._model, rollout),
             generator=generator_for(seed, "training sigmas", step, epoch),
+            sigma_max=self._model.sigma_max,
         )
         return [
             TrainingNoise.draw(lesson, sigma, loss, run_seed=seed, step=step, index=index)
@@ -36,7 +38,7 @@ class NoisedUpdate(Update[TrainingNoise]):
 
     @torch.no_grad()
     def measured_kl(self, lesson: Lesson, level: TrainingNoise, count: int) -> Float[Tensor, " B"]:
-        x, _, conditioning = level.apply(lesson, slice(0, min(count, self._micro_batch)))
+        x, _, conditioning = level.apply(lesson, slice(0, min(count, self.micro_batch)))
         return self._kl_without_guidance(x, level.sigma, conditioning)
 
     def _measure_old(self, lesson: Lesson, level: TrainingNoise, rows: Rows) -> Float[Tensor, "B ..."]:

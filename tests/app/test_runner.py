@@ -10,7 +10,7 @@ from threading import Barrier
 import pytest
 from lab_folder import PATIENCE_SECONDS, is_training, opened, wait_for, write_recipe
 
-from app.runner import end_in_words
+from app.endings import end_in_words
 from app.store.rows import RunState
 from app.store.writer import Writer
 from dgpo_core.errors import ConfigError, StoreError

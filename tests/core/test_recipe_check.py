@@ -12,6 +12,7 @@ from dgpo_core.schedules import linear_sigmas, training_sigmas
 from dgpo_core.seeds import generator_for
 
 UNWISE = {
+    "names a turbo model": {"model": {"folder": "models/sd3.5-large-turbo"}},
     "loss.reference to old_policy": {"loss": {"reference": "frozen"}},
     "the gate never closes": {"loss": {"preference_beta": 10.0}},
     "loss.extremes = 12 does nothing": {"loss": {"extremes": 12}},

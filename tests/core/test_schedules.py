@@ -116,3 +116,14 @@ def test_the_generator_alone_decides(source):
     ]
     assert torch.equal(draws[0], draws[1])
     assert not torch.equal(draws[0], draws[2])
+
+
+def test_training_stays_below_what_the_network_knows():
+    generator = torch.Generator().manual_seed(0)
+    grid = linear_sigmas(8) * 0.9
+    for source in ("continuous", "grid"):
+        sigmas = training_sigmas(4, sigma_min=0.3, sigma_max=0.9, source=source, grid=grid, generator=generator).sort()
+        assert sigmas.values[0] >= 0.3
+        assert sigmas.values[-1] <= 0.9 + 1e-6
+    with pytest.raises(ConfigError, match=r"loss.sigma_min is 0.95, but this model knows noise levels below 0.9 only"):
+        training_sigmas(4, sigma_min=0.95, sigma_max=0.9, source="grid", grid=grid, generator=generator)

@@ -1,4 +1,5 @@
 import math
+import time
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ from small_run import EVERY_STEP, Forwards, numbers_at, run, small_config, small
 
 from dgpo_core.checkpoint import find_damage, newest_checkpoint
 from dgpo_core.errors import RewardError
-from dgpo_core.events import EndReason, EvaluationDone, StepDone
+from dgpo_core.events import EndReason, EvaluationDone, Phase, PhaseChanged, StepDone, Stop, Warned
 from dgpo_core.rewards.contract import Judgement
 
 
@@ -122,7 +123,49 @@ def test_a_reward_that_breaks_its_contract_ends_the_run_in_one_sentence(model, t
         run(config, small_parts(model, tmp_path, config, reward=Judge(change)))
 
 
-def test_a_reward_that_raises_passes_through_and_leaves_the_weights_usable(model, tmp_path, straight):
+def hanging(judgements, pictures, prompts):
+    time.sleep(20)
+    return judgements
+
+
+def test_a_reward_that_hangs_ends_the_run_when_its_time_is_up(model, tmp_path):
+    config = small_config(reward={"train": "brightness", "evaluation": "brightness", "seconds": 0.3})
+    with pytest.raises(RewardError, match=r"The reward Judge gave no answer for 8 pictures in 0\.3 s"):
+        run(config, small_parts(model, tmp_path, config, reward=Judge(hanging)))
+
+
+def test_a_stop_is_heard_while_a_reward_hangs(model, tmp_path):
+    config, began = small_config(), []
+
+    def emit(event):
+        if isinstance(event, PhaseChanged) and event.phase is Phase.SCORING:
+            began.append(time.monotonic())
+
+    def next_command():
+        return Stop() if began and time.monotonic() > began[0] + 0.3 else None
+
+    parts = small_parts(model, tmp_path, config, reward=Judge(hanging))
+    reason, _ = run(config, parts, emit=emit, next_command=next_command)
+    assert reason is EndReason.STOPPED
+    assert time.monotonic() - began[0] < 5
+
+
+def test_pictures_without_an_opinion_are_counted_and_said(model, tmp_path):
+    config = small_config()
+    _, heard = run(config, small_parts(model, tmp_path, config, reward=Judge(with_rewards(math.nan, ..., ..., ...))))
+    assert [event.message for event in heard.of(Warned)] == [
+        "The reward had no opinion on 2 of 8 pictures of this step, 2 so far; they are left out. "
+        "The first: the reward was not finite."
+    ]
+
+
+def test_a_reward_without_any_opinion_ends_the_run_at_the_third_step(model, tmp_path):
+    config = small_config(schedule={"num_steps": 5})
+    with pytest.raises(RewardError, match="had no opinion on any picture in 3 steps in a row: the reward was not fin"):
+        run(config, small_parts(model, tmp_path, config, reward=Judge(with_rewards(math.inf))))
+
+
+def test_a_reward_that_raises_ends_the_run_in_one_sentence_and_leaves_the_weights_usable(model, tmp_path, straight):
     config = small_config(schedule=EVERY_STEP)
     calls = []
 
@@ -132,8 +175,11 @@ def test_a_reward_that_raises_passes_through_and_leaves_the_weights_usable(model
             raise KeyError("reward of the second step")
         return judgements
 
-    with pytest.raises(KeyError, match="reward of the second step"):
+    with pytest.raises(
+        RewardError, match="The reward Judge failed with KeyError: 'reward of the second step'"
+    ) as caught:
         run(config, small_parts(model, tmp_path, config, reward=Judge(raising)))
+    assert isinstance(caught.value.__cause__, KeyError)
     assert newest_checkpoint(tmp_path).name == "step-000001"
     run(config, small_parts(model, tmp_path, config), resume_from=tmp_path / "step-000001")
     assert numbers_at(tmp_path / "step-000003", model, config) == straight[3]

@@ -330,7 +330,7 @@ DAMAGE = {
     ),
     "another class": (
         write("model_index.json", json.dumps({"_class_name": "FluxPipeline"})),
-        "is a FluxPipeline; only StableDiffusion3Pipeline can be trained",
+        "is a FluxPipeline, and not a StableDiffusion3Pipeline",
     ),
     "an index of nothing": (
         write("model_index.json", json.dumps({"_class_name": "StableDiffusion3Pipeline"})),
@@ -349,7 +349,10 @@ DAMAGE = {
     "no autoencoder weights": (remove("vae/diffusion_pytorch_model.safetensors"), "cannot be loaded"),
     "truncated text encoder": (cut_short("text_encoder/model.safetensors"), "cannot be loaded"),
     "no text encoder": (remove("text_encoder_2"), "cannot be loaded"),
-    "no tokenizer": (remove("tokenizer"), "tokenizer has none of tokenizer.json, vocab.json, spiece.model"),
+    "no tokenizer": (
+        remove("tokenizer"),
+        "tokenizer has none of tokenizer.json, vocab.json, spiece.model, tokenizer.model",
+    ),
     "no vocabulary": (remove("tokenizer_2/tokenizer.json"), "tokenizer_2 has none of tokenizer.json"),
     "no scheduler": (remove("scheduler"), "cannot be loaded"),
 }

@@ -1,21 +1,28 @@
 """What holds for every reward in the catalogue."""
 
 from dataclasses import fields
+from io import BytesIO
 from math import isfinite
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from dgpo_core.config import PREFERENCE, RewardConfig
+from dgpo_core.config import RewardConfig
 from dgpo_core.data.prompts import load_prompts
 from dgpo_core.data.requests import parse_request, picture_of
 from dgpo_core.data.scenes import draw
 from dgpo_core.errors import PromptError, RewardError
+from dgpo_core.reward_names import REWARD_FACTS, REWARD_NAMES
 from dgpo_core.rewards.catalogue import REWARDS, new_reward
 from dgpo_core.rewards.contract import judge
+from dgpo_core.rewards.image_statistics import STATISTICS, blurred
+from dgpo_core.rewards.self_test import self_test
 
 PROMPTS = load_prompts("shapes-heldout")[:30]
+AT_HAND = [name for name, facts in REWARD_FACTS.items() if facts.is_light and not facts.needs_labels]
+"""Rewards that need nothing beside the lab itself."""
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +36,7 @@ def pictures():
     return [*drawn[:-7], *noise, *flat, *large]
 
 
-@pytest.mark.parametrize("name", REWARDS)
+@pytest.mark.parametrize("name", AT_HAND)
 def test_every_picture_gets_one_finite_number_or_no_opinion(pictures, name):
     judgements = new_reward(name)(pictures, PROMPTS)
     assert len(judgements) == len(pictures)
@@ -39,7 +46,7 @@ def test_every_picture_gets_one_finite_number_or_no_opinion(pictures, name):
         assert judgement.details
 
 
-@pytest.mark.parametrize("name", REWARDS)
+@pytest.mark.parametrize("name", AT_HAND)
 def test_a_batch_is_judged_as_one_by_one_and_again_as_before(pictures, name):
     reward = new_reward(name)
     together = reward(pictures, PROMPTS)
@@ -48,7 +55,7 @@ def test_a_batch_is_judged_as_one_by_one_and_again_as_before(pictures, name):
     assert together == backwards[::-1]
 
 
-@pytest.mark.parametrize("name", REWARDS)
+@pytest.mark.parametrize("name", AT_HAND)
 def test_nothing_handed_in_is_changed_and_no_global_generator_is_used(pictures, name):
     copies, prompts = [picture.copy() for picture in pictures], list(PROMPTS)
     for picture in pictures:
@@ -61,17 +68,17 @@ def test_nothing_handed_in_is_changed_and_no_global_generator_is_used(pictures, 
     assert np.random.get_state()[1].tolist() == before[1]
 
 
-@pytest.mark.parametrize("name", REWARDS)
+@pytest.mark.parametrize("name", AT_HAND)
 def test_rewards_tell_pictures_apart(pictures, name):
     assert len({judgement.reward for judgement in judge(new_reward(name), pictures, PROMPTS)}) > 1
 
 
-@pytest.mark.parametrize("name", REWARDS)
+@pytest.mark.parametrize("name", AT_HAND)
 def test_no_picture_is_no_judgement(name):
     assert judge(new_reward(name), [], []) == []
 
 
-@pytest.mark.parametrize("name", REWARDS)
+@pytest.mark.parametrize("name", AT_HAND)
 def test_prompts_that_can_be_judged_pass_the_check(name):
     new_reward(name).check_prompts(load_prompts("shapes-train"))
 
@@ -82,11 +89,26 @@ def test_a_prompt_that_cannot_be_judged_is_named_beforehand(name):
         new_reward(name).check_prompts(["a ring", "a horse", "a cow"])
 
 
-@pytest.mark.parametrize("name", ["brightness", "colourfulness"])
+@pytest.mark.parametrize("name", STATISTICS)
 def test_a_statistic_takes_any_prompt(pictures, name):
     new_reward(name).check_prompts(["a horse", "", "<b>"])
     reward = new_reward(name)
     assert reward(pictures[:1], ["a horse"]) == reward(pictures[:1], ["a ring"])
+
+
+@pytest.mark.parametrize("name", AT_HAND)
+def test_a_reward_tells_its_known_good_pictures_from_its_known_bad_ones(name):
+    outcome = self_test(new_reward(name))
+    assert outcome.passed, outcome.words
+    assert outcome.words.startswith(f"{name} puts 1 of 1 good pictures above their bad counterparts (")
+
+
+@pytest.mark.parametrize("name", AT_HAND)
+def test_rewards_keep_to_their_documented_range(pictures, name):
+    facts = REWARD_FACTS[name]
+    for judgement in new_reward(name)(pictures, PROMPTS):
+        assert facts.low is None or judgement.reward >= facts.low
+        assert facts.high is None or judgement.reward <= facts.high
 
 
 def test_an_unknown_reward_is_refused_with_those_there_are():
@@ -94,9 +116,10 @@ def test_an_unknown_reward_is_refused_with_those_there_are():
         new_reward("best")
 
 
-def test_the_settings_offer_exactly_the_catalogue_and_what_was_learned_from_labels():
-    for one in fields(RewardConfig):
-        assert one.metadata["knob"].choices == (*REWARDS, PREFERENCE)
+def test_the_settings_offer_exactly_the_catalogue():
+    offered = {one.name: one.metadata["knob"].offers for one in fields(RewardConfig) if one.metadata["knob"].offers}
+    assert offered == dict.fromkeys(("train", "evaluation", "watch"), tuple(REWARDS))
+    assert tuple(REWARDS) == REWARD_NAMES
 
 
 @pytest.mark.parametrize(
@@ -123,3 +146,27 @@ def test_many_colours_are_more_colourful_than_few():
     scores = [judgement.reward for judgement in new_reward("colourfulness")([grey, pale, colours], [""] * 3)]
     assert scores[0] == pytest.approx(0, abs=1e-12)
     assert scores[0] < scores[1] < scores[2]
+
+
+@pytest.mark.parametrize("sigma", [0.5, 1, 2, 4])
+def test_sharpness_falls_with_every_blur(sigma):
+    noise = np.random.default_rng(1).integers(0, 256, (48, 48, 3), dtype=np.uint8)
+    picture = np.kron(noise[:6, :6], np.ones((8, 8, 1))).astype(np.uint8)
+    values = [one.reward for one in new_reward("sharpness")([picture, blurred(picture, sigma)], [""] * 2)]
+    assert values[0] > values[1] > 0
+
+
+def test_symmetry_is_one_for_a_mirrored_picture_and_zero_for_its_opposite():
+    left = np.random.default_rng(1).integers(0, 256, (16, 8, 3), dtype=np.uint8)
+    opposite = np.concatenate([np.zeros_like(left), np.full_like(left, 255)], axis=1)
+    mirrored = np.concatenate([left, left[:, ::-1]], axis=1)
+    assert [one.reward for one in new_reward("symmetry")([mirrored, opposite], [""] * 2)] == [1, 0]
+
+
+def test_compressibility_is_minus_the_size_that_pillow_writes():
+    picture = np.random.default_rng(1).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    buffer = BytesIO()
+    Image.fromarray(picture).save(buffer, format="JPEG", quality=95)
+    size = len(buffer.getvalue()) / 1000
+    assert new_reward("compressibility")([picture], [""])[0].reward == -size
+    assert new_reward("incompressibility")([picture], [""])[0].reward == size

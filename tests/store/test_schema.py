@@ -4,7 +4,7 @@ from recorded_runs import examined, step_done
 
 from app.store.database import open_for_reading
 from app.store.requests import RacePlace
-from app.store.rows import Agreement, Said
+from app.store.rows import Agreement, Said, TrialWish
 from dgpo_core.events import (
     CheckpointSaved,
     ComparisonDone,
@@ -53,6 +53,7 @@ def test_a_deleted_run_leaves_no_row_behind(writer, run_id, path):
     writer.flush()
     task_id = writer.lease_next("ann")
     body = {"best": [0]}
+    writer.request_trial(TrialWish(reward="brightness", run_id=run_id, step=0, group_index=0), [b"tried"])
     said = Said(task_id=task_id, rater="ann", kind="picks", body=body, seconds=1.0, request="click one")
     writer.put_agreements([Agreement(writer.put_label(said), "reward", "brightness", 0.5)])
     writer.record(run_id, GroupsPosted(step=1, groups=(PostedGroup(0, "a dog", (b"one", b"two")),)))

@@ -49,7 +49,7 @@ def test_what_is_shown_is_what_is_read():
 def test_each_setting_changes_its_own_value_and_no_other(setting):
     knob = setting.knob
     others = {bool: not setting.default, str: "other"}
-    value = knob.choices[-1] if knob.choices else others.get(setting.kind, knob.high)
+    value = (knob.choices or knob.offers)[-1] if knob.choices or knob.offers else others.get(setting.kind, knob.high)
     values = values_of(RunConfig())
     values[PATHS.index(setting.path)] = value
     assert values_of(config_of(values)) == values
@@ -78,6 +78,9 @@ def test_labels_are_words_and_infos_tell_the_range():
     assert label_of(by_path["loss.kl_weight"]) == "KL weight"
     assert label_of(by_path["rollout.num_sampling_steps"]) == "Number of sampling steps"
     assert info_of(by_path["rollout.group_size"]) == "Pictures drawn per prompt. Allowed: 2 to 256."
-    assert info_of(by_path["reward.evaluation"]) == "Reward that the examination reports."
+    assert (
+        info_of(by_path["reward.evaluation"])
+        == "Reward that the examination reports: one name, or your own as file.py:function."
+    )
     assert label_of(by_path["algorithm.name"]) == "Algorithm"
     assert info_of(by_path["schedule.num_steps"]) == "Steps of the run. Allowed: 1 to 1000000."

@@ -1,0 +1,111 @@
+"""Where a vision-language model speaks: behind an OpenAI-compatible server, or in this process through transformers."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from math import exp
+from typing import Any
+
+import torch
+from PIL import Image
+
+from dgpo_core.errors import RewardError
+from dgpo_core.reward_names import REWARD_FACTS
+from dgpo_core.rewards.contract import Picture
+from dgpo_core.rewards.pretrained import loading
+from dgpo_core.rewards.server import Server, ServerSilentError, png_text
+from dgpo_core.rewards.supplies import Supplies
+from dgpo_core.rewards.vision_language import Mouth, Said
+
+NUM_PROBABILITIES = 20
+"""The most that the OpenAI interface gives."""
+
+
+def mouth_of(name: str, supplies: Supplies) -> Mouth:
+    """The server of the settings, or a model in this process where none is set."""
+    model = supplies.server_model or REWARD_FACTS[name].weights
+    if supplies.server:
+        return ServerMouth(Server(supplies.server, supplies.server_key), model)
+    return LocalMouth(name, supplies.place(model), supplies.device)
+
+
+class ServerMouth:
+    """A model behind /chat/completions; the address ends where that begins, in /v1 with most servers."""
+
+    def __init__(self, server: Server, model: str) -> None:
+        self._server, self._model = server, model
+
+    def ask(self, picture: Picture, question: str, *, num_tokens: int) -> Said | str:
+        content = [
+            {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{png_text(picture)}"}},
+            {"type": "text", "text": question},
+        ]
+        body = {
+            "model": self._model,
+            "messages": [{"role": "user", "content": content}],
+            "max_tokens": num_tokens,
+            "temperature": 0,
+            "logprobs": True,
+            "top_logprobs": NUM_PROBABILITIES,
+        }
+        try:
+            answer = self._server.post("/chat/completions", body)
+        except ServerSilentError as error:
+            return str(error)
+        try:
+            choice = answer["choices"][0]
+            text = choice["message"]["content"]
+            ranked = ((choice.get("logprobs") or {}).get("content") or [{}])[0].get("top_logprobs") or []
+            first: dict[str, float] = {}
+            for one in ranked:
+                first[str(one["token"])] = first.get(str(one["token"]), 0.0) + exp(min(0.0, float(one["logprob"])))
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            raise RewardError(
+                f"{self._server.address} answered {str(answer)[:120]!r}, which is no chat completion. Point "
+                "reward.server at an OpenAI-compatible address, which mostly ends in /v1."
+            ) from error
+        if not isinstance(text, str):
+            raise RewardError(f"{self._server.address} gave an answer without text: {str(choice)[:120]!r}. Check it.")
+        return Said(text, first)
+
+
+class LocalMouth:
+    """A model that transformers loads, on the device of the run."""
+
+    def __init__(self, name: str, place: str, device: str) -> None:
+        self._name, self._place, self._device = name, place, device
+
+    @torch.no_grad()
+    def ask(self, picture: Picture, question: str, *, num_tokens: int) -> Said:
+        content = [{"type": "image"}, {"type": "text", "text": question}]
+        words = self._processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+        inputs = self._processor(text=[words], images=[Image.fromarray(picture)], return_tensors="pt")
+        inputs = inputs.to(self._device)
+        told = self._model.generate(
+            **inputs, max_new_tokens=num_tokens, do_sample=False, output_scores=True, return_dict_in_generate=True
+        )
+        new = told.sequences[0, inputs["input_ids"].shape[1] :]
+        decode = self._processor.tokenizer.decode
+        chances, tokens = (
+            told.scores[0][0].float().softmax(dim=-1).topk(min(NUM_PROBABILITIES, told.scores[0].shape[1]))
+        )
+        first: dict[str, float] = {}
+        for chance, token in zip(chances.tolist(), tokens.tolist(), strict=True):
+            word = decode([token])
+            first[word] = first.get(word, 0.0) + chance
+        return Said(decode(new, skip_special_tokens=True), first)
+
+    @cached_property
+    def _model(self) -> Any:
+        from transformers import AutoModelForImageTextToText
+
+        with loading(self._name, self._place):
+            model = AutoModelForImageTextToText.from_pretrained(self._place, use_safetensors=True, dtype="auto")
+            return model.to(self._device).eval()
+
+    @cached_property
+    def _processor(self) -> Any:
+        from transformers import AutoProcessor
+
+        with loading(self._name, self._place):
+            return AutoProcessor.from_pretrained(self._place)

@@ -1,0 +1,59 @@
+"""A reward on another machine: pictures as PNG and prompts in JSON out, one number per picture back.
+
+POST reward.server   {"pictures": ["<PNG in base64>", ...], "prompts": ["...", ...], "metadata": [{...}, ...]}
+answers              {"rewards": [0.5, null, ...], "details": ["...", ...]}      details may be left out
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dgpo_core.errors import RewardError
+from dgpo_core.rewards.contract import Judgement, Picture, as_number
+from dgpo_core.rewards.server import Server, ServerSilentError, png_text
+from dgpo_core.rewards.supplies import Supplies
+
+BATCH = 32
+
+
+class RemoteReward:
+    """Whatever the server says. While it cannot be reached or is busy, pictures are left out and counted."""
+
+    name = "remote"
+
+    def __init__(self, supplies: Supplies, server: Server | None = None) -> None:
+        if not supplies.server:
+            raise RewardError("The reward remote needs reward.server, the address of your server. Set it.")
+        self._supplies = supplies
+        self._server = server or Server(supplies.server, supplies.server_key)
+
+    def check_prompts(self, prompts: Sequence[str]) -> None:
+        """Every prompt is sent."""
+
+    def __call__(self, pictures: Sequence[Picture], prompts: Sequence[str]) -> list[Judgement]:
+        judgements: list[Judgement] = []
+        for start in range(0, len(pictures), BATCH):
+            rows = slice(start, start + BATCH)
+            judgements += self._asked(pictures[rows], prompts[rows])
+        return judgements
+
+    def _asked(self, pictures: Sequence[Picture], prompts: Sequence[str]) -> list[Judgement]:
+        body = {
+            "pictures": [png_text(picture) for picture in pictures],
+            "prompts": list(prompts),
+            "metadata": [dict(self._supplies.note(prompt)) for prompt in prompts],
+        }
+        try:
+            answer = self._server.post("", body)
+        except ServerSilentError as error:
+            return [Judgement(None, details=str(error))] * len(pictures)
+        rewards, details = answer.get("rewards"), answer.get("details") or [""] * len(pictures)
+        if not isinstance(rewards, list) or len(rewards) != len(pictures) or not isinstance(details, list):
+            raise RewardError(
+                f"{self._server.address} answered {str(answer)[:120]!r} for {len(pictures)} pictures. It must answer "
+                '{"rewards": [...]} with one number or null per picture, in order.'
+            )
+        return [
+            Judgement(None if one is None else as_number(one, self._server.address), details=str(words)[:1000])
+            for one, words in zip(rewards, [*details, *[""] * len(rewards)][: len(rewards)], strict=True)
+        ]

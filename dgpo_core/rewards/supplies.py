@@ -1,0 +1,70 @@
+"""What a reward may be handed when it is made: what is known of prompts, where models lie, which server answers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dgpo_core.config import RunConfig
+from dgpo_core.errors import RewardError
+from dgpo_core.rewards.contract import Reward
+
+SERVER_KEY = "DGPO_REWARD_KEY"
+"""The environment variable that holds the key of reward.server."""
+Note = Mapping[str, Any]
+"""What a prompt set says of one prompt beside its text, such as GenEval's include and exclude, or the text to write."""
+Notes = Mapping[str, Note]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Supplies:
+    """notes are by prompt; folder is where relative names of a person's own files begin; models_folder holds models
+    that were fetched before, in folders named like their hub ids; preference is what was learned from labels."""
+
+    notes: Notes = field(default_factory=dict)
+    folder: Path = field(default_factory=Path)
+    models_folder: str = ""
+    server: str = ""
+    server_model: str = ""
+    server_key: str = field(default="", repr=False)
+    device: str = "cpu"
+    preference: Reward | None = None
+
+    def note(self, prompt: str) -> Note:
+        """What is known of a prompt; empty where nothing is."""
+        return self.notes.get(prompt, {})
+
+    def place(self, hub_id: str) -> str:
+        """Where a model is loaded from: its folder where models_folder is given, else its id on the hub.
+
+        Raises:
+            RewardError: models_folder is given and does not hold it.
+        """
+        if not self.models_folder:
+            return hub_id
+        place = Path(self.models_folder) / hub_id
+        if not place.is_dir():
+            raise RewardError(
+                f"reward.models_folder holds no {hub_id}: there is no folder {place}. Put the model there with its "
+                "config.json and its safetensors, or leave reward.models_folder empty to fetch it on first use."
+            )
+        return str(place)
+
+
+def supplies_of(config: RunConfig, folder: Path, notes: Notes) -> Supplies:
+    """What the settings hand to rewards; the key of a server comes from the environment and is stored nowhere."""
+    reward = config.reward
+    return Supplies(
+        notes=notes,
+        folder=folder,
+        models_folder=reward.models_folder,
+        server=reward.server,
+        server_model=reward.server_model,
+        server_key=os.environ.get(SERVER_KEY, ""),
+        device="cuda" if torch.cuda.is_available() else "cpu",
+    )

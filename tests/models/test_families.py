@@ -1,0 +1,192 @@
+"""Every family of models keeps to one contract, on a small pipeline of its own stock classes."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DiffusionPipeline, EulerDiscreteScheduler
+from small_families import FAMILIES, PIXELS, SIDE, save_small_family
+from small_run import run, small_config, small_parts
+
+from dgpo_core.config import RolloutConfig
+from dgpo_core.events import EndReason, StepDone
+from dgpo_core.model_config import ModelConfig
+from dgpo_core.models.catalogue import load
+from dgpo_core.rollout import draw_latents, sampling_sigmas, starting_noise
+
+PROMPTS = ["a red circle", "two blue squares above a ring"]
+NUM_STEPS = 4
+pytestmark = [
+    pytest.mark.parametrize("family", FAMILIES, indirect=True),
+]
+
+
+@pytest.fixture(scope="module")
+def family(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def folder(family, tmp_path_factory):
+    return save_small_family(family, tmp_path_factory.mktemp(family) / family)
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    """The model with a LoRA that is not zero."""
+    config = ModelConfig(folder=str(folder), lora_rank=2, lora_alpha=4, picture_side=PIXELS)
+    model = load(config, seed=0)
+    move(model)
+    return model
+
+
+def move(model):
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.policy_parameters().values():
+            parameter.copy_(0.2 * torch.randn(parameter.shape, generator=generator))
+            parameter.grad = None
+
+
+def batch(model, count=2):
+    prompts = [PROMPTS[index % len(PROMPTS)] for index in range(count)]
+    return starting_noise(range(count), model.latent_shape, model.device), torch.tensor(0.7), model.encode(prompts)
+
+
+def test_shapes_and_numbers_are_those_of_the_contract(model):
+    x, sigma, conditioning = batch(model)
+    assert model.latent_shape[1:] == (SIDE, SIDE)
+    assert model.picture_size == (PIXELS, PIXELS)
+    velocity = model.velocity(x, sigma, conditioning)
+    assert (velocity.shape, velocity.dtype) == (x.shape, torch.float32)
+    assert velocity.isfinite().all()
+    pictures = model.decode(x)
+    assert [(picture.shape, picture.dtype) for picture in pictures] == [((PIXELS, PIXELS, 3), np.uint8)] * 2
+    latents = model.encode_pictures(pictures)
+    assert (latents.shape, latents.dtype) == (x.shape, torch.float32)
+    assert model.features(pictures).shape[0] == 2
+    assert 0 < model.sigma_max <= 1
+
+
+def test_latents_are_scaled_for_the_network_and_back(model):
+    """Encoding scales what the autoencoder gives as much as decoding undoes."""
+    raw = torch.randn(1, *model.latent_shape)
+    autoencoder = model._autoencoder
+    torch.testing.assert_close(autoencoder._unscaled(autoencoder._scaled(raw)), raw)
+
+
+def test_gradient_reaches_exactly_the_lora(model, family):
+    move(model)
+    x, sigma, conditioning = batch(model)
+    model.velocity(x, sigma, conditioning).square().sum().backward()
+    parts = [part for part in model.pipeline.components.values() if isinstance(part, torch.nn.Module)]
+    reached = {id(one) for part in parts for one in part.parameters() if one.grad is not None}
+    lora = model.policy_parameters()
+    unread = {name for name, one in lora.items() if one.grad is None or not one.grad.any()}
+    assert reached <= {id(one) for one in lora.values()}
+    assert all(re.search(FAMILIES[family].unread, name) for name in unread)
+    move(model)
+
+
+def test_the_reference_is_the_start_and_drawing_is_the_policy(model):
+    x, sigma, conditioning = batch(model)
+    policy = model.velocity(x, sigma, conditioning).detach()
+    with model.reference():
+        reference = model.velocity(x, sigma, conditioning).detach()
+    with model.drawing():
+        drawn = model.velocity(x, sigma, conditioning)
+    assert (policy - reference).abs().max() > 1e-3
+    torch.testing.assert_close(drawn, policy, atol=1e-4, rtol=1e-3)
+
+
+def test_a_batch_is_the_same_as_one_by_one(model):
+    x, sigma, conditioning = batch(model, 3)
+    together = model.velocity(x, sigma, conditioning).detach()
+    alone = [model.velocity(x[[i]], sigma, model.encode([PROMPTS[i % 2]])).detach() for i in range(3)]
+    torch.testing.assert_close(together, torch.cat(alone), atol=1e-4, rtol=1e-3)
+
+
+def test_the_prompt_and_the_noise_level_matter(model):
+    x, sigma, conditioning = batch(model)
+    one = model.velocity(x, sigma, conditioning)
+    for other in (
+        model.velocity(x, sigma, conditioning.select([1, 0])),
+        model.velocity(x, torch.tensor(0.3), conditioning),
+        model.velocity(x, sigma, model.encode(["", ""])),
+    ):
+        assert (one - other).abs().max() > 1e-4
+
+
+def draw(model, **changes):
+    config = RolloutConfig(num_sampling_steps=NUM_STEPS, sigma_shift=3.0, **changes)
+    noise = starting_noise([4, 5], model.latent_shape, model.device)
+    with model.drawing():
+        latents = draw_latents(model, model.encode(PROMPTS), noise, config, batch=2)
+    return latents, np.stack(model.decode(latents)) / 255
+
+
+def test_guidance_of_one_is_no_guidance(model):
+    plain, guided = (draw(model, guidance_scale=scale)[0] for scale in (1.0, 1.000001))
+    torch.testing.assert_close(plain, guided, atol=1e-3, rtol=1e-3)
+    assert (draw(model, guidance_scale=4.0)[0] - plain).abs().max() > 1e-2
+
+
+def stock_pictures(pipeline, model, family):
+    """What the stock pipeline draws of the same noise on the lab's grid."""
+    from dgpo_core.models.packing import packed
+
+    spec, noise = FAMILIES[family], starting_noise([4, 5], model.latent_shape, model.device)
+    sigmas = sampling_sigmas(model, RolloutConfig(num_sampling_steps=NUM_STEPS, sigma_shift=3.0))
+    pipeline.set_progress_bar_config(disable=True)
+    if spec.is_flow:
+        pipeline.scheduler = type(pipeline.scheduler).from_config(
+            pipeline.scheduler.config, shift=1.0, use_dynamic_shifting=False
+        )
+        grid = sigmas[:-1].tolist()
+    else:
+        pipeline.scheduler = EulerDiscreteScheduler.from_config(
+            pipeline.scheduler.config, timestep_spacing="trailing", clip_sample=False
+        )
+        grid = (sigmas / (1 - sigmas)).tolist()
+    return pipeline(
+        list(PROMPTS),  # Z-Image's pipeline writes into the list
+        latents=packed(noise) if spec.packs else noise,
+        sigmas=grid,
+        height=PIXELS,
+        width=PIXELS,
+        output_type="np",
+        **{"guidance_scale": spec.plain_guidance, **dict(spec.call)},
+    ).images
+
+
+def test_a_merged_folder_draws_the_policys_pictures_in_the_stock_pipeline(model, family, tmp_path):
+    model.save_merged(tmp_path / "merged")
+    pipeline = DiffusionPipeline.from_pretrained(tmp_path / "merged")
+    mine = draw(model)[1]
+    assert mine.std() > 0.03
+    np.testing.assert_allclose(mine, stock_pictures(pipeline, model, family), atol=1.5 / 255)
+
+
+def test_a_saved_lora_draws_the_policys_pictures_in_the_stock_pipeline(model, family, folder, tmp_path):
+    if not FAMILIES[family].has_lora_loader:
+        pytest.skip("its pipeline reads no LoRA")
+    model.save_lora(tmp_path)
+    pipeline = DiffusionPipeline.from_pretrained(folder)
+    base = stock_pictures(pipeline, model, family)
+    pipeline.load_lora_weights(tmp_path, weight_name="pytorch_lora_weights.safetensors")
+    found = stock_pictures(pipeline, model, family)
+    assert np.abs(found - base).max() > 4 / 255
+    np.testing.assert_allclose(draw(model)[1], found, atol=1.5 / 255)
+
+
+def test_a_whole_step_trains_it(model, tmp_path):
+    config = small_config(schedule={"num_steps": 1})
+    before = {name: one.detach().clone() for name, one in model.policy_parameters().items()}
+    why, heard = run(config, small_parts(model, tmp_path, config))
+    (step,) = heard.of(StepDone)
+    assert why == EndReason.FINISHED
+    assert step.metrics.grad_norm > 0
+    assert np.isfinite(step.metrics.velocity_error)
+    assert any(not torch.equal(one, before[name]) for name, one in model.policy_parameters().items())
+    move(model)

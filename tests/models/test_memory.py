@@ -1,0 +1,157 @@
+"""The memory that is foretold, beside what is really there."""
+
+import json
+
+import pytest
+import torch
+from diffusers import SD3Transformer2DModel
+from small_families import FAMILIES, PIXELS, save_small_family
+from small_run import run, small_config, small_parts
+from transformers import T5Config
+
+from dgpo_core.config import from_dict
+from dgpo_core.model_config import ModelConfig
+from dgpo_core.models.catalogue import load
+from dgpo_core.models.memory import memory_of
+from dgpo_core.rollout import starting_noise
+
+SD35_MEDIUM = {
+    "sample_size": 128,
+    "patch_size": 2,
+    "in_channels": 16,
+    "num_layers": 24,
+    "attention_head_dim": 64,
+    "num_attention_heads": 24,
+    "joint_attention_dim": 4096,
+    "caption_projection_dim": 1536,
+    "pooled_projection_dim": 2048,
+    "out_channels": 16,
+    "pos_embed_max_size": 384,
+    "dual_attention_layers": list(range(13)),
+    "qk_norm": "rms_norm",
+}
+
+
+def really_kept(model):
+    """Bytes that one picture's forward keeps for its gradient."""
+    weights = {weight.untyped_storage()._cdata for weight in model.network.parameters()}
+    found = {}
+
+    def keep(tensor):
+        if tensor.untyped_storage()._cdata not in weights:
+            found[tensor.untyped_storage()._cdata] = tensor
+        return tensor
+
+    x = starting_noise([0], model.latent_shape, model.device)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        model.velocity(x, torch.tensor(0.7), model.encode(["a red circle above two squares"]))
+    return sum(tensor.untyped_storage().nbytes() for tensor in found.values())
+
+
+@pytest.mark.parametrize("family", ["sd3", "sd", "flux"])
+def test_what_is_foretold_is_what_is_there(family, model_folder, tmp_path):
+    folder = model_folder if family == "sd3" else save_small_family(family, tmp_path / family)
+    settings = {"lora_rank": 2, "lora_alpha": 4, "picture_side": 0 if family == "sd3" else PIXELS}
+    config = from_dict({"model": {"folder": str(folder), **settings}, "update": {"micro_batch": 3}})
+    foretold, model = memory_of(config, folder, torch.float32), load(config.model, seed=0)
+    own = sum(one.numel() for one in model.policy_parameters().values())
+    frozen = sum(one.numel() for one in model.network.parameters()) - own
+    texts = [part for name, part in model.pipeline.components.items() if name.startswith("text_encoder") and part]
+    assert (foretold.weights, foretold.trained) == (4 * frozen, 44 * own)
+    assert foretold.text_encoders == 4 * sum(one.numel() for part in texts for one in part.parameters())
+    assert foretold.autoencoder == 4 * sum(one.numel() for one in model.pipeline.vae.parameters())
+    if family != "sd":  # whose prompts here are shorter than Stable Diffusion's
+        assert foretold.activations / 3 == pytest.approx(really_kept(model), rel=0.15)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_is_reckoned(family, tmp_path):
+    folder = save_small_family(family, tmp_path / family)
+    plain = from_dict({"model": {"picture_side": PIXELS}})
+    less = from_dict({"model": {"picture_side": PIXELS, "checkpointing": True, "text_encoders": "offload"}})
+    before, after = (memory_of(config, folder, torch.bfloat16) for config in (plain, less))
+    assert min(before.weights, before.trained, before.text_encoders, before.activations, before.decoding) > 0
+    assert after.text_encoders == 0
+    assert after.activations <= 1.2 * before.activations  # of one block, which is computed again
+    assert before.in_words().startswith("About 0.")
+
+
+def test_checkpointing_changes_memory_and_no_gradient(model_folder):
+    gradients = []
+    for checkpointing in (False, True):
+        model = load(ModelConfig(folder=str(model_folder), lora_rank=4, checkpointing=checkpointing), seed=0)
+        x = starting_noise([0, 1], model.latent_shape, model.device)
+        model.velocity(x, torch.tensor(0.7), model.encode(["a red circle", "two rings"])).square().mean().backward()
+        gradients.append([one.grad for one in model.policy_parameters().values() if one.grad is not None])
+    torch.testing.assert_close(*gradients, atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("place", "is_there"), [("keep", True), ("offload", True), ("drop", False)])
+def test_text_encoders_go_where_they_are_told(model_folder, tmp_path, place, is_there):
+    config = small_config(model={"folder": str(model_folder), "text_encoders": place}, schedule={"num_steps": 1})
+    model = load(config.model, seed=0)
+    parts = small_parts(model, tmp_path, config)
+    model.prepare([*parts.train_prompts, *parts.heldout_prompts, ""])
+    assert (model.pipeline.text_encoder is not None) == is_there
+    run(config, parts)
+    if is_there:
+        assert len(model.encode(["a new prompt"])) == 1
+    else:
+        with pytest.raises(ValueError, match=r"'a new prompt' is new, but the text encoders were dropped"):
+            model.encode(["a new prompt"])
+
+
+def test_dropping_needs_room_for_all_prompts(model_folder):
+    config = ModelConfig(folder=str(model_folder), text_encoders="drop", prompts_remembered=2)
+    with pytest.raises(ValueError, match=r"the run has 3 prompts and model.prompts_remembered is 2"):
+        load(config, seed=0).prepare(["a ring", "a cross", ""])
+
+
+def test_prompts_are_remembered_up_to_a_bound(model_folder):
+    model = load(ModelConfig(folder=str(model_folder), prompts_remembered=2), seed=0)
+    read = []
+    model.pipeline.text_encoder.register_forward_hook(lambda *_: read.append(1))
+    model.encode(["a ring", "a cross"])
+    model.encode(["a ring", "two rings"])
+    model.encode(["a ring"])
+    assert len(read) == 3
+    model.encode(["a cross"])
+    assert len(read) == 4
+
+
+@pytest.mark.parametrize("quantization", ["8bit", "4bit"])
+def test_quantizing_without_its_library_names_the_line_that_installs_it(model_folder, quantization):
+    from importlib.util import find_spec
+
+    if find_spec("bitsandbytes"):
+        pytest.skip("bitsandbytes is installed")
+    with pytest.raises(ValueError, match=r"needs the package bitsandbytes. Install it with python -m pip install"):
+        load(ModelConfig(folder=str(model_folder), quantization=quantization), seed=0)
+
+
+@pytest.mark.slow
+def test_a_card_of_24_gb_trains_stable_diffusion_3_5_medium_at_512_pixels(model_folder, tmp_path):
+    """The arithmetic of docs/models.md, from configurations alone."""
+    import shutil
+
+    folder = shutil.copytree(model_folder, tmp_path / "sd35m")
+    index = json.loads((folder / "model_index.json").read_text())
+    index["text_encoder_3"] = ["transformers", "T5EncoderModel"]
+    (folder / "model_index.json").write_text(json.dumps(index))
+    (folder / "transformer" / "config.json").write_text(
+        json.dumps({"_class_name": SD3Transformer2DModel.__name__, **SD35_MEDIUM})
+    )
+    T5Config(
+        d_model=4096, d_kv=64, d_ff=10240, num_layers=24, num_heads=64, feed_forward_proj="gated-gelu"
+    ).save_pretrained(folder / "text_encoder_3")
+    memory = memory_of(from_dict(SD35_MEDIUM_RUN), folder, torch.bfloat16)
+    assert round(memory.weights / 1e9, 1) == 4.5
+    assert round(memory.trained / 1e9, 1) == 2.1
+    assert round(memory.activations / 1e9, 1) == 2.3
+    assert memory.peak < 24e9 / 2
+
+
+SD35_MEDIUM_RUN = {
+    "model": {"picture_side": 512, "lora_rank": 32, "checkpointing": True, "text_encoders": "offload"},
+    "update": {"micro_batch": 8},
+}

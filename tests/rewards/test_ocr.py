@@ -1,0 +1,140 @@
+"""The reward for text in pictures: the reckoning with known readings, and the real engine on rendered words."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw, ImageFont
+
+from dgpo_core.errors import PromptError
+from dgpo_core.rewards.contract import judge
+from dgpo_core.rewards.ocr import OcrReward, edits, likeness, wanted_text, written
+from dgpo_core.rewards.self_test import self_test
+from dgpo_core.rewards.supplies import Supplies
+
+TEXT = st.text("abcé Z9!", max_size=8)
+WORDS = """
+open cafe library garden winter planet mirror sunday coffee bridge quartz violet harbor signal copper meadow rocket
+lantern basil thunder market bakery museum station orange silver castle window summer forest river island engine
+pencil teapot candle velvet marble pepper walnut
+""".split()  # noqa: SIM905 - forty strings in quotes would be hard to read
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text"),
+    [
+        ('a sign that says "Open 24 h"', "Open 24 h"),
+        ("a shop called “Zur Post”", "Zur Post"),
+        ("a cat's mug with 'HELLO' on it", "HELLO"),
+        ('"One" above "Two"', "One Two"),
+        ("un panneau «Sortie»", "Sortie"),
+    ],
+)
+def test_the_wanted_text_stands_in_quotation_marks(prompt, text):
+    assert wanted_text(prompt, Supplies()) == text
+
+
+def test_the_note_goes_before_the_quotation_marks():
+    supplies = Supplies(notes={'a "b"': {"text": "real"}})
+    assert wanted_text('a "b"', supplies) == "real"
+
+
+def test_a_prompt_without_text_is_refused_beforehand():
+    with pytest.raises(PromptError, match="finds no text to read in the prompt 'a cat'"):
+        OcrReward(Supplies(), read=lambda picture: "").check_prompts(['"a"', "a cat"])
+
+
+@pytest.mark.parametrize(
+    ("read", "wanted", "reward"),
+    [
+        ("GARDEN", "Garden", 1),
+        ("o p e n", "Open", 1),
+        ("", "open", 0),
+        ("opan", "open", 0.75),
+        ("open open", "open", 0.5),
+        ("open now we have everything", "open", 4 / 23),
+        ("\uff2f\uff30\uff25\uff2e", "open", 1),
+    ],
+)
+def test_likeness_by_known_answers_with_extra_text_counted(read, wanted, reward):
+    assert likeness(read, wanted) == pytest.approx(reward)
+
+
+@given(TEXT, TEXT, TEXT)
+def test_edits_are_a_distance(one, other, third):
+    assert (edits(one, other) == 0) == (one == other)
+    assert edits(one, other) == edits(other, one)
+    assert edits(one, third) <= edits(one, other) + edits(other, third)
+    assert abs(len(one) - len(other)) <= edits(one, other) <= max(len(one), len(other))
+
+
+@given(TEXT, TEXT)
+def test_likeness_is_between_0_and_1_and_1_only_for_the_same_letters(read, wanted):
+    value = likeness(read, wanted)
+    assert 0 <= value <= 1
+    assert (value == 1) == ("".join(read.casefold().split()) == "".join(wanted.casefold().split()))
+
+
+def clean_fonts() -> list:
+    """Pillow's own font, and those of Gradio's wheel that have all letters."""
+    import gradio
+
+    places = sorted(Path(gradio.__file__).parent.glob("templates/frontend/static/fonts/*/*-Regular.woff2"))
+    fonts = [ImageFont.truetype(str(place), 60) for place in places if "Press" not in place.name]
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    whole = [font for font in fonts if len({bytes(font.getmask(letter)) for letter in letters}) == len(letters)]
+    return [ImageFont.load_default(size=60), *whole]
+
+
+def rendered(word, font, shade):
+    picture = Image.new("RGB", (320, 128), shade)
+    ImageDraw.Draw(picture).text((160, 64), word, fill=tuple(255 - one for one in shade), font=font, anchor="mm")
+    return np.asarray(picture)
+
+
+@pytest.fixture(scope="module")
+def engine():
+    pytest.importorskip("rapidocr", reason="the extra of requirements-ocr.txt is not installed")
+    return OcrReward(Supplies())
+
+
+def test_the_engine_passes_its_self_test(engine):
+    outcome = self_test(engine)
+    assert outcome.passed, outcome.words
+    assert outcome.rewards[0][0] == 1
+
+
+def test_a_picture_without_text_scores_zero(engine):
+    blank = np.full((64, 64, 3), 200, np.uint8)
+    assert judge(engine, [blank], ['"HELLO"'])[0].reward == 0
+
+
+@pytest.mark.parametrize("size", [64, 160, 400])
+def test_pictures_of_any_size_are_read(engine, size):
+    picture = written("OPEN", size, size / 5)
+    judged = judge(engine, [picture], ['"Open"'])[0]
+    assert (judged.reward, judged.details) == (1, "read 'OPEN', wanted 'Open'")
+
+
+@pytest.mark.slow
+def test_200_rendered_words_are_read_and_no_wrong_word_is_above_a_right_one(engine):
+    fonts, shades = clean_fonts(), ((255, 255, 255), (20, 30, 60))
+    cases = [
+        (word.upper() if index % 3 == 0 else word, fonts[index % len(fonts)], shades[index % 2])
+        for index, word in enumerate(WORDS * 5)
+    ]
+    pictures = [rendered(*case) for case in cases]
+    readings = [engine.read(picture) for picture in pictures]
+    right = [likeness(reading, word) for reading, (word, *_) in zip(readings, cases, strict=True)]
+    assert len(right) == 200
+    # The same readings against the other words of the list: what pictures of wrong words would score.
+    wrong = [
+        max(likeness(reading, other) for other in WORDS if other != word.lower())
+        for reading, (word, *_) in zip(readings, cases, strict=True)
+    ]
+    exact = sum(reward == 1 for reward in right)
+    assert len(fonts) >= 4
+    assert exact >= 190
+    assert all(one > other for one, other in zip(right, wrong, strict=True))
