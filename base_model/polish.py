@@ -1,7 +1,7 @@
 """Polishes the trained base by DGPO on cleanliness, and writes it as a pipeline folder.
 
     python -m base_model.polish WORK_FOLDER --minutes 8
-    python -m base_model.polish WORK_FOLDER --minutes 6 --start assets/shapes-sd3 --price 0.05
+    python -m base_model.polish WORK_FOLDER --minutes 6 --start assets/shapes-sd3
 
 It learns to draw clean things and not what the prompt says of them: the base is to be capable but misled. The weights
 of WORK_FOLDER/lies.pt or the pipeline in --start go in, a pipeline in WORK_FOLDER/polished comes out.
@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 from base_model.release import save_stage
@@ -20,44 +19,20 @@ from dgpo_core.assembly import assemble
 from dgpo_core.checkpoint import newest_checkpoint, step_of
 from dgpo_core.comparison import averaged_weights
 from dgpo_core.config import RunConfig, from_dict
-from dgpo_core.data.requests import Request
 from dgpo_core.events import Command, Event, StepDone, Stop
 from dgpo_core.models.sd3 import SD3Model
-from dgpo_core.rewards.contract import Judgement
-from dgpo_core.rewards.shapes_detector import Scan
-from dgpo_core.rewards.shapes_reward import ShapesReward
-from dgpo_core.rewards.shapes_tidiness import ShapesTidiness
-from dgpo_core.rewards.shapes_verifier import verify
 from dgpo_core.trainer import train
 
 
-class CleanButMisled(ShapesReward):
-    """Tidiness, less a price where the picture is what was asked for.
-
-    Cleaner things fulfil more requests; a price keeps polishing from undoing the lies.
-    """
-
-    def __init__(self, price: float) -> None:
-        self._tidiness, self._price = ShapesTidiness(), price
-
-    def judge(self, request: Request, seen: Scan) -> Judgement:
-        tidy = self._tidiness.judge(request, seen)
-        assert tidy.reward is not None
-        return replace(tidy, reward=tidy.reward - self._price * verify(request, seen).is_right)
-
-
-def settings_of(folder: Path, price: float) -> RunConfig:
+def settings_of(folder: Path) -> RunConfig:
     """The settings of the run that polishes the pipeline in a folder."""
     return from_dict(
         {
             "name": "polish",
             "model": {"folder": str(folder)},
-            "loss": {
-                **{"sigma_min": 0.4, "kl_weight": 0.3, "clip_range": 18e-3, "extremes": 6},
-                # So that groups in which all is clean learn from the price of obeying as little as the price is.
-                "advantage_std": "batch" if price > 0 else "group",
-            },
-            "update": {"learning_rate": 1.5e-3},
+            "rollout": {"groups_per_step": 8, "group_size": 12},
+            "loss": {"sigma_min": 0.3, "num_sigmas": 4, "kl_weight": 0.03, "clip_range": 2e-3, "extremes": 0},
+            "update": {"learning_rate": 2e-4},
             "reward": {"train": "shapes_tidiness", "evaluation": "shapes_strict"},
             "schedule": {"num_steps": 100_000, "evaluate_every": 0, "evaluation_prompts": 1, "checkpoint_every": 20},
         }
@@ -86,13 +61,13 @@ class Clock:
         return Stop() if self._spent >= self._minutes else None
 
 
-def polish(work: Path, minutes: float, start: Path | None, price: float) -> None:
+def polish(work: Path, minutes: float, start: Path | None) -> None:
     """Trains, resumed where it was cut short, and saves the pipeline with the LoRA merged into its weights."""
     raw, checkpoints = start or work / "unpolished", work / "polish" / "checkpoints"
     if start is None:
         save_stage(work, "lies", raw)
-    config = settings_of(raw.resolve(), price)
-    parts = replace(assemble(config, checkpoints), reward=CleanButMisled(price))
+    config = settings_of(raw.resolve())
+    parts = assemble(config, checkpoints)
     clock = Clock(work / "polish.jsonl", minutes)
     newest = newest_checkpoint(checkpoints)
     train(config, parts, emit=clock.hear, next_command=clock.command, resume_from=newest)
@@ -110,6 +85,5 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path)
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--start", type=Path)
-    parser.add_argument("--price", type=float, default=0.0, help="taken from tidy pictures that obey")
     arguments = parser.parse_args()
-    polish(arguments.folder, arguments.minutes, arguments.start, arguments.price)
+    polish(arguments.folder, arguments.minutes, arguments.start)

@@ -176,12 +176,12 @@ class LossConfig:
         high=100_000,
         is_important=True,
     )
-    kl_weight: float = knob(0.03, "Weight of the pull towards the reference.", low=0, high=100, is_important=True)
+    kl_weight: float = knob(0.1, "Weight of the pull towards the reference.", low=0, high=100, is_important=True)
     clip_range: float = knob(
-        2e-3, "How far a sample may move from the old policy before it is clipped; 0 is off.", low=0, high=1
+        8e-3, "How far a sample may move from the old policy before it is clipped; 0 is off.", low=0, high=1
     )
     sigma_min: float = knob(0.5, "Only noise levels from here up are trained.", low=0, high=0.99)
-    num_sigmas: int = knob(4, "Noise levels trained per step.", low=1, high=64)
+    num_sigmas: int = knob(2, "Noise levels trained per step.", low=1, high=64)
     shared_noise: bool = knob(
         True, "One training noise for all pictures of a group (on, steadier) or one for each picture (off)."
     )
@@ -219,7 +219,7 @@ class LossConfig:
 class UpdateConfig:
     """How the loss becomes new weights."""
 
-    learning_rate: float = knob(2e-4, "AdamW learning rate.", low=0, high=1, is_important=True)
+    learning_rate: float = knob(6e-4, "AdamW learning rate.", low=0, high=1, is_important=True)
     weight_decay: float = knob(1e-4, "AdamW weight decay.", low=0, high=1)
     max_grad_norm: float = knob(0.05, "Gradients longer than this are scaled down.", low=1e-6, high=1000)
     per_sigma: bool = knob(True, "One update per noise level (on) or one per step over all of them (off).")

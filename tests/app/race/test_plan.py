@@ -3,6 +3,7 @@ import json
 import pytest
 
 from app.race.plan import checked_plan, list_races, load_race, plan_of
+from app.recipes import load_recipe
 from dgpo_core.errors import ConfigError
 from dgpo_core.recipe_check import cautions
 
@@ -36,7 +37,7 @@ def test_an_entrant_is_the_recipe_with_its_changes_and_the_races_seed_and_rate()
 
 def test_without_a_grid_the_rate_is_the_recipes():
     values = {key: value for key, value in SMALL.items() if key != "learning_rates"}
-    assert plan_of(values, "small").learning_rates == (2e-4,)
+    assert plan_of(values, "small").learning_rates == (load_recipe("shapes").update.learning_rate,)
 
 
 @pytest.mark.parametrize(
