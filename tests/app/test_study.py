@@ -118,6 +118,29 @@ def test_what_was_learned_can_be_trained_on_alone(lab, config_of, tmp_path):
     (group, *_) = reader.groups(second, 1)
     assert group.has_preference
     assert terms(group) == {"doubt"}
+    settings["reward"] = {"train": "preference*0.7 + brightness*0.3", "watch": "preference"}
+    third = runner.start(config_of(**settings))
+    assert runner.wait(PATIENCE_SECONDS)
+    assert reader.run(third).state == RunState.FINISHED, reader.run(third).message
+    (group, *_) = reader.groups(third, 1)
+    assert group.has_preference
+    assert terms(group) == {"preference", "brightness"}
+
+
+def test_a_reward_of_ones_own_may_train_beside_people_and_labels_are_compared_with_the_quick_ones_only(
+    lab, config_of, tmp_path
+):
+    runner, reader = lab
+    (tmp_path / "mine.py").write_text(
+        "def level(pictures, prompts):\n    return [float(one.mean()) for one in pictures]"
+    )
+    own = f"{tmp_path}/mine.py:level"
+    run_id = runner.start(config_of(**SETTINGS | {"reward": {"train": own}, "people": PEOPLE | {"weight": 0.5}}))
+    answer_until_it_ends(runner, reader, ann=annotator(brightness))
+    assert reader.run(run_id).state == RunState.FINISHED, reader.run(run_id).message
+    compared = {row.other for row in reader.agreements(run_id) if row.kind == "reward"}
+    assert "brightness" in compared
+    assert own not in compared
 
 
 def test_a_preference_that_is_not_there_is_said(lab, config_of):

@@ -107,9 +107,17 @@ def test_one_picture_of_a_group_is_refused_as_the_only_one_to_train_on():
         check(from_dict({"loss": {"extremes": 1}}))
 
 
-@pytest.mark.parametrize("place", ["train", "evaluation"])
-def test_a_learned_preference_must_be_named(place):
-    reward = {"reward": {place: "preference"}}
+@pytest.mark.parametrize(
+    ("place", "named"),
+    [
+        ("train", "preference"),
+        ("evaluation", "preference"),
+        ("train", "brightness*2 + preference"),
+        ("watch", "sharpness, preference"),
+    ],
+)
+def test_a_learned_preference_must_be_named(place, named):
+    reward = {"reward": {place: named}}
     with pytest.raises(ConfigError, match=r"people\.preference names none\. Set it to a version's folder"):
         check(from_dict(reward))
     check(from_dict(reward | {"people": {"preference": "lab/preferences/1/version-1"}}))

@@ -6,11 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dgpo_core.config import from_dict
-from dgpo_core.errors import ConfigError
+from dgpo_core.errors import ConfigError, RewardError
 from dgpo_core.reward_names import Share, only_reward, parse_mixture, parse_watched
-from dgpo_core.rewards.catalogue import new_mixture
+from dgpo_core.rewards.catalogue import new_mixture, new_reward
 from dgpo_core.rewards.contract import Judgement
 from dgpo_core.rewards.mixture import Mixture, Part, standardised
+from dgpo_core.rewards.supplies import Supplies
 
 PICTURES = [np.full((8, 8, 3), shade, np.uint8) for shade in (0, 100, 200, 40, 80, 250)]
 PROMPTS = ["a"] * 3 + ["b"] * 3
@@ -133,3 +134,11 @@ def test_a_mixture_of_the_catalogue_judges():
     assert [term for term, _ in judged[0].terms] == ["brightness", "colourfulness"]
     assert np.argsort([one.reward for one in judged[:3]]).tolist() == [0, 1, 2]
     assert new_mixture("brightness", "reward.train")(PICTURES, PROMPTS)[1].reward == pytest.approx(100 / 255)
+
+
+def test_what_was_learned_from_labels_can_be_mixed_and_is_refused_where_it_is_not_at_hand():
+    learned = new_reward("brightness")
+    mixture = new_mixture("preference*0.5 + colourfulness", "reward.train", Supplies(preference=learned))
+    assert mixture.parts[0].reward is learned
+    with pytest.raises(RewardError, match=r"learned from labels.*Train, examine or watch with it"):
+        new_mixture("preference", "The reward")
