@@ -39,16 +39,16 @@ LOOKING_MS = 500
 IN_SIGHT = """
 const pause = () => new Promise((done) => setTimeout(done, 1));
 const frame = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 0)));
-const place = () => document.querySelector(".lab-label-place").textContent;
+const shown = () => document.querySelector(".lab-label-press img")?.src;
 const nextInSight = async (before) => {
-  while (place() === before) await pause();
+  while (shown() === before) await pause();
   await Promise.all([...document.querySelectorAll(".lab-label-press img")].map((one) => one.decode()));
   await frame();
 };
 const press = (key) => document.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
 """
 ONE_KEY = f"""async (order) => {{ {IN_SIGHT}
-  const before = place();
+  const before = shown();
   press(order[0]);
   const started = performance.now();
   press("Enter");
@@ -56,7 +56,7 @@ ONE_KEY = f"""async (order) => {{ {IN_SIGHT}
   return (performance.now() - started) / 1000;
 }}"""
 RANKING = f"""async (order) => {{ {IN_SIGHT}
-  const before = place();
+  const before = shown();
   const started = performance.now();
   for (const key of order) {{
     press(key);
