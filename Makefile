@@ -11,7 +11,8 @@ run: $(VENV)/.runs
 	$(BIN)/python -m app $(ARGS)
 
 test: $(VENV)/.tests
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 -m "not browser"
+	$(BIN)/python -m pytest -m browser
 
 check: $(VENV)/.tests
 	$(BIN)/ruff format --check .
