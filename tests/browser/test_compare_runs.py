@@ -34,7 +34,7 @@ pytestmark = pytest.mark.browser
 
 FINISHED, FAILED, LIVE = 1, 2, 3
 LIVE_NAME = "<b>bold</b> ${x} run"
-HIGHER_RATE = {"name": "higher rate", "update": {"learning_rate": 1e-3}, "loss": {"kl_weight": 0.1}}
+HIGHER_RATE = {"name": "higher rate", "update": {"learning_rate": 1e-3}, "loss": {"kl_weight": 0.25}}
 PAIRS = 30
 
 
@@ -239,7 +239,7 @@ def test_a_failed_run_says_why_and_is_set_beside_another(lab, open_tab):
     expect(page.locator("#run-difference table")).to_have_count(0)
     choose(page, "#run-other", "first try")
     usual = RunConfig()
-    kl_weights = ["loss.kl_weight", "0.1", f"{usual.loss.kl_weight}"]
+    kl_weights = ["loss.kl_weight", "0.25", f"{usual.loss.kl_weight}"]
     rates = ["update.learning_rate", "0.001", f"{usual.update.learning_rate}"]
     expect(page.locator("#run-difference td")).to_have_text([*kl_weights, *rates])
     reward = page.locator("#run-curves [data-chart=reward]")
@@ -288,7 +288,7 @@ def test_settings_of_a_run_go_into_the_train_form_and_into_a_recipe(lab, open_ta
     page.get_by_role("tab", name="Train").click()
     expect(page.locator("#setting-name input, #setting-name textarea")).to_have_value("higher rate")
     expect(page.locator("#setting-update-learning_rate input")).to_have_value("0.001")
-    expect(page.locator("#setting-loss-kl_weight input")).to_have_value("0.1")
+    expect(page.locator("#setting-loss-kl_weight input")).to_have_value("0.25")
 
 
 def test_deleting_asks_first_and_a_live_run_stays(lab, open_tab):
