@@ -37,9 +37,10 @@ def label_of(setting: Setting) -> str:
 
 
 def info_of(setting: Setting) -> str:
-    """The setting's help, and its range where it has one."""
+    """The setting's help, and its range where it has one; stars escaped, since Gradio reads it as Markdown."""
     knob = setting.knob
-    return knob.help if knob.choices or knob.low is None else f"{knob.help} Allowed: {knob.allowed()}."
+    words = knob.help if knob.choices or knob.low is None else f"{knob.help} Allowed: {knob.allowed()}."
+    return words.replace("*", r"\*")
 
 
 def control(

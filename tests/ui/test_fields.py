@@ -84,3 +84,4 @@ def test_labels_are_words_and_infos_tell_the_range():
     )
     assert label_of(by_path["algorithm.name"]) == "Algorithm"
     assert info_of(by_path["schedule.num_steps"]) == "Steps of the run. Allowed: 1 to 1000000."
+    assert info_of(by_path["reward.train"]).endswith(r"or a mixture: ocr\*0.7 + clipscore\*0.3.")
