@@ -11,16 +11,15 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from dgpo_core.errors import PromptError, RewardError
 from dgpo_core.rewards.contract import Picture
 
+FORMATS = ("PNG", "JPEG", "WEBP")
+MAX_PIXELS = 4096 * 4096
+
 
 def png_bytes(picture: Picture) -> bytes:
     """The picture, uint8 (H, W, 3), as PNG; lightly compressed, because it is done for every sample of a run."""
     buffer = BytesIO()
     Image.fromarray(picture).save(buffer, format="PNG", compress_level=3)
     return buffer.getvalue()
-
-
-FORMATS = ("PNG", "JPEG", "WEBP")
-MAX_PIXELS = 4096 * 4096
 
 
 def picture_of(png: bytes) -> Picture:
@@ -60,9 +59,6 @@ def png_of_file(file: Path) -> bytes:
             opened.load()
             if opened.format == "PNG" and opened.mode == "RGB":
                 return data
-            upright = ImageOps.exif_transpose(opened)
-            buffer = BytesIO()
-            upright.convert("RGB").save(buffer, format="PNG", compress_level=3)
+            return png_bytes(np.asarray(ImageOps.exif_transpose(opened).convert("RGB")))
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PromptError(f"picture {file.name[:80]!r} cannot be read: {error}") from error
-    return buffer.getvalue()
