@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from dgpo_core.knob import knob
 
 ALL_LAYERS = "attention_and_feed_forward"
+ATTENTION = "attention"
+PROMPT_LAYERS = "prompt_layers"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +31,10 @@ class ModelConfig:
     lora_rank: int = knob(32, "Rank of the LoRA matrices that are trained.", low=1, high=512)
     lora_alpha: int = knob(64, "LoRA scale times its rank; twice the rank is usual.", low=1, high=1024)
     lora_targets: str = knob(
-        ALL_LAYERS, "Layers that get a LoRA; the paper's code has attention.", choices=(ALL_LAYERS, "attention")
+        ALL_LAYERS,
+        "Layers that get a LoRA: those of attention, as in the paper's code, those between as well, or only those on "
+        "the prompt's side, which learn what a prompt means and leave the drawing as it is.",
+        choices=(ALL_LAYERS, ATTENTION, PROMPT_LAYERS),
     )
     picture_side: int = knob(
         0, "Width and height of pictures in pixels; 0 is what the model was made for.", low=0, high=4096

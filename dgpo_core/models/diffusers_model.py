@@ -14,7 +14,7 @@ from diffusers import DiffusionPipeline
 from torch import Tensor, nn
 
 from dgpo_core.errors import ModelError
-from dgpo_core.model_config import ALL_LAYERS, ModelConfig
+from dgpo_core.model_config import ALL_LAYERS, ATTENTION, PROMPT_LAYERS, ModelConfig
 from dgpo_core.models.autoencoder import Autoencoder
 from dgpo_core.models.fingerprint import fingerprint
 from dgpo_core.models.full_weights import FullWeights
@@ -27,6 +27,9 @@ from dgpo_core.models.single_file import load_single_file
 from dgpo_core.models.text_encoders import TextEncoders
 from dgpo_core.rewards.contract import Picture
 
+PICTURE_ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
+PROMPT_ATTENTION = ("add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
+"""Ends of the names of the layers of attention on either side, where prompt and picture attend to each other."""
 PROMPT_WIDTHS = ("caption_channels", "cap_feat_dim", "joint_attention_dim", "cross_attention_dim")
 """What networks call the numbers per token of a prompt, the first that they have."""
 
@@ -45,6 +48,8 @@ class DiffusersModel(ABC):
     """Ends of the names of the layers of attention that get a LoRA."""
     feed_forward: ClassVar[tuple[str, ...]] = ()
     """The same for the layers between attentions."""
+    prompt_layers: ClassVar[tuple[str, ...]] = ()
+    """The same for the layers on the prompt's side, of both kinds; none where prompt and picture share all."""
 
     sigma_max: float = 1.0
 
@@ -74,7 +79,7 @@ class DiffusersModel(ABC):
         config = self._config
         if config.trained == "all_weights":
             return FullWeights(self._network)
-        targets = self.attention + (self.feed_forward if config.lora_targets == ALL_LAYERS else ())
+        targets = self._targets()
         return Lora(
             self._network,
             rank=config.lora_rank,
@@ -83,6 +88,17 @@ class DiffusersModel(ABC):
             seed=seed,
             is_checkpointed=config.checkpointing,
         )
+
+    def _targets(self) -> tuple[str, ...]:
+        """Ends of the names of the layers that get a LoRA."""
+        if self._config.lora_targets == PROMPT_LAYERS:
+            if not self.prompt_layers:
+                raise ModelError(
+                    f"model.lora_targets is {PROMPT_LAYERS}, but in models of the family {self.architecture} prompt "
+                    f"and picture go through the same layers. Set it to {ALL_LAYERS} or {ATTENTION}."
+                )
+            return self.prompt_layers
+        return self.attention + (self.feed_forward if self._config.lora_targets == ALL_LAYERS else ())
 
     @classmethod
     def load(

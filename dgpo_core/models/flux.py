@@ -6,7 +6,7 @@ import torch
 from diffusers import FluxPipeline
 from torch import Tensor
 
-from dgpo_core.models.diffusers_model import DiffusersModel
+from dgpo_core.models.diffusers_model import PICTURE_ATTENTION, PROMPT_ATTENTION, DiffusersModel
 from dgpo_core.models.geometry import Geometry
 from dgpo_core.models.packing import SIDE, packed, unpacked
 from dgpo_core.models.protocol import Conditioning
@@ -20,8 +20,9 @@ class FluxModel(DiffusersModel):
     architecture = "flux"
     pipeline_class = FluxPipeline
     prompt_tokens = T5_LENGTH
-    attention = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
+    attention = (*PICTURE_ATTENTION, *PROMPT_ATTENTION)
     feed_forward = ("ff.net.0.proj", "ff.net.2", "ff_context.net.0.proj", "ff_context.net.2", "proj_mlp")
+    prompt_layers = (*PROMPT_ATTENTION, "ff_context.net.0.proj", "ff_context.net.2")
 
     def _geometry(self) -> Geometry:
         return Geometry(

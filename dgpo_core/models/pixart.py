@@ -18,6 +18,7 @@ class PixArtModel(DiffusionModel):
     prompt_tokens = 300
     attention = ("to_q", "to_k", "to_v", "to_out.0")
     feed_forward = ("ff.net.0.proj", "ff.net.2")
+    prompt_layers = ("attn2.to_k", "attn2.to_v")
 
     def _geometry(self) -> Geometry:
         config = self._network.config

@@ -6,7 +6,7 @@ import torch
 from diffusers import QwenImagePipeline
 from torch import Tensor
 
-from dgpo_core.models.diffusers_model import DiffusersModel
+from dgpo_core.models.diffusers_model import PICTURE_ATTENTION, PROMPT_ATTENTION, DiffusersModel
 from dgpo_core.models.geometry import Geometry
 from dgpo_core.models.packing import SIDE, packed, unpacked
 from dgpo_core.models.protocol import Conditioning
@@ -18,8 +18,9 @@ class QwenImageModel(DiffusersModel):
     architecture = "qwen-image"
     pipeline_class = QwenImagePipeline
     prompt_tokens = 64
-    attention = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
+    attention = (*PICTURE_ATTENTION, *PROMPT_ATTENTION)
     feed_forward = ("img_mlp.net.0.proj", "img_mlp.net.2", "txt_mlp.net.0.proj", "txt_mlp.net.2")
+    prompt_layers = (*PROMPT_ATTENTION, "txt_mlp.net.0.proj", "txt_mlp.net.2")
 
     def _geometry(self) -> Geometry:
         return Geometry(

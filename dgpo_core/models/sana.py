@@ -22,6 +22,7 @@ class SanaModel(DiffusersModel):
     pipeline_class = SanaPipeline
     prompt_tokens = 300
     attention = ("to_q", "to_k", "to_v", "to_out.0")
+    prompt_layers = ("attn2.to_k", "attn2.to_v")
 
     def _geometry(self) -> Geometry:
         config = self._network.config

@@ -6,7 +6,7 @@ from diffusers import StableDiffusion3Pipeline
 from torch import Tensor
 
 from dgpo_core.flow import timestep_of
-from dgpo_core.models.diffusers_model import DiffusersModel
+from dgpo_core.models.diffusers_model import PICTURE_ATTENTION, PROMPT_ATTENTION, DiffusersModel
 from dgpo_core.models.geometry import Geometry
 from dgpo_core.models.protocol import Conditioning
 
@@ -18,8 +18,9 @@ class SD3Model(DiffusersModel):
 
     architecture = "sd3"
     pipeline_class = StableDiffusion3Pipeline
-    attention = ("to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
+    attention = (*PICTURE_ATTENTION, *PROMPT_ATTENTION)
     feed_forward = ("ff.net.0.proj", "ff.net.2", "ff_context.net.0.proj", "ff_context.net.2")
+    prompt_layers = (*PROMPT_ATTENTION, "ff_context.net.0.proj", "ff_context.net.2")
 
     def prompt_shape(self) -> tuple[int, int, int]:
         config = self._network.config

@@ -12,6 +12,7 @@ from dgpo_core.models.protocol import Conditioning
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 FEED_FORWARD = ("ff.net.0.proj", "ff.net.2")
+PROMPT_LAYERS = ("attn2.to_k", "attn2.to_v")
 
 
 class SDModel(DiffusionModel):
@@ -23,6 +24,7 @@ class SDModel(DiffusionModel):
     prompt_tokens = 77
     attention = ATTENTION
     feed_forward = FEED_FORWARD
+    prompt_layers = PROMPT_LAYERS
 
     def _geometry(self) -> Geometry:
         config = self._network.config
@@ -49,6 +51,7 @@ class SDXLModel(DiffusionModel):
     prompt_tokens = 77
     attention = ATTENTION
     feed_forward = FEED_FORWARD
+    prompt_layers = PROMPT_LAYERS
 
     _geometry = SDModel._geometry
 

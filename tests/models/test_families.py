@@ -10,6 +10,7 @@ from small_families import FAMILIES, PIXELS, SIDE, save_small_family
 from small_run import run, small_config, small_parts
 
 from dgpo_core.config import RolloutConfig
+from dgpo_core.errors import ModelError
 from dgpo_core.events import EndReason, StepDone
 from dgpo_core.model_config import ModelConfig
 from dgpo_core.models.catalogue import load
@@ -87,6 +88,22 @@ def test_gradient_reaches_exactly_the_lora(model, family):
     assert reached <= {id(one) for one in lora.values()}
     assert all(re.search(FAMILIES[family].unread, name) for name in unread)
     move(model)
+
+
+def test_the_prompts_side_alone_can_be_trained(family, folder):
+    size = {"lora_rank": 2, "lora_alpha": 4, "picture_side": PIXELS}
+    config = ModelConfig(folder=str(folder), lora_targets="prompt_layers", **size)
+    if family == "z-image":
+        with pytest.raises(ModelError, match=r"prompt and picture go through the same layers\. Set it to attention"):
+            load(config, seed=0)
+        return
+    model = load(config, seed=0)
+    move(model)
+    lora = model.policy_parameters()
+    assert all(re.search(r"\.(add_|to_add_out|ff_context|txt_mlp|attn2\.to_[kv])", name) for name in lora)
+    x, sigma, conditioning = batch(model)
+    model.velocity(x, sigma, conditioning).square().sum().backward()
+    assert any(one.grad is not None and one.grad.any() for one in lora.values())
 
 
 def test_the_reference_is_the_start_and_drawing_is_the_policy(model):
