@@ -220,6 +220,12 @@ class UpdateConfig:
     """How the loss becomes new weights."""
 
     learning_rate: float = knob(6e-4, "AdamW learning rate.", low=0, high=1, is_important=True)
+    decay_steps: int = knob(
+        0,
+        "Steps after which the learning rate has fallen to 0.7 of itself, and on with the root of time; 0 keeps it.",
+        low=0,
+        high=1_000_000,
+    )
     weight_decay: float = knob(1e-4, "AdamW weight decay.", low=0, high=1)
     max_grad_norm: float = knob(0.05, "Gradients longer than this are scaled down.", low=1e-6, high=1000)
     per_sigma: bool = knob(True, "One update per noise level (on) or one per step over all of them (off).")

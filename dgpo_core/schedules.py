@@ -1,6 +1,8 @@
-"""Noise levels: the grids that samplers walk down, and the ones that are trained."""
+"""Schedules: the grids of noise that samplers walk down, the noise levels that are trained, the learning rate."""
 
 from __future__ import annotations
+
+from math import sqrt
 
 import torch
 from jaxtyping import Float
@@ -54,6 +56,14 @@ def training_sigmas(
     if source == "grid":
         return _without_replacement(num_sigmas, sigma_min, grid, generator)
     raise ConfigError(f"loss.sigma_source must be one of continuous, grid, got {source!r}.")
+
+
+def learning_rate_at(step: int, *, start: float, decay_steps: int) -> float:
+    """The learning rate of a step: start / sqrt(1 + step / decay_steps), or start throughout where decay_steps is 0.
+
+    It needs no length of the run, so a run may be stopped or lengthened at any time.
+    """
+    return start if decay_steps == 0 else start / sqrt(1 + step / decay_steps)
 
 
 def _ending_in_zero(sigmas: Tensor) -> Tensor:

@@ -38,6 +38,7 @@ from dgpo_core.recall import recall_groups
 from dgpo_core.rewards.contract import Judgement, Reward, judge
 from dgpo_core.rollout import UNCONDITIONAL, Rollout, draw_groups, of_step
 from dgpo_core.samplers import OnStep
+from dgpo_core.schedules import learning_rate_at
 from dgpo_core.scoring import StepSeconds, advantages_of, scored_groups, step_metrics
 from dgpo_core.silence import Silence
 from dgpo_core.training_state import TrainingState
@@ -261,12 +262,16 @@ class _Run:
         return halving(work, lambda: self.update.micro_batch, halve)
 
     def _optimizer_step(self, tally: Tally, num_noises: int) -> None:
-        """One AdamW step; an update that is not finite is left out and said."""
+        """One AdamW step at the step's learning rate; an update that is not finite is left out and said."""
+        config = self.config.update
+        rate = learning_rate_at(self.state.step, start=config.learning_rate, decay_steps=config.decay_steps)
+        for setting in self.state.optimizer.param_groups:
+            setting["lr"] = rate
         parameters = list(self.state.parameters.values())
         for parameter in parameters:
             if parameter.grad is not None:
                 parameter.grad /= num_noises
-        norm = torch.nn.utils.clip_grad_norm_(parameters, self.config.update.max_grad_norm)
+        norm = torch.nn.utils.clip_grad_norm_(parameters, config.max_grad_norm)
         if norm.isfinite():
             self.state.optimizer.step()
             tally.grad_norms.append(float(norm))

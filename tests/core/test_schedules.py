@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from dgpo_core.errors import ConfigError
 from dgpo_core.flow import timestep_of
-from dgpo_core.schedules import dpm_solver_sigmas, linear_sigmas, training_sigmas
+from dgpo_core.schedules import dpm_solver_sigmas, learning_rate_at, linear_sigmas, training_sigmas
 
 # Timesteps of ten steps at shift 3, worked out by hand from the formulas of the three schedulers.
 OURS = [1000, 964.2857, 923.0769, 875, 818.1818, 750, 666.6667, 562.5, 428.5714, 250, 0]
@@ -127,3 +127,13 @@ def test_training_stays_below_what_the_network_knows():
         assert sigmas.values[-1] <= 0.9 + 1e-6
     with pytest.raises(ConfigError, match=r"loss.sigma_min is 0.95, but this model knows noise levels below 0.9 only"):
         training_sigmas(4, sigma_min=0.95, sigma_max=0.9, source="grid", grid=grid, generator=generator)
+
+
+@pytest.mark.parametrize(("step", "rate"), [(0, 1e-3), (50, 1e-3 / 2**0.5), (150, 5e-4), (4950, 1e-4)])
+def test_the_learning_rate_falls_with_the_root_of_time(step, rate):
+    assert learning_rate_at(step, start=1e-3, decay_steps=50) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize("step", [0, 1, 10_000])
+def test_without_decay_the_learning_rate_stays(step):
+    assert learning_rate_at(step, start=1e-3, decay_steps=0) == 1e-3

@@ -226,6 +226,24 @@ def test_the_reward_goes_up(model, tmp_path):
     assert np.mean(rewards[-3:]) > np.mean(rewards[:3]) + 2 * np.std(rewards[:3])
 
 
+def test_the_policy_moves_less_in_later_steps_when_the_learning_rate_falls(model, tmp_path):
+    """AdamW moves by about the learning rate, whatever the gradient."""
+    moved = {}
+    for decay_steps in (0, 1):
+        config = small_config(update={"decay_steps": decay_steps}, schedule=EVERY_STEP)
+        folder = tmp_path / str(decay_steps)
+        run(config, small_parts(model, folder, config))
+        states = [load_checkpoint(folder / f"step-00000{step}", model.identity()).tensors for step in (1, 2, 3)]
+        moved[decay_steps] = [
+            sum((new[name] - old[name]).norm() for name in new if name.startswith("policy/"))
+            for old, new in pairwise(states)
+        ]
+    assert all(
+        slow == pytest.approx(quick / math.sqrt(1 + step), rel=0.25)
+        for step, quick, slow in zip((1, 2), moved[0], moved[1], strict=True)
+    )
+
+
 def test_extremes_alone_are_trained_on_and_the_others_cost_no_training(model, tmp_path):
     evaluations, advantages = [], []
     for extremes in (0, 2):
