@@ -180,9 +180,9 @@ def train_headless(settings: Settings, options: argparse.Namespace) -> int:
 
 def tell_memory(settings: Settings, options: argparse.Namespace) -> int:
     """Prints what memory a recipe will take."""
-    from app.runner import memory_in_words
+    from app.reckoning import memory_in_words
 
-    print(memory_in_words(configured(options.recipe, options.set)))
+    print(memory_in_words(configured(options.recipe, options.set), settings.folder))
     return 0
 
 

@@ -47,6 +47,13 @@ class Actions(Protocol):
         """Have a reward judge pictures, beside whatever else goes on, and return the trial's id."""
         ...
 
+    def memory_in_words(self, config: RunConfig) -> str:
+        """What memory a run would take, as far as is known without fetching anything; it may take seconds.
+
+        config holds no more than that depends on (MEMORY_SETTINGS), so that nothing is reckoned twice.
+        """
+        ...
+
     def trouble(self) -> str:
         """What keeps the lab from working now, such as a full disk; empty when nothing does."""
         ...

@@ -86,6 +86,10 @@ class Family:
     call: tuple[tuple[str, object], ...] = ()
     packs: bool = False
     has_lora_loader: bool = True
+    never_read: str = r"$^"
+    """The same among all weights."""
+    recipe: str = ""
+    """The recipe that ships for it."""
     plain_guidance: float = 1.0
     """guidance_scale by which the stock pipeline means none."""
 
@@ -361,17 +365,25 @@ def without_its_zeros(pipeline: DiffusionPipeline) -> DiffusionPipeline:
 
 
 FAMILIES: dict[str, Family] = {
-    "sd": Family(build=sd, is_flow=False),
-    "sd-v": Family(build=lambda: sd("v_prediction", rescale_betas_zero_snr=True), is_flow=False),
-    "sdxl": Family(build=sdxl, is_flow=False),
-    "flux": Family(build=flux, packs=True, call=(("guidance_scale", 3.5),)),
+    "sd": Family(build=sd, is_flow=False, recipe="sd15"),
+    "sd-v": Family(build=lambda: sd("v_prediction", rescale_betas_zero_snr=True), is_flow=False, recipe="sd15"),
+    "sdxl": Family(build=sdxl, is_flow=False, recipe="sdxl"),
+    "flux": Family(build=flux, packs=True, recipe="flux-dev", call=(("guidance_scale", 3.5),)),
     "qwen-image": Family(
         build=qwen_image,
+        recipe="qwen-image",
         packs=True,
         call=(("guidance_scale", None), ("true_cfg_scale", 1.0)),
         unread=r"add_q_proj|to_add_out|txt_mlp",
+        never_read=r"add(ed)?_q|to_add_out|txt_mlp",
     ),
-    "z-image": Family(build=z_image, plain_guidance=0.0),
-    "sana": Family(build=sana, call=(("use_resolution_binning", False),)),
-    "pixart": Family(build=pixart, is_flow=False, has_lora_loader=False, call=(("use_resolution_binning", False),)),
+    "z-image": Family(build=z_image, recipe="z-image", plain_guidance=0.0),
+    "sana": Family(build=sana, recipe="sana", call=(("use_resolution_binning", False),)),
+    "pixart": Family(
+        build=pixart,
+        recipe="pixart-sigma",
+        is_flow=False,
+        has_lora_loader=False,
+        call=(("use_resolution_binning", False),),
+    ),
 }

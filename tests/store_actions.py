@@ -28,6 +28,9 @@ class StoreActions:
     def race_words(self) -> str:
         return f"The race {self.raced[-1]} is on." if self.raced and self.raced[-1] else ""
 
+    def memory_in_words(self, config: RunConfig) -> str:
+        return ""
+
     def trouble(self) -> str:
         return self.troubled
 
