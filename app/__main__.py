@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     taken.add_argument(
         "source",
         type=Path,
-        help="folder in a layout of export, or with one folder of ranked pictures per prompt; as ZIP or Parquet file too",
+        help="folder in a layout of export, or with one of ranked pictures per prompt; as ZIP or Parquet file too",
     )
     taken.add_argument("--name", default=None, help="name of the run that they become (the folder's)")
     _add_lab_options(taken)

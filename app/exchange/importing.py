@@ -44,10 +44,12 @@ def import_groups(writer: Writer, source: Path, name: str) -> tuple[int, list[Im
 def in_words(run_id: int, groups: Sequence[ImportedGroup]) -> str:
     """What came, and what can be done with it."""
     labelled = sum(bool(group.labels) for group in groups)
-    wait = f"{len(groups) - labelled} wait on the Label page. " if labelled < len(groups) else ""
+    num_groups = "1 group" if len(groups) == 1 else f"{len(groups)} groups"
+    left = len(groups) - labelled
+    wait = f"{left} {'waits' if left == 1 else 'wait'} on the Label page. " if left else ""
     return (
-        f"{len(groups)} groups, {labelled} of them labelled, are run {run_id}. {wait}"
-        f"To learn from them, write them with python -m app export {run_id} FOLDER."
+        f"Run {run_id} holds {num_groups}, {labelled} labelled. {wait}To learn from them, write them with "
+        f"python -m app export {run_id} FOLDER and set rollout.stored_groups to that folder."
     )
 
 

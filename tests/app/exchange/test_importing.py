@@ -15,6 +15,7 @@ from app.store.rows import RunState
 from dgpo_core.data.stored_groups import load_groups
 from dgpo_core.errors import ExchangeError
 
+
 def said(reader, run_id):
     return [(row.group_index, row.rater, row.kind, row.body) for row in reader.labels_of_step(run_id, 0)]
 
@@ -200,7 +201,7 @@ def test_a_folder_without_groups_is_said(writer, tmp_path, name):
 def test_the_commands_take_in_and_give_out(ranked, tmp_path, capsys):
     folder = ["--folder", str(tmp_path / "lab")]
     assert main(["import", str(ranked), *folder]) == 0
-    assert "3 groups, 2 of them labelled, are run 1. 1 wait on the Label page." in capsys.readouterr().out
+    assert "Run 1 holds 3 groups, 2 labelled. 1 waits on the Label page." in capsys.readouterr().out
     assert main(["export", "1", str(tmp_path / "out"), "--layout", "pairs", *folder]) == 0
     assert main(["import", str(tmp_path / "nothing"), *folder]) == 2
     assert "There is no folder" in capsys.readouterr().err
