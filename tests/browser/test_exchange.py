@@ -51,7 +51,7 @@ def saved(page, layout, folder):
     page.locator("#export-layout input").click()
     page.get_by_role("option", name=f"{layout}:").click()
     page.locator("#export-ask").click()
-    expect(page.locator("#export-file")).to_contain_text(f"-{layout}.")
+    expect(page.locator("#export-file")).to_contain_text(f"-{layout}")
     with page.expect_download() as download:
         page.locator("#export-file a").first.click()
     path = folder / download.value.suggested_filename
