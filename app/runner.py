@@ -157,6 +157,16 @@ class Runner:
     def take_back(self, rater: str, request: str) -> int | None:
         return self._writer.take_back(rater, request)
 
+    def export_groups(self, run_id: int | None, layout: str, folder: Path) -> Path:
+        from app.exchange.export import export_file
+
+        return export_file(self._reader, run_id, layout, folder)
+
+    def import_groups(self, file: Path, name: str) -> str:
+        from app.exchange.importing import import_groups, in_words
+
+        return in_words(*import_groups(self._writer, file, name))
+
     def set_notes(self, run_id: int, text: str) -> None:
         self._writer.set_notes(run_id, text)
 
