@@ -24,14 +24,6 @@ from dgpo_core.recipe_check import cautions
 PROJECT = Path(__file__).parents[2]
 
 
-@pytest.fixture(autouse=True)
-def handlers():
-    """The signal handlers as they were before a headless run."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
-
-
 @pytest.fixture
 def refused(tmp_path, capsys):
     """Runs a command in a lab's folder, and returns the one sentence or two with which it is refused."""
