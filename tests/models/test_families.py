@@ -199,8 +199,9 @@ def test_a_saved_lora_draws_the_policys_pictures_in_the_stock_pipeline(model, fa
     np.testing.assert_allclose(draw(model)[1], found, atol=1.5 / 255)
 
 
-def test_a_whole_step_trains_it(model, tmp_path):
-    config = small_config(schedule={"num_steps": 1})
+@pytest.mark.parametrize("micro_batch", [8, 2], ids=["whole groups", "groups in pieces"])
+def test_a_whole_step_trains_it(model, tmp_path, micro_batch):
+    config = small_config(schedule={"num_steps": 1}, update={"micro_batch": micro_batch})
     before = {name: one.detach().clone() for name, one in model.policy_parameters().items()}
     why, heard = run(config, small_parts(model, tmp_path, config))
     (step,) = heard.of(StepDone)
