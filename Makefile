@@ -11,7 +11,7 @@ run: $(VENV)/.runs
 	$(BIN)/python -m app $(ARGS)
 
 test: $(VENV)/.tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 -m "not browser"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal -m "not browser"
 	$(BIN)/python -m pytest -m browser
 
 check: $(VENV)/.tests

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from app.lab import EXPORT_LAYOUTS
 from app.recipes import load_recipe, parse_value
 from app.settings import Settings
 from app.store.database import DamagedStoreError, open_for_writing, set_aside
@@ -66,19 +67,21 @@ def _parser() -> argparse.ArgumentParser:
         help="write a run's groups and labels as a folder with its pictures",
         argument_default=argparse.SUPPRESS,
     )
-    export.add_argument("run", type=int, help="number of the run")
+    export.add_argument("run", type=_run_or_all, help="number of the run, or all")
     export.add_argument("into", type=Path, help="folder to write, which must not be there yet")
-    layouts = ("groups", "csv", "imagefolder", "pairs")
+    layouts = [*EXPORT_LAYOUTS]
     export.add_argument("--layout", choices=layouts, default="groups", help="how the folder is laid out (groups)")
     _add_lab_options(export)
     export.set_defaults(command=export_run)
     taken = commands.add_parser(
         "import",
-        help="take a folder's groups and labels into the lab; all, or none",
+        help="take the groups and labels of a folder or a file into the lab; all, or none",
         argument_default=argparse.SUPPRESS,
     )
     taken.add_argument(
-        "source", type=Path, help="folder in a layout of export, or with one folder of ranked pictures per prompt"
+        "source",
+        type=Path,
+        help="folder in a layout of export, or with one of ranked pictures per prompt; as ZIP or Parquet file too",
     )
     taken.add_argument("--name", default=None, help="name of the run that they become (the folder's)")
     _add_lab_options(taken)
@@ -92,6 +95,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_lab_options(race)
     race.set_defaults(command=race_headless)
     return parser
+
+
+def _run_or_all(text: str) -> int | None:
+    """The number of a run; None for all runs."""
+    return None if text == "all" else int(text)
 
 
 def _add_lab_options(parser: argparse.ArgumentParser) -> None:
@@ -180,9 +188,9 @@ def train_headless(settings: Settings, options: argparse.Namespace) -> int:
 
 def tell_memory(settings: Settings, options: argparse.Namespace) -> int:
     """Prints what memory a recipe will take."""
-    from app.runner import memory_in_words
+    from app.reckoning import memory_in_words
 
-    print(memory_in_words(configured(options.recipe, options.set)))
+    print(memory_in_words(configured(options.recipe, options.set), settings.folder))
     return 0
 
 
@@ -199,16 +207,11 @@ def export_run(settings: Settings, options: argparse.Namespace) -> int:
 
 def import_run(settings: Settings, options: argparse.Namespace) -> int:
     """Takes groups and labels from a folder into the store, as a run of their own."""
-    from app.exchange.importing import import_groups
+    from app.exchange.importing import import_groups, in_words
 
+    name = options.name or options.source.resolve().stem
     with opened_store(settings) as (_, writer):
-        run_id, groups = import_groups(writer, options.source, options.name or options.source.resolve().name)
-    labelled = sum(bool(group.labels) for group in groups)
-    wait = f"{len(groups) - labelled} wait on the Label page. " if labelled < len(groups) else ""
-    print(
-        f"{len(groups)} groups, {labelled} of them labelled, are run {run_id}. {wait}"
-        f"To learn from them, write them with python -m app export {run_id} FOLDER."
-    )
+        print(in_words(*import_groups(writer, options.source, name)))
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from app.settings import Settings
@@ -10,6 +11,15 @@ from app.store.reader import Reader
 from app.store.rows import Said, TrialWish
 from dgpo_core.config import RunConfig
 from dgpo_core.events import Command
+
+EXPORT_LAYOUTS = {
+    "groups": "JSONL, to learn from",
+    "csv": "CSV, for a spreadsheet",
+    "imagefolder": "image folder of the library datasets",
+    "pairs": "pairs, for Diffusion-DPO",
+    "parquet": "Parquet, pictures inside",
+}
+"""How groups and labels may be laid out when they leave the lab, in words; app/exchange/ writes and reads each."""
 
 
 class Actions(Protocol):
@@ -47,6 +57,13 @@ class Actions(Protocol):
         """Have a reward judge pictures, beside whatever else goes on, and return the trial's id."""
         ...
 
+    def memory_in_words(self, config: RunConfig) -> str:
+        """What memory a run would take, as far as is known without fetching anything; it may take seconds.
+
+        config holds no more than that depends on (MEMORY_SETTINGS), so that nothing is reckoned twice.
+        """
+        ...
+
     def trouble(self) -> str:
         """What keeps the lab from working now, such as a full disk; empty when nothing does."""
         ...
@@ -61,6 +78,14 @@ class Actions(Protocol):
 
     def take_back(self, rater: str, request: str) -> int | None:
         """Undo a person's newest label of an open group and return that group; None where there is none."""
+        ...
+
+    def export_groups(self, run_id: int | None, layout: str, folder: Path) -> Path:
+        """Write a run's groups and labels (None: those of all runs) as one new file in a folder, and return it."""
+        ...
+
+    def import_groups(self, file: Path, name: str) -> str:
+        """Take in the groups and labels of a file as a run of that name, all or none; what came, in words."""
         ...
 
     def set_notes(self, run_id: int, text: str) -> None: ...

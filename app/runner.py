@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from app.command_feed import CommandFeed
 from app.endings import failure, in_words
 from app.race.child import RaceChild
+from app.reckoning import Reckoning
 from app.recorder import Recorder
 from app.settings import Settings
 from app.store.lock import LabLock
@@ -39,13 +40,6 @@ SECONDS_BETWEEN_WATCHES = 5.0
 _NEVER_DRAWN = "The run ended before this comparison was drawn. Ask for it again."
 _CLOSED = "The lab was closed while this comparison was drawn. Ask for it again."
 OnEvent = Callable[[Event], None]
-
-
-def memory_in_words(config: RunConfig) -> str:
-    """What memory a run with these settings will take."""
-    from dgpo_core.assembly import expected_memory
-
-    return expected_memory(config).in_words()
 
 
 def warm_up() -> Thread:
@@ -73,6 +67,7 @@ class Runner:
         self._is_closing = Flag()
         self._race = RaceChild(settings, reader)
         self._is_trying = Lock()
+        self._memory = Reckoning(settings.folder)
         self._mark_interrupted()
         self._watch = Thread(target=self._watch_for_lost_runs, name="watch", daemon=True)
         self._watch.start()
@@ -162,6 +157,16 @@ class Runner:
     def take_back(self, rater: str, request: str) -> int | None:
         return self._writer.take_back(rater, request)
 
+    def export_groups(self, run_id: int | None, layout: str, folder: Path) -> Path:
+        from app.exchange.export import export_file
+
+        return export_file(self._reader, run_id, layout, folder)
+
+    def import_groups(self, file: Path, name: str) -> str:
+        from app.exchange.importing import import_groups, in_words
+
+        return in_words(*import_groups(self._writer, file, name))
+
     def set_notes(self, run_id: int, text: str) -> None:
         self._writer.set_notes(run_id, text)
 
@@ -186,6 +191,9 @@ class Runner:
 
     def race_words(self) -> str:
         return self._race.words()
+
+    def memory_in_words(self, config: RunConfig) -> str:
+        return self._memory.in_words(config)
 
     def trouble(self) -> str:
         """What keeps the store from writing now, in words; empty when nothing does."""
@@ -258,6 +266,7 @@ class Runner:
             doing = f"Run {live.id} ({live.name}) is live" if live else "A comparison is being drawn"
             raise StoreError(f"{doing}; the lab does one thing at a time. Wait for it or stop it first.")
         self._training.acquire()
+        self._memory.forget()
 
     def _begin(self, work: Callable[[], None], on_failure: Callable[[Exception], None]) -> None:
         """Does the work in the training thread, and lets go of the training lock when it ends."""

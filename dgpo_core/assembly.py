@@ -14,15 +14,15 @@ from dgpo_core.data.stored_groups import StoredGroup, load_groups
 from dgpo_core.errors import ConfigError, PromptError
 from dgpo_core.examination import Examiner, spread_over
 from dgpo_core.human_turn import People, needs_reward
-from dgpo_core.models.catalogue import load
+from dgpo_core.models.catalogue import load, places
 from dgpo_core.models.memory import Memory, memory_of
 from dgpo_core.models.protocol import Model
-from dgpo_core.models.source import found
 from dgpo_core.preference.picture_features import PictureFeatures, PipelineFeatures
 from dgpo_core.preference.saved import load_preference
 from dgpo_core.reward_names import PREFERENCE, parse_watched
 from dgpo_core.rewards.catalogue import new_mixture, new_reward
 from dgpo_core.rewards.contract import Reward
+from dgpo_core.rewards.memory import weights_of_rewards
 from dgpo_core.rewards.self_test import check_reward
 from dgpo_core.rewards.shapes_quality import ShapesQuality
 from dgpo_core.rewards.supplies import supplies_of
@@ -144,27 +144,37 @@ def load_model(config: RunConfig) -> Model:
     return load(config.model, seed=config.seed, project=PROJECT, device=device)
 
 
-def expected_memory(config: RunConfig) -> Memory:
+def expected_memory(config: RunConfig, folder: Path = Path(), *, may_fetch: bool = True) -> Memory:
     """What the run will take where it would be trained now; nothing but configurations is read.
 
+    folder is where relative names begin.
+
     Raises:
-        ModelError: there is no such model, or it is one file, which has no configurations.
+        ModelError: there is no such model, or it would have to be fetched first and may not be.
     """
-    folder = found(config.model.parts_from or config.model.folder, PROJECT)
-    return memory_of(config, folder, torch.bfloat16 if torch.cuda.is_available() else torch.float32)
+    _, described = places(config.model, PROJECT, may_fetch=may_fetch)
+    memory = memory_of(config, described, torch.bfloat16 if torch.cuda.is_available() else torch.float32)
+    rewards = weights_of_rewards(config, folder)
+    return replace(memory, rewards=rewards.num_bytes, uncounted=rewards.uncounted)
 
 
-def memory_cautions(config: RunConfig) -> list[str]:
+def memory_cautions(config: RunConfig, folder: Path = Path()) -> list[str]:
     """A sentence where the run is expected to take more than the GPU has free; nothing without a GPU."""
     if not torch.cuda.is_available():
         return []
-    expected, free = expected_memory(config), torch.cuda.mem_get_info()[0]
-    if expected.peak < free:
-        return []
-    return [
-        f"{expected.in_words()} {free / 1e9:.1f} GB are free. Lower update.micro_batch, turn model.checkpointing on, "
-        "or set model.text_encoders to offload."
-    ]
+    expected = expected_memory(config, folder)
+    return [f"{expected.in_words()} {lack}"] if (lack := lacking(expected)) else []
+
+
+def lacking(expected: Memory) -> str:
+    """What to do where the GPU has less memory free than is expected; empty where it has enough, or there is none."""
+    free = torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else None
+    if free is None or expected.peak < free:
+        return ""
+    return (
+        f"{free / 1e9:.1f} GB are free. Lower update.micro_batch, turn model.checkpointing on, or set "
+        "model.text_encoders to offload."
+    )
 
 
 def category_of(prompt: str) -> str:

@@ -1,6 +1,6 @@
 """DGPO on one page: Direct Group Preference Optimization (arXiv 2510.08425) of the embedded Shapes model.
 
-    python -m examples.one_page_dgpo [steps]
+    python -m examples.one_page_dgpo [steps] [groups per step]
 
 Only diffusers, peft and a reward; the lab's own loop (dgpo_core/trainer.py) does the same with checkpoints, clip, KL,
 guidance, averaged weights and any micro-batch. The numbers in brackets are equations of docs/method.md.
@@ -16,7 +16,8 @@ from peft import LoraConfig
 from dgpo_core.data.prompts import load_prompts
 from dgpo_core.rewards.catalogue import new_reward
 
-K, G, STEPS = 6, 16, int(sys.argv[1]) if len(sys.argv) > 1 else 12  # groups, pictures per group, steps of training
+STEPS, K = (int(given) for given in [*sys.argv[1:], *("12", "6")[len(sys.argv) - 1 :]])  # steps of training, groups
+G = 16  # pictures per group
 NUM_SAMPLING_STEPS, SIGMA_MIN, BETA, LEARNING_RATE = 8, 0.6, 500.0, 3e-4
 LEVELS = 4  # noise levels, and so updates, per step
 ATTENTION = ["to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"]

@@ -33,14 +33,15 @@ from diffusers import (
     ZImagePipeline,
     ZImageTransformer2DModel,
 )
+from small_model import small_autoencoder, small_clip
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import (
-    CLIPTextConfig,
     CLIPTextModel,
     CLIPTextModelWithProjection,
     Gemma2Config,
     Gemma2Model,
     GemmaTokenizer,
+    PreTrainedModel,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2Tokenizer,
@@ -51,7 +52,7 @@ from transformers import (
     T5Tokenizer,
 )
 
-from base_model.pipeline import NUM_TOKENS, shapes_tokenizer
+from base_model.pipeline import shapes_tokenizer
 
 SIDE, PIXELS, TEXT_WIDTH = 8, 64, 16
 WORDS = [
@@ -86,6 +87,10 @@ class Family:
     call: tuple[tuple[str, object], ...] = ()
     packs: bool = False
     has_lora_loader: bool = True
+    never_read: str = r"$^"
+    """The same among all weights."""
+    recipe: str = ""
+    """The recipe that ships for it."""
     plain_guidance: float = 1.0
     """guidance_scale by which the stock pipeline means none."""
 
@@ -98,38 +103,12 @@ def save_small_family(name: str, folder: Path) -> Path:
     return folder
 
 
-def autoencoder(channels: int = 4, **settings: object) -> AutoencoderKL:
-    return AutoencoderKL(
-        in_channels=3,
-        out_channels=3,
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        block_out_channels=(4, 4, 4, 4),
-        layers_per_block=1,
-        latent_channels=channels,
-        norm_num_groups=2,
-        sample_size=PIXELS,
-        mid_block_add_attention=False,
-        **settings,
-    )
+def autoencoder(**settings: object) -> AutoencoderKL:
+    return small_autoencoder(4, PIXELS, **settings)
 
 
-def clip(kind: type, width: int = TEXT_WIDTH) -> torch.nn.Module:
-    tokenizer = shapes_tokenizer()
-    return kind(
-        CLIPTextConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=width,
-            intermediate_size=2 * width,
-            projection_dim=width,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            max_position_embeddings=NUM_TOKENS,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.eos_token_id,
-        )
-    )
+def clip(kind: type[PreTrainedModel]) -> PreTrainedModel:
+    return small_clip(kind, TEXT_WIDTH, num_hidden_layers=2)
 
 
 def t5_tokenizer() -> T5Tokenizer:
@@ -361,17 +340,25 @@ def without_its_zeros(pipeline: DiffusionPipeline) -> DiffusionPipeline:
 
 
 FAMILIES: dict[str, Family] = {
-    "sd": Family(build=sd, is_flow=False),
-    "sd-v": Family(build=lambda: sd("v_prediction", rescale_betas_zero_snr=True), is_flow=False),
-    "sdxl": Family(build=sdxl, is_flow=False),
-    "flux": Family(build=flux, packs=True, call=(("guidance_scale", 3.5),)),
+    "sd": Family(build=sd, is_flow=False, recipe="sd15"),
+    "sd-v": Family(build=lambda: sd("v_prediction", rescale_betas_zero_snr=True), is_flow=False, recipe="sd15"),
+    "sdxl": Family(build=sdxl, is_flow=False, recipe="sdxl"),
+    "flux": Family(build=flux, packs=True, recipe="flux-dev", call=(("guidance_scale", 3.5),)),
     "qwen-image": Family(
         build=qwen_image,
+        recipe="qwen-image",
         packs=True,
         call=(("guidance_scale", None), ("true_cfg_scale", 1.0)),
         unread=r"add_q_proj|to_add_out|txt_mlp",
+        never_read=r"add(ed)?_q|to_add_out|txt_mlp",
     ),
-    "z-image": Family(build=z_image, plain_guidance=0.0),
-    "sana": Family(build=sana, call=(("use_resolution_binning", False),)),
-    "pixart": Family(build=pixart, is_flow=False, has_lora_loader=False, call=(("use_resolution_binning", False),)),
+    "z-image": Family(build=z_image, recipe="z-image", plain_guidance=0.0),
+    "sana": Family(build=sana, recipe="sana", call=(("use_resolution_binning", False),)),
+    "pixart": Family(
+        build=pixart,
+        recipe="pixart-sigma",
+        is_flow=False,
+        has_lora_loader=False,
+        call=(("use_resolution_binning", False),),
+    ),
 }

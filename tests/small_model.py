@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
-from transformers import CLIPTextConfig, CLIPTextModelWithProjection, CLIPTokenizer
+from transformers import CLIPTextConfig, CLIPTextModelWithProjection, PreTrainedModel
 
 from base_model.pipeline import NUM_TOKENS, shapes_tokenizer
 
@@ -24,10 +24,17 @@ def save_small_pipeline(folder: Path) -> Path:
         pipeline = StableDiffusion3Pipeline(
             transformer=_transformer(),
             scheduler=FlowMatchEulerDiscreteScheduler(shift=1.0),
-            vae=_autoencoder(),
-            text_encoder=_text_encoder(tokenizer),
+            vae=small_autoencoder(
+                CHANNELS,
+                8 * LATENT_SIZE,
+                scaling_factor=0.8,
+                shift_factor=0.05,
+                use_quant_conv=False,
+                use_post_quant_conv=False,
+            ),
+            text_encoder=_text_encoder(),
             tokenizer=tokenizer,
-            text_encoder_2=_text_encoder(tokenizer),
+            text_encoder_2=_text_encoder(),
             tokenizer_2=tokenizer,
             text_encoder_3=None,
             tokenizer_3=None,
@@ -63,7 +70,12 @@ def _transformer() -> SD3Transformer2DModel:
     return transformer
 
 
-def _autoencoder() -> AutoencoderKL:
+def _text_encoder() -> PreTrainedModel:
+    return small_clip(CLIPTextModelWithProjection, TEXT_WIDTH, num_hidden_layers=1, hidden_act="gelu")
+
+
+def small_autoencoder(channels: int, side: int, **settings: object) -> AutoencoderKL:
+    """An autoencoder of pictures of so many pixels a side, eight to a latent."""
     return AutoencoderKL(
         in_channels=3,
         out_channels=3,
@@ -71,30 +83,28 @@ def _autoencoder() -> AutoencoderKL:
         up_block_types=("UpDecoderBlock2D",) * 4,
         block_out_channels=(4, 4, 4, 4),
         layers_per_block=1,
-        latent_channels=CHANNELS,
+        latent_channels=channels,
         norm_num_groups=2,
-        sample_size=8 * LATENT_SIZE,
-        scaling_factor=0.8,
-        shift_factor=0.05,
-        use_quant_conv=False,
-        use_post_quant_conv=False,
+        sample_size=side,
         mid_block_add_attention=False,
+        **settings,
     )
 
 
-def _text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModelWithProjection:
-    return CLIPTextModelWithProjection(
+def small_clip(kind: type[PreTrainedModel], width: int, **settings: object) -> PreTrainedModel:
+    """A text encoder of CLIP's kind for the tokenizer of Shapes."""
+    tokenizer = shapes_tokenizer()
+    return kind(
         CLIPTextConfig(
             vocab_size=len(tokenizer),
-            hidden_size=TEXT_WIDTH,
-            intermediate_size=2 * TEXT_WIDTH,
-            projection_dim=TEXT_WIDTH,
-            num_hidden_layers=1,
+            hidden_size=width,
+            intermediate_size=2 * width,
+            projection_dim=width,
             num_attention_heads=2,
             max_position_embeddings=NUM_TOKENS,
-            hidden_act="gelu",
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.eos_token_id,
+            **settings,
         )
     )

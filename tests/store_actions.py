@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from app.exchange.export import export_file
+from app.exchange.importing import import_groups, in_words
+from app.store.reader import Reader
 from app.store.rows import Said, TrialWish
 from app.store.writer import Writer
 from dgpo_core.config import RunConfig, to_dict
@@ -13,6 +18,7 @@ class StoreActions:
 
     def __init__(self, writer: Writer) -> None:
         self.writer = writer
+        self.reader: Reader | None = None
         self.sent: list[tuple[int, Command]] = []
         self.started: list[RunConfig] = []
         self.resumed: list[int] = []
@@ -27,6 +33,9 @@ class StoreActions:
 
     def race_words(self) -> str:
         return f"The race {self.raced[-1]} is on." if self.raced and self.raced[-1] else ""
+
+    def memory_in_words(self, config: RunConfig) -> str:
+        return ""
 
     def trouble(self) -> str:
         return self.troubled
@@ -58,6 +67,13 @@ class StoreActions:
 
     def take_back(self, rater: str, request: str) -> int | None:
         return self.writer.take_back(rater, request)
+
+    def export_groups(self, run_id: int | None, layout: str, folder: Path) -> Path:
+        assert self.reader is not None, "the test hands over no reader"
+        return export_file(self.reader, run_id, layout, folder)
+
+    def import_groups(self, file: Path, name: str) -> str:
+        return in_words(*import_groups(self.writer, file, name))
 
     def set_notes(self, run_id: int, text: str) -> None:
         self.writer.set_notes(run_id, text)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import pytest
 from project_tree import ROOT, files, text_of
@@ -60,16 +61,20 @@ def path_of(module: str) -> str | None:
     return next((path for path in (f"{base}.py", f"{base}/__init__.py") if (ROOT / path).is_file()), None)
 
 
-def imports_in(source: str) -> Iterator[tuple[int, str]]:
+@cache
+def imports_in(source: str) -> tuple[tuple[int, str], ...]:
     """Line and dotted name of every import, also of those inside functions."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = "." * node.level + (node.module or "")
-            for alias in node.names:
-                whole = f"{base}.{alias.name}"
-                yield node.lineno, whole if path_of(whole) else base
+    return tuple(found for node in ast.walk(ast.parse(source)) for found in imports_of(node))
+
+
+def imports_of(node: ast.AST) -> Iterator[tuple[int, str]]:
+    if isinstance(node, ast.Import):
+        yield from ((node.lineno, alias.name) for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        base = "." * node.level + (node.module or "")
+        for alias in node.names:
+            whole = f"{base}.{alias.name}"
+            yield node.lineno, whole if path_of(whole) else base
 
 
 def is_allowed(module: str, layer: Layer) -> bool:
@@ -129,8 +134,9 @@ def test_forbidden_import_is_found(path, source, finding):
 
 @pytest.mark.parametrize("path", PRODUCT)
 def test_nothing_is_imported_by_a_name_made_at_run_time(path):
-    names = {node.id for node in ast.walk(ast.parse(text_of(path))) if isinstance(node, ast.Name)}
-    names |= {node.attr for node in ast.walk(ast.parse(text_of(path))) if isinstance(node, ast.Attribute)}
+    nodes = list(ast.walk(ast.parse(text_of(path))))
+    names = {node.id for node in nodes if isinstance(node, ast.Name)}
+    names |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
     assert not names & {"__import__", "import_module", "exec", "run_path", "run_module"}
 
 

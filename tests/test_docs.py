@@ -6,6 +6,7 @@ import inspect
 import re
 from dataclasses import fields
 from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 from typing import get_args
 
@@ -144,6 +145,7 @@ def exists(path: str) -> bool:
     return (ROOT / path).exists() or any(fnmatch(one, path) or fnmatch(one, f"*/{path}") for one in EVERY_FILE)
 
 
+@cache
 def flags_declared(path: str) -> set[str]:
     """Options that a command line's source declares."""
     calls = [node for node in ast.walk(ast.parse(text_of(path))) if isinstance(node, ast.Call)]

@@ -1,8 +1,8 @@
-"""Prompts pasted by a person."""
+"""Prompts pasted by a person, or brought as a file."""
 
 import pytest
 
-from app.prompts import describe_prompts, keep_prompts
+from app.prompts import describe_prompts, keep_prompt_file, keep_prompts, kept_files
 from dgpo_core.data.prompts import load_prompt_set, load_prompts
 from dgpo_core.errors import PromptError, StoreError
 
@@ -57,3 +57,70 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "prompts").write_text("a file where the folder should be")
     with pytest.raises(StoreError, match=r"The prompts cannot be kept in .*prompts"):
         keep_prompts("a cat", tmp_path / "prompts")
+
+
+def written(tmp_path, name, text):
+    file = tmp_path / name
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words", "kind"),
+    [
+        ("mine.txt", "a mug\na cat\na cat\n", "2 prompts. 1 repeated lines are left out, such as “a cat”", ".txt"),
+        ("mine.JSONL", '{"prompt": "a mug", "text": "HI"}\n"a cat"\n', "2 prompts. 1 have data", ".jsonl"),
+        ("mine.csv", 'text,prompt\nHI,a mug\n,"a cat"\n', "2 prompts. 1 have data", ".jsonl"),
+    ],
+)
+def test_a_prompt_file_is_kept_under_its_name_and_read_back(name, text, words, kind, tmp_path):
+    path, found = keep_prompt_file(written(tmp_path, name, text), tmp_path / "prompts")
+    assert found.startswith(words)
+    assert (path.parent, path.name[:5], path.suffix) == (tmp_path / "prompts", "mine-", kind)
+    again = load_prompt_set(str(path))
+    assert again.prompts == ["a mug", "a cat"]
+    assert again.notes == ({"a mug": {"text": "HI"}} if kind == ".jsonl" else {})
+
+
+def test_geneval_lines_keep_all_that_stands_beside_the_prompt(tmp_path):
+    line = '{"tag": "counting", "include": [{"class": "clock", "count": 2}], "prompt": "a photo of two clocks"}\n'
+    path, words = keep_prompt_file(written(tmp_path, "evaluation_metadata.jsonl", line), tmp_path / "prompts")
+    assert words == "1 prompt. 1 have data beside them."
+    notes = load_prompt_set(str(path)).notes["a photo of two clocks"]
+    assert notes == {"tag": "counting", "include": [{"class": "clock", "count": 2}]}
+
+
+def test_a_later_file_of_the_same_name_does_not_write_over_an_earlier_one(tmp_path):
+    folder = tmp_path / "prompts"
+    paths = [keep_prompt_file(written(tmp_path, "a.txt", text), folder)[0] for text in ("a cat", "a dog", "a cat")]
+    assert paths[0] == paths[2] != paths[1]
+    keep_prompts("typed", folder)
+    assert sorted(kept_files(folder)) == sorted(path.name for path in paths[:2])
+
+
+@pytest.mark.parametrize(
+    "name", ["..txt.txt", "...txt", "~ a;b$(c).txt", "własne 🦊.txt", "\u202e.txt", "x" * 200 + ".txt"]
+)
+def test_whatever_a_file_is_called_it_stays_in_the_folder(name, tmp_path):
+    path, _ = keep_prompt_file(written(tmp_path, name, "a cat"), tmp_path / "prompts")
+    assert path.resolve().parent == (tmp_path / "prompts").resolve()
+    assert path.name.rsplit("-", 1)[0].replace("-", "").isalnum()
+    assert len(path.name.encode()) < 255
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.xlsx", b"PK", r"'a.xlsx' is no prompt file: its name must end in \.txt, \.jsonl, \.ndjson, \.csv, \.tsv"),
+        ("a", b"a cat", "is no prompt file"),
+        ("a.txt", b"\xff\xfe", "a.txt is not UTF-8 text. Save it as UTF-8"),
+        ("a.txt", b" \n", "a.txt holds no prompt"),
+        ("a.jsonl", b'{"caption": "a cat"}\n{', "Line 2 of a.jsonl is not JSON"),
+        ("a.csv", b"words\na cat\n", "Row 2 of a.csv has no text named prompt"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_refused_in_a_sentence_and_not_kept(name, content, words, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(PromptError, match=words):
+        keep_prompt_file(tmp_path / name, tmp_path / "prompts")
+    assert not (tmp_path / "prompts").exists()

@@ -1,10 +1,12 @@
 """Recipes: the settings of a run as YAML, both ways."""
 
+import re
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from project_tree import ROOT, text_of
 
 from app.recipes import Recipe, dump_recipe, list_recipes, load_recipe, parse_recipe
 from dgpo_core.config import RunConfig, from_dict, settings, with_setting
@@ -108,3 +110,38 @@ def test_a_name_that_looks_like_something_else_stays_a_name(name):
 
 def test_the_page_opens_with_the_plain_recipe():
     assert list_recipes()[0].name == "shapes"
+
+
+FAMILY_RECIPES = ["flux-dev", "pixart-sigma", "qwen-image", "sana", "sd15", "sd35-large", "sdxl", "z-image"]
+SOURCES = r"# .*(paper|code|authors|ours|its own|its pipeline|its scheduler|scheduler's|docs/models\.md|learned|small)"
+
+
+def test_every_recipe_is_of_the_embedded_model_of_the_paper_or_of_a_family():
+    others = {one.name for one in list_recipes() if not one.name.startswith(("shapes", "sd35m-"))}
+    assert sorted(others) == FAMILY_RECIPES
+
+
+@pytest.mark.parametrize("name", FAMILY_RECIPES)
+def test_every_value_of_a_familys_recipe_has_its_source(name):
+    lines = text_of(f"assets/recipes/{name}.yaml").splitlines()
+    values = [line for line in lines if line.startswith("  ") and "folder:" not in line]
+    assert len(values) > 25
+    assert [line for line in values if not re.search(SOURCES, line)] == []
+
+
+@pytest.mark.parametrize("name", FAMILY_RECIPES)
+def test_docs_say_of_a_familys_recipe_what_is_in_it(name):
+    row = next(line for line in text_of("docs/recipes.md").splitlines() if line.startswith(f"| `{name}` |"))
+    model, drawn, compared = (cell.strip() for cell in row.strip("|").split("|")[1:])
+    config = load_recipe(name)
+    strength = config.model.distilled_guidance if "distilled" in drawn else config.rollout.guidance_scale
+    assert model.endswith(f", {config.model.picture_side}")
+    assert drawn.endswith(f"guidance {strength:g}")
+    assert compared == {"frozen": "frozen start", "old_policy": "old policy"}[config.loss.reference]
+
+
+def test_every_family_that_can_be_trained_has_a_recipe_of_its_own():
+    table = text_of("docs/models.md").split("| family |")[1].split("\n\n")[0]
+    assert len(re.findall(r"`\w+Pipeline`", table)) == len(FAMILY_RECIPES)
+    for name in FAMILY_RECIPES:
+        assert (ROOT / "assets" / "prompts" / f"{load_recipe(name).prompts.train}.txt").is_file()

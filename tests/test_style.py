@@ -62,13 +62,9 @@ def test_code_is_finished(path):
 
 @pytest.mark.parametrize("path", [path for path in PYTHON if path.startswith("tests/")])
 def test_tests_replace_nothing_of_our_own_by_a_mock(path):
-    imported = {node.module for node in ast.walk(ast.parse(text_of(path))) if isinstance(node, ast.ImportFrom)}
-    imported |= {
-        alias.name
-        for node in ast.walk(ast.parse(text_of(path)))
-        if isinstance(node, ast.Import)
-        for alias in node.names
-    }
+    nodes = list(ast.walk(ast.parse(text_of(path))))
+    imported = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    imported |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     assert not {"unittest", "unittest.mock", "mock"} & imported
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from app.people import Crowd, by_task, scores_in
 from app.store.reader import Reader
@@ -23,8 +24,12 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """One group, its samples in the order of its members; said is what its labels come to, None without any."""
+    """One group, its samples in the order of its members; said is what its labels come to, None without any.
 
+    place is the path that tells it from every other group of an export.
+    """
+
+    place: str
     step: int
     index: int
     prompt: str
@@ -37,9 +42,19 @@ class Group:
         """How good each picture is found: by people where there are labels, else by its reward."""
         return [sample.reward for sample in self.samples] if self.said is None else self.said
 
+    @property
+    def label_lines(self) -> list[dict[str, Any]]:
+        """The labels as plain values: rater, kind, body, seconds, created."""
+        return [
+            {"rater": one.rater, "kind": one.kind, "body": one.body, "seconds": one.seconds, "created": one.created}
+            for one in self.labels
+        ]
 
-def groups_of(reader: Reader, run_id: int) -> Iterator[Group]:
+
+def groups_of(reader: Reader, run_id: int, *, below: str = "") -> Iterator[Group]:
     """Groups in the order of their steps: those that were trained on, and those that only people have judged.
+
+    The place of each is step/index, with the text `below` in front.
 
     The reward of a group that was never trained on is what people said of it, each brought to mean 0 and spread 1, and
     weighted by how far they may be believed after all labels of the run. What was said of groups asked again counts for
@@ -55,7 +70,11 @@ def groups_of(reader: Reader, run_id: int) -> Iterator[Group]:
         for index in sorted({*trained, *tasks[step]}):
             rows = labels.of(tasks[step].get(index))
             said = labels.said(rows)
-            yield _trained(trained[index], rows, said) if index in trained else _judged(tasks[step][index], rows, said)
+            place = f"{below}{step}/{index}"
+            if index in trained:
+                yield _trained(place, trained[index], rows, said)
+            else:
+                yield _judged(place, tasks[step][index], rows, said)
 
 
 class _Labels:
@@ -73,14 +92,29 @@ class _Labels:
         return merged([scores_in(row) for row in rows], self._crowd.weights(rows)) if rows else None
 
 
-def _trained(group: GroupRow, labels: tuple[LabelRow, ...], said: Scores | None) -> Group:
+def _trained(place: str, group: GroupRow, labels: tuple[LabelRow, ...], said: Scores | None) -> Group:
     by_member = sorted(group.samples, key=lambda one: one.member)
     samples = tuple(Sample(sha=one.sha, reward=one.reward, seed=one.seed) for one in by_member)
-    return Group(step=group.step, index=group.index, prompt=group.prompt, samples=samples, labels=labels, said=said)
+    return Group(
+        place=place,
+        step=group.step,
+        index=group.index,
+        prompt=group.prompt,
+        samples=samples,
+        labels=labels,
+        said=said,
+    )
 
 
-def _judged(task: LabelTaskRow, labels: tuple[LabelRow, ...], said: Scores | None) -> Group:
+def _judged(place: str, task: LabelTaskRow, labels: tuple[LabelRow, ...], said: Scores | None) -> Group:
     rewards = said or [None] * len(task.shas)
     samples = tuple(Sample(sha=sha, reward=reward, seed=None) for sha, reward in zip(task.shas, rewards, strict=True))
-    index, prompt = task.group_index, task.prompt
-    return Group(step=task.step, index=index, prompt=prompt, samples=samples, labels=labels, said=said)
+    return Group(
+        place=place,
+        step=task.step,
+        index=task.group_index,
+        prompt=task.prompt,
+        samples=samples,
+        labels=labels,
+        said=said,
+    )

@@ -8,36 +8,37 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from app.exchange.archive import pack
 from app.exchange.collected import Group, groups_of
+from app.exchange.parquet import PARQUET_NAME, write_parquet
 from app.exchange.spreadsheet import write_rows
+from app.lab import EXPORT_LAYOUTS
 from app.store.reader import Reader
-from app.store.rows import LabelRow
 from dgpo_core.errors import ExchangeError
 
 GROUP_COLUMNS = ("group", "prompt", "file", "reward", "seed")
 LABEL_COLUMNS = ("group", "rater", "kind", "body", "seconds", "created")
 
 
-def export_groups(reader: Reader, run_id: int, folder: Path, layout: str = "groups") -> int:
-    """Writes every group of a run, in the order of its steps, and returns how many; the folder comes when it is whole.
+def export_groups(reader: Reader, run_id: int | None, folder: Path, layout: str = "groups") -> int:
+    """Writes every group of a run (None: of all runs), in the order of its steps, and returns how many.
+
+    The folder comes when it is whole.
 
     Raises:
         ExchangeError: there is no such run, it has nothing to write, or the folder is not new or cannot be written.
     """
-    if reader.run(run_id) is None:
-        known = ", ".join(str(run.id) for run in reader.runs()) or "none"
-        raise ExchangeError(f"There is no run {run_id}. Known: {known}.")
-    groups = list(groups_of(reader, run_id))
-    if not groups:
-        raise ExchangeError(f"Run {run_id} has drawn no groups yet. Train it first.")
+    groups = _groups(reader, run_id)
     if folder.exists():
         raise ExchangeError(f"{folder} is there already. Name a folder that is not.")
     unfinished = folder.with_name(f"{folder.name}.unfinished")
     try:
         unfinished.mkdir(parents=True)
-        for group in groups:
-            _write_pictures(reader, group, unfinished)
-        LAYOUTS[layout](groups, unfinished)
+        if layout == "parquet":
+            write_parquet(groups, unfinished / PARQUET_NAME, lambda group, member: _png(reader, group, member))
+        else:
+            _write_pictures(reader, groups, unfinished)
+            LAYOUTS[layout](groups, unfinished)
         unfinished.rename(folder)
     except OSError as error:
         raise ExchangeError(f"{folder} cannot be written: {error.strerror}. Choose another folder.") from error
@@ -46,24 +47,62 @@ def export_groups(reader: Reader, run_id: int, folder: Path, layout: str = "grou
     return len(groups)
 
 
-def _write_pictures(reader: Reader, group: Group, folder: Path) -> None:
-    (folder / _place(group)).mkdir(parents=True)
-    for member, sample in enumerate(group.samples):
-        png = reader.picture(sample.sha)
-        if png is None:
-            raise ExchangeError(
-                f"Picture {member + 1} of group {group.index + 1} of step {group.step} is gone from the store. "
-                "Put a backup of the store in its place; nothing was written."
-            )
-        (folder / _file(group, member)).write_bytes(png)
+def export_file(reader: Reader, run_id: int | None, layout: str, folder: Path) -> Path:
+    """Writes the same as one new file in a folder: a ZIP file of what export_groups writes, or the Parquet file.
+
+    Raises:
+        ExchangeError: there is no such run or layout, or nothing to write, or no room.
+    """
+    if layout not in EXPORT_LAYOUTS:
+        raise ExchangeError(f"There is no layout {layout[:40]!r}. Choose one of {', '.join(EXPORT_LAYOUTS)}.")
+    name = f"{'all-runs' if run_id is None else f'run-{run_id}'}-{layout}"
+    export_groups(reader, run_id, folder / name, layout)
+    try:
+        if layout == "parquet":
+            return (folder / name / PARQUET_NAME).rename(folder / f"{name}.parquet")
+        pack(folder / name, file := folder / f"{name}.zip")
+    except OSError as error:
+        raise ExchangeError(f"{name} cannot be written: {error.strerror}. Make room and try again.") from error
+    finally:
+        shutil.rmtree(folder / name, ignore_errors=True)
+    return file
 
 
-def _place(group: Group) -> str:
-    return f"{group.step}/{group.index}"
+def _groups(reader: Reader, run_id: int | None) -> list[Group]:
+    """The groups of a run, or of all runs, the oldest first."""
+    known = sorted(run.id for run in reader.runs())
+    if run_id is not None and run_id not in known:
+        raise ExchangeError(f"There is no run {run_id}. Known: {', '.join(map(str, known)) or 'none'}.")
+    if run_id is None:
+        groups = [group for one in known for group in groups_of(reader, one, below=f"{one}/")]
+    else:
+        groups = list(groups_of(reader, run_id))
+    if not groups and run_id is None:
+        raise ExchangeError("No run has drawn groups yet. Train one first.")
+    if not groups:
+        raise ExchangeError(f"Run {run_id} has drawn no groups yet. Train it first.")
+    return groups
+
+
+def _write_pictures(reader: Reader, groups: Sequence[Group], folder: Path) -> None:
+    for group in groups:
+        (folder / group.place).mkdir(parents=True)
+        for member in range(len(group.samples)):
+            (folder / _file(group, member)).write_bytes(_png(reader, group, member))
+
+
+def _png(reader: Reader, group: Group, member: int) -> bytes:
+    png = reader.picture(group.samples[member].sha)
+    if png is None:
+        raise ExchangeError(
+            f"Picture {member + 1} of group {group.index + 1} of step {group.step} is gone from the store. "
+            "Put a backup of the store in its place; nothing was written."
+        )
+    return png
 
 
 def _file(group: Group, member: int) -> str:
-    return f"{_place(group)}/{member}.png"
+    return f"{group.place}/{member}.png"
 
 
 def write_groups(groups: Sequence[Group], folder: Path) -> None:
@@ -77,25 +116,21 @@ def _group_line(group: Group) -> dict[str, Any]:
         for member, one in enumerate(group.samples)
     ]
     line: dict[str, Any] = {"prompt": group.prompt, "samples": samples}
-    return line | ({"labels": [_label(one) for one in group.labels]} if group.labels else {})
-
-
-def _label(row: LabelRow) -> dict[str, Any]:
-    return {"rater": row.rater, "kind": row.kind, "body": row.body, "seconds": row.seconds, "created": row.created}
+    return line | ({"labels": group.label_lines} if group.labels else {})
 
 
 def write_csv(groups: Sequence[Group], folder: Path) -> None:
     """groups.csv with a row per picture, and labels.csv with a row per label."""
     pictures = [
-        {"group": _place(group), "prompt": group.prompt, "file": _file(group, member)}
+        {"group": group.place, "prompt": group.prompt, "file": _file(group, member)}
         | {"reward": one.reward, "seed": one.seed}
         for group in groups
         for member, one in enumerate(group.samples)
     ]
     labels = [
-        {"group": _place(group)} | _label(label) | {"body": json.dumps(label.body)}
+        {"group": group.place} | label | {"body": json.dumps(label["body"])}
         for group in groups
-        for label in group.labels
+        for label in group.label_lines
     ]
     write_rows(folder / "groups.csv", GROUP_COLUMNS, pictures)
     write_rows(folder / "labels.csv", LABEL_COLUMNS, labels)
@@ -104,8 +139,8 @@ def write_csv(groups: Sequence[Group], folder: Path) -> None:
 def write_imagefolder(groups: Sequence[Group], folder: Path) -> None:
     """metadata.jsonl with a line per picture, which load_dataset("imagefolder", ...) of the library datasets reads."""
     lines = (
-        {"file_name": _file(group, member), "prompt": group.prompt, "group": _place(group), "reward": one.reward}
-        | {"preference": preference, "labels": json.dumps([_label(label) for label in group.labels])}
+        {"file_name": _file(group, member), "prompt": group.prompt, "group": group.place, "reward": one.reward}
+        | {"preference": preference, "labels": json.dumps(group.label_lines)}
         for group in groups
         for member, (one, preference) in enumerate(zip(group.samples, group.preference, strict=True))
     )

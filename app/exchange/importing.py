@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from math import isfinite
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from app.exchange.sources import FROM_REWARDS, Draft, drafts_of, tiers_of
+from app.exchange.arrival import Arrival, opened
+from app.exchange.sources import FROM_REWARDS, Draft, tiers_of
 from app.store.importing import ImportedGroup, ImportedLabel
 from app.store.labelling import LONGEST_NAME
 from app.store.writer import Writer
@@ -23,33 +24,55 @@ MOST_PICTURES = 256
 
 
 def import_groups(writer: Writer, source: Path, name: str) -> tuple[int, list[ImportedGroup]]:
-    """Stores a folder's groups and labels as a finished run of that name; returns its id and the groups.
+    """Stores the groups and labels of a folder, a ZIP file or a Parquet file as a finished run of that name.
+
+    Returns the run's id and the groups.
 
     Raises:
-        ExchangeError: rows of the folder are wrong; the message lists them, and nothing was stored.
+        ExchangeError: rows of the source are wrong; the message lists them, and nothing was stored.
     """
-    drafts, wrong = drafts_of(source)
+    config = to_dict(RunConfig(name=name))
     with TemporaryDirectory(prefix="dgpo-import-") as spool:
-        groups = []
-        for index, draft in enumerate(drafts):
-            try:
-                groups.append(_checked(draft, source.resolve(), Path(spool) / str(index)))
-            except LabError as error:
-                wrong.append(f"{draft.where}: {error}")
-        _refuse(source, wrong)
-        if not groups:
-            raise ExchangeError(f"{source} holds no group. Name a folder with at least one.")
-        config = to_dict(RunConfig(name=name))
+        try:
+            arrival = opened(source, Path(spool))
+            groups = _groups(arrival, source.name, Path(spool))
+        except OSError as error:
+            raise ExchangeError(f"{source.name} cannot be read: {error.strerror}. Nothing was taken.") from error
         return writer.import_groups(config, groups, f"Imported from {source.name}."), groups
 
 
-def _refuse(source: Path, wrong: list[str]) -> None:
+def in_words(run_id: int, groups: Sequence[ImportedGroup]) -> str:
+    """What came, and what can be done with it."""
+    labelled = sum(bool(group.labels) for group in groups)
+    num_groups = "1 group" if len(groups) == 1 else f"{len(groups)} groups"
+    left = len(groups) - labelled
+    wait = f"{left} {'waits' if left == 1 else 'wait'} on the Label page. " if left else ""
+    return (
+        f"Run {run_id} holds {num_groups}, {labelled} labelled. {wait}To learn from them, write them with "
+        f"python -m app export {run_id} FOLDER and set rollout.stored_groups to that folder."
+    )
+
+
+def _groups(arrival: Arrival, called: str, spool: Path) -> list[ImportedGroup]:
+    groups, wrong = [], list(arrival.wrong)
+    for index, draft in enumerate(arrival.drafts):
+        try:
+            groups.append(_checked(draft, arrival.root.resolve(), spool / str(index)))
+        except LabError as error:
+            wrong.append(f"{draft.where}: {error}")
+    _refuse(called, wrong)
+    if not groups:
+        raise ExchangeError(f"{called} holds no group. Give one with at least one.")
+    return groups
+
+
+def _refuse(called: str, wrong: list[str]) -> None:
     if not wrong:
         return
     shown = "\n".join(f"  {one}" for one in wrong[:MAX_ERRORS_SHOWN])
     more = f"\n  and {len(wrong) - MAX_ERRORS_SHOWN} more" if len(wrong) > MAX_ERRORS_SHOWN else ""
     raise ExchangeError(
-        f"{source} was not imported, because these are wrong:\n{shown}{more}\nCorrect them; nothing was taken."
+        f"{called} was not imported, because these are wrong:\n{shown}{more}\nCorrect them; nothing was taken."
     )
 
 

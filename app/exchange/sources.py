@@ -1,7 +1,8 @@
 """What a folder from outside says of its pictures: drafts of groups, before anything of them is believed.
 
 Read are the lab's own layouts (groups.jsonl; groups.csv with or without labels.csv; metadata.jsonl of an image folder
-or of pairs), and ranked folders: one folder per prompt, its pictures named by their place.
+or of pairs), and ranked folders: one folder per prompt, its pictures named by their place. Files that hold a whole
+folder are opened by app/exchange/arrival.py.
 """
 
 from __future__ import annotations
@@ -38,10 +39,8 @@ def drafts_of(source: Path) -> tuple[list[Draft], list[str]]:
     """The drafts of a folder, and what is wrong with rows that could not become one.
 
     Raises:
-        ExchangeError: there is no such folder, or nothing in it says which pictures belong together.
+        ExchangeError: nothing in the folder says which pictures belong together, or what does cannot be read.
     """
-    if not source.is_dir():
-        raise ExchangeError(f"There is no folder {source}. Name one with groups to import.")
     for name, read in READERS.items():
         if (source / name).is_file():
             return read(source)
@@ -93,27 +92,30 @@ def _score(row: Mapping[str, Any]) -> Any:
 
 
 def _metadata_jsonl(source: Path) -> tuple[list[Draft], list[str]]:
-    """A line per picture, or a line per pair of a better and a worse one."""
+    return drafts_of_rows(_lines(source / "metadata.jsonl"), "line")
+
+
+def drafts_of_rows(rows: Iterable[tuple[int, Any]], called: str) -> tuple[list[Draft], list[str]]:
+    """Of a row per picture, or a row per pair of a better and a worse one; called is what messages call a row."""
     by_group: dict[str, Draft] = {}
     pairs: list[Draft] = []
     wrong: list[str] = []
-    for number, line in _lines(source / "metadata.jsonl"):
-        if isinstance(line, dict) and "win_file_name" in line:
+    for number, row in rows:
+        where = f"{called} {number}"
+        if isinstance(row, dict) and "win_file_name" in row:
             said = {"rater": FROM_PAIRS, "kind": "ranking", "body": {"tiers": [[0], [1]]}}
-            files = [line.get("win_file_name"), line.get("lose_file_name")]
-            pairs.append(Draft(f"line {number}", line.get("caption"), files, labels=[said]))
-        elif isinstance(line, dict) and "file_name" in line:
-            draft = by_group.setdefault(
-                str(line.get("group") or line.get("prompt")), Draft(f"line {number}", line.get("prompt"))
-            )
-            draft.files.append(line["file_name"])
-            draft.rewards.append(line["reward"] if line.get("reward") is not None else _score(line))
-            draft.labels = _json(line["labels"]) if isinstance(line.get("labels"), str) else draft.labels
+            files = [row.get("win_file_name"), row.get("lose_file_name")]
+            pairs.append(Draft(where, row.get("caption"), files, labels=[said]))
+        elif isinstance(row, dict) and "file_name" in row:
+            draft = by_group.setdefault(str(row.get("group") or row.get("prompt")), Draft(where, row.get("prompt")))
+            draft.files.append(row["file_name"])
+            draft.rewards.append(row["reward"] if row.get("reward") is not None else _score(row))
+            draft.labels = _json(row["labels"]) if isinstance(row.get("labels"), str) else draft.labels
             if not _are_dicts(draft.labels):
-                wrong.append(f"line {number} has labels that are none")
+                wrong.append(f"{where} has labels that are none")
                 draft.labels = []
         else:
-            wrong.append(f"line {number} has neither file_name nor win_file_name and lose_file_name")
+            wrong.append(f"{where} has neither file_name nor win_file_name and lose_file_name")
     return [*by_group.values(), *pairs], wrong
 
 
@@ -143,7 +145,7 @@ def _ranked_folders(source: Path) -> tuple[list[Draft], list[str]]:
         drafts.append(draft)
     if not drafts and not wrong:
         raise ExchangeError(
-            f"{source} holds neither {', '.join(READERS)} nor folders of pictures. "
+            f"{source.name} holds neither {', '.join(READERS)} nor folders of pictures. "
             "docs/people.md shows what can be imported."
         )
     return drafts, wrong
@@ -157,7 +159,9 @@ def _folder_prompt(folder: Path) -> str:
     try:
         return file.read_text(encoding="utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ExchangeError(f"{file} cannot be read as text in UTF-8. Correct it; nothing was taken.") from error
+        raise ExchangeError(
+            f"prompt.txt of folder {folder.name} cannot be read as text in UTF-8. Correct it; nothing was taken."
+        ) from error
 
 
 def tiers_of(scores: Iterable[float | None]) -> list[list[int]]:

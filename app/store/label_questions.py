@@ -39,9 +39,12 @@ SELECT tasks.id, run_id, runs.name AS run_name, runs.state AS run_state, closed 
 FROM label_tasks AS tasks JOIN runs ON runs.id = run_id WHERE tasks.id = ?
 """
 LABELLED_IN_ORDER = f"""
-SELECT task_id FROM ({HEADS}) AS heads WHERE rater = ?1 AND kind <> 'skip'
+SELECT task_id,
+  EXISTS (SELECT 1 FROM label_tasks WHERE repeat_of = heads.task_id AND closed IS NULL) AS is_asked_again
+FROM ({HEADS}) AS heads WHERE rater = ?1 AND kind <> 'skip'
 ORDER BY (SELECT min(id) FROM labels WHERE rater = ?1 AND task_id = heads.task_id)
 """
+"""Groups that a person labelled, the first one first. One that is asked again just now is not for their eyes."""
 _LABELLED = f"SELECT task_id FROM ({HEADS}) AS heads WHERE heads.task_id = tasks.id AND kind <> 'skip'"
 PROGRESS = f"""
 SELECT count(*) AS num_open, total(EXISTS ({_LABELLED})) AS num_labelled,

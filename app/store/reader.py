@@ -263,11 +263,13 @@ class Reader:
         """The group that this person labelled before (is_later: after) another one, by when they first did.
 
         From None, or from a group without a label of theirs, the way leads back to the last one, and nowhere later.
+        A group that is asked again just now is passed over: who looks up what they said does not judge anew.
         """
-        tasks = [row["task_id"] for row in self._rows(label_questions.LABELLED_IN_ORDER, rater)]
+        rows = self._rows(label_questions.LABELLED_IN_ORDER, rater)
+        tasks = [row["task_id"] for row in rows]
         at = tasks.index(task_id) if task_id in tasks else len(tasks)
-        place = at + 1 if is_later else at - 1
-        return tasks[place] if 0 <= place < len(tasks) else None
+        way = rows[at + 1 :] if is_later else rows[:at][::-1]
+        return next((row["task_id"] for row in way if not row["is_asked_again"]), None)
 
     def label_progress(self, rater: str) -> LabelProgress:
         """Open groups, those with a label, those with one of this person, and their usual time for one.

@@ -30,11 +30,16 @@ from dgpo_core.errors import ConfigError
 TITLE = "DGPO Lab"
 SUBTITLE = "Teach a text-to-image model by comparing groups of its own pictures."
 
+CACHE_SECONDS = (3600, 24 * 3600)
+"""How often what was sent and saved is looked through, and at what age it goes."""
+
 
 def build_page(lab: Lab) -> gr.Blocks:
     """The whole page. It holds no state of a run; everything comes from the store."""
     live = Live(lab.reader, lab.actions.trouble)
-    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=True, elem_id="lab") as page:
+    with gr.Blocks(
+        title=TITLE, analytics_enabled=False, fill_width=True, elem_id="lab", delete_cache=CACHE_SECONDS
+    ) as page:
         gr.HTML(f'<header class="lab-header"><h1>{TITLE}</h1><p>{SUBTITLE}</p></header>', js_on_load=None)
         live.heartbeat()
         with gr.Tabs(elem_id="tabs"):
@@ -77,7 +82,7 @@ def launch_options(lab: Lab) -> dict[str, Any]:
         "footer_links": [],
         "allowed_paths": [],
         "blocked_paths": [str(lab.settings.folder.resolve())],
-        "max_file_size": "16mb",
+        "max_file_size": "1gb",  # for labels with their pictures; who takes less says so itself
         "theme": theme(),
         "css": stylesheet(),
         "favicon_path": Path(__file__).parent / "components" / "favicon.svg",

@@ -100,6 +100,10 @@ class Fields:
         assert not missing, f"settings without a control: {sorted(missing)}"
         return [self._controls[path] for path in self._settings]
 
+    def controls_of(self, paths: Sequence[str]) -> list[gr.components.Component]:
+        """The controls of some settings, in the order given."""
+        return [self._controls[path] for path in paths]
+
     def _left(self) -> Iterator[Setting]:
         return (setting for path, setting in self._settings.items() if path not in self._controls)
 
@@ -115,9 +119,18 @@ def config_of(values: Sequence[Any]) -> RunConfig:
     Raises:
         ConfigError: a value is missing, of the wrong type or out of range; the message names the setting.
     """
+    return partial_config_of([setting.path for setting in settings()], values)
+
+
+def partial_config_of(paths: Sequence[str], values: Sequence[Any]) -> RunConfig:
+    """The config with some settings as given, and all others at their defaults.
+
+    Raises:
+        ConfigError: as config_of.
+    """
     nested: dict[str, Any] = {}
-    for setting, value in zip(settings(), values, strict=True):
-        nested = with_setting(nested, setting.path, value)
+    for path, value in zip(paths, values, strict=True):
+        nested = with_setting(nested, path, value)
     return from_dict(nested)
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from app.lab import Lab
 from app.prompts import keep_prompts
-from app.ui.fields import config_of
+from app.ui.fields import config_of, partial_config_of
 from app.ui.live import whole_number
+from dgpo_core.config import settings
 from dgpo_core.data.prompts import parse_prompts
 from dgpo_core.errors import ConfigError, LabError, PromptError
 from dgpo_core.events import Command, Pause, Resume, SampleNow, SaveNow, Stop
@@ -17,6 +18,12 @@ from dgpo_core.recipe_check import cautions
 
 OWN_PROMPTS = "my own prompts (below)"
 MAX_SAMPLED = 16
+MEMORY_SETTINGS = tuple(
+    setting.path
+    for setting in settings()
+    if setting.path.startswith(("model.", "reward.")) or setting.path in ("update.micro_batch", "people.clip_folder")
+)
+"""What the memory of a run depends on."""
 COMMANDS: dict[str, tuple[Command, str]] = {
     "pause": (Pause(), ""),
     "go_on": (Resume(), ""),
@@ -44,6 +51,19 @@ def cautions_of(values: Sequence[Any]) -> str:
         return "\n".join(cautions(config_of(values)))
     except ConfigError:
         return ""
+
+
+def memory_of(lab: Lab, values: Sequence[Any]) -> str:
+    """What memory a run would take with these MEMORY_SETTINGS, or why that is not known; empty for a wrong setting,
+    which is told by start()."""
+    try:
+        config = partial_config_of(MEMORY_SETTINGS, values)
+    except ConfigError:
+        return ""
+    try:
+        return lab.actions.memory_in_words(config)
+    except LabError as error:
+        return str(error)
 
 
 def acting(lab: Lab) -> Callable[[dict[str, Any]], dict[str, str]]:

@@ -12,6 +12,8 @@ from dgpo_core.errors import PromptError, RewardError
 from dgpo_core.rewards.contract import Picture
 
 FORMATS = ("PNG", "JPEG", "WEBP")
+FILE_FORMATS = (*FORMATS, "BMP", "GIF")
+"""Others are not opened: Pillow hands some of them to programs of the system."""
 MAX_PIXELS = 4096 * 4096
 
 
@@ -55,10 +57,14 @@ def png_of_file(file: Path) -> bytes:
     """
     try:
         data = file.read_bytes()
-        with Image.open(BytesIO(data)) as opened:
+        with Image.open(BytesIO(data), formats=FILE_FORMATS) as opened:
+            if opened.width * opened.height > MAX_PIXELS:
+                raise PromptError(f"picture {file.name[:80]!r} has more than {MAX_PIXELS} pixels")
             opened.load()
             if opened.format == "PNG" and opened.mode == "RGB":
                 return data
             return png_bytes(np.asarray(ImageOps.exif_transpose(opened).convert("RGB")))
+    except PromptError:
+        raise
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PromptError(f"picture {file.name[:80]!r} cannot be read: {error}") from error

@@ -59,12 +59,22 @@ def load(
     Raises:
         ModelError: it is missing, incomplete, damaged, or of no family that can be trained.
     """
-    folder = found(config.folder, project)
-    is_one_file = os.path.isfile(folder)
-    if is_one_file and not config.parts_from:
+    folder, base = places(config, project)
+    return family_of(base).from_folder(folder, config, seed=seed, device=device, dtype=dtype, base=base)
+
+
+def places(config: ModelConfig, project: Path, *, may_fetch: bool = True) -> tuple[Path, Path]:
+    """Where the model of the settings lies, and the diffusers folder that describes it, which is mostly the same.
+
+    Raises:
+        ModelError: it is a file of which nothing says what it is, or it must be fetched and cannot or may not be.
+    """
+    folder = found(config.folder, project, may_fetch=may_fetch)
+    if not os.path.isfile(folder):
+        return folder, folder
+    if not config.parts_from:
         raise ModelError(
             f"{folder} is one file, which says nothing of text encoders and tokenizers. Set model.parts_from to a "
             "folder or Hugging Face id of the same kind of model."
         )
-    base = found(config.parts_from, project) if is_one_file else folder
-    return family_of(base).from_folder(folder, config, seed=seed, device=device, dtype=dtype, base=base)
+    return folder, found(config.parts_from, project, may_fetch=may_fetch)

@@ -25,12 +25,7 @@ class FluxModel(DiffusersModel):
     prompt_layers = (*PROMPT_ATTENTION, "ff_context.net.0.proj", "ff_context.net.2")
 
     def _geometry(self) -> Geometry:
-        return Geometry(
-            channels=self._network.config.in_channels // SIDE**2,
-            pixels=self._pipeline.vae_scale_factor,
-            own_side=self._pipeline.default_sample_size,
-            multiple=SIDE,
-        )
+        return Geometry.of_packed(self._pipeline, self._network.config)
 
     def _encoded(self, prompt: str) -> Conditioning:
         embeddings, pooled, _ = self._pipeline.encode_prompt(prompt, max_sequence_length=T5_LENGTH)

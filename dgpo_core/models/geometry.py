@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from diffusers import DiffusionPipeline
+from diffusers.configuration_utils import FrozenDict
+
 from dgpo_core.errors import ModelError
+from dgpo_core.models.packing import SIDE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +20,27 @@ class Geometry:
     own_side: int
     multiple: int = 1
     largest_side: int | None = None
+
+    @classmethod
+    def of_patches(cls, pipeline: DiffusionPipeline, network: FrozenDict, largest_side: int | None = None) -> Geometry:
+        """Of a transformer whose configuration names its side and its patches."""
+        return cls(
+            channels=network.in_channels,
+            pixels=pipeline.vae_scale_factor,
+            own_side=network.sample_size,
+            multiple=network.patch_size,
+            largest_side=largest_side,
+        )
+
+    @classmethod
+    def of_packed(cls, pipeline: DiffusionPipeline, network: FrozenDict) -> Geometry:
+        """Of a transformer of packed latents, whose pipeline names its side."""
+        return cls(
+            channels=network.in_channels // SIDE**2,
+            pixels=pipeline.vae_scale_factor,
+            own_side=pipeline.default_sample_size,
+            multiple=SIDE,
+        )
 
     def side(self, picture_side: int) -> int:
         """The side in latents of pictures of so many pixels; 0 is the model's own.

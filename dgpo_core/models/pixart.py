@@ -21,13 +21,7 @@ class PixArtModel(DiffusionModel):
     prompt_layers = ("attn2.to_k", "attn2.to_v")
 
     def _geometry(self) -> Geometry:
-        config = self._network.config
-        return Geometry(
-            channels=config.in_channels,
-            pixels=self._pipeline.vae_scale_factor,
-            own_side=config.sample_size,
-            multiple=config.patch_size,
-        )
+        return Geometry.of_patches(self._pipeline, self._network.config)
 
     def _encoded(self, prompt: str) -> Conditioning:
         embeddings, mask, _, _ = self._pipeline.encode_prompt(prompt, do_classifier_free_guidance=False)

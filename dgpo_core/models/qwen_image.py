@@ -23,12 +23,7 @@ class QwenImageModel(DiffusersModel):
     prompt_layers = (*PROMPT_ATTENTION, "txt_mlp.net.0.proj", "txt_mlp.net.2")
 
     def _geometry(self) -> Geometry:
-        return Geometry(
-            channels=self._network.config.in_channels // SIDE**2,
-            pixels=self._pipeline.vae_scale_factor,
-            own_side=self._pipeline.default_sample_size,
-            multiple=SIDE,
-        )
+        return Geometry.of_packed(self._pipeline, self._network.config)
 
     def _encoded(self, prompt: str) -> Conditioning:
         embeddings, mask = self._pipeline.encode_prompt(prompt)

@@ -25,13 +25,7 @@ class SanaModel(DiffusersModel):
     prompt_layers = ("attn2.to_k", "attn2.to_v")
 
     def _geometry(self) -> Geometry:
-        config = self._network.config
-        return Geometry(
-            channels=config.in_channels,
-            pixels=self._pipeline.vae_scale_factor,
-            own_side=config.sample_size,
-            multiple=config.patch_size,
-        )
+        return Geometry.of_patches(self._pipeline, self._network.config)
 
     def _encoded(self, prompt: str) -> Conditioning:
         # As in the stock pipeline, the side of guidance without a prompt is without the instruction too.

@@ -30,13 +30,7 @@ class SD3Model(DiffusersModel):
 
     def _geometry(self) -> Geometry:
         config = self._network.config
-        return Geometry(
-            channels=config.in_channels,
-            pixels=self._pipeline.vae_scale_factor,
-            own_side=config.sample_size,
-            multiple=config.patch_size,
-            largest_side=config.pos_embed_max_size * config.patch_size,
-        )
+        return Geometry.of_patches(self._pipeline, config, largest_side=config.pos_embed_max_size * config.patch_size)
 
     def _encoded(self, prompt: str) -> Conditioning:
         embeddings, _, pooled, _ = self._pipeline.encode_prompt(

@@ -23,17 +23,35 @@ from dgpo_core.errors import ModelError
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-def found(name: str, project: Path) -> Path:
+def found(name: str, project: Path, *, may_fetch: bool = True) -> Path:
     """The folder or file that model.folder names: here, in the project, or fetched from the Hub, once.
 
     Raises:
-        ModelError: it is a repository that cannot be fetched. A folder that is not there is left to who reads it.
+        ModelError: it is a repository that cannot be fetched, or was not and may not be. A folder that is not there
+            is left to who reads it.
     """
     here = Path(name)
     for place in (here, project / here):
         if os.path.exists(place):
             return place
-    return fetched(name) if HUB_ID.fullmatch(name) else here
+    if not HUB_ID.fullmatch(name):
+        return here
+    return fetched(name) if may_fetch else fetched_before(name)
+
+
+def fetched_before(repository: str) -> Path:
+    """The folder in which a repository of the Hub lies, without asking the Hub.
+
+    Raises:
+        ModelError: it was never fetched.
+    """
+    try:
+        return Path(hf_hub_download(repository, "model_index.json", local_files_only=True)).parent
+    except (LocalEntryNotFoundError, HFValidationError) as error:
+        raise ModelError(
+            f"The model {repository} is neither a folder here nor fetched before, so what memory it takes is not "
+            "known. Start fetches it, or name a folder."
+        ) from error
 
 
 def fetched(repository: str, *, endpoint: str | None = None) -> Path:

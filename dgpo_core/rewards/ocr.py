@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import numpy as np
+import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from dgpo_core.errors import PromptError, RewardError
@@ -100,7 +101,7 @@ class OcrReward:
 
 
 class _Reader:
-    """rapidocr, on one thread of its own choice left to the training."""
+    """rapidocr, on as many threads as torch has: on more, they would take the time from each other by waiting."""
 
     def __init__(self) -> None:
         try:
@@ -117,6 +118,7 @@ class _Reader:
                 "Global.use_cls": False,
                 "Det.limit_type": "min",
                 "Det.limit_side_len": LEAST_SIDE,
+                "EngineConfig.onnxruntime.intra_op_num_threads": torch.get_num_threads(),
             }
         )
 

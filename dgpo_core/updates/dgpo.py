@@ -66,19 +66,21 @@ class DgpoUpdate(NoisedUpdate):
     ) -> Float[Tensor, " K"]:
         """One group larger than the micro-batch: its gradient summed piece by piece, then scaled by its gate."""
         parameters = list(self._parameters.values())
-        gated, plain = ([torch.zeros_like(one) for one in parameters] for _ in range(2))
+        gated, plain = _Gradient(parameters), _Gradient(parameters)
         preference = lesson.advantage.new_zeros(1)
         for piece in self._slices(rows.start, rows.stop):
             part = self._measure(lesson, level, piece, old_error)
             preference += self._preference(part, lesson.group_size)
             if part.kl is not None and self._config.loss.kl_weight > 0:
-                _add_gradient(self._config.loss.kl_weight * part.kl.sum(), parameters, plain)
+                plain.add(self._config.loss.kl_weight * part.kl.sum())
             ungated = gated_error(part.error, part.advantage, torch.ones_like(preference), part.group, part.clipped)
-            _add_gradient(ungated.sum(), parameters, gated)
+            gated.add(ungated.sum())
             part.count(tally)
         gate = preference.sigmoid()
-        for parameter, one, other in zip(parameters, gated, plain, strict=True):
-            gradient = (gate * one + other) / lesson.num_pictures
+        for parameter, one, other in zip(parameters, gated.parts, plain.parts, strict=True):
+            if one is None:
+                continue
+            gradient = (gate * one if other is None else gate * one + other) / lesson.num_pictures
             parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
         return gate.cpu()
 
@@ -119,7 +121,17 @@ class DgpoUpdate(NoisedUpdate):
             yield slice(start, min(start + stride, len(lesson.clean)))
 
 
-def _add_gradient(loss: Tensor, parameters: Sequence[nn.Parameter], total: Sequence[Tensor]) -> None:
-    """Adds the gradient of the loss to total, keeping the graph for a second one."""
-    for kept, gradient in zip(total, torch.autograd.grad(loss, parameters, retain_graph=True), strict=True):
-        kept += gradient
+class _Gradient:
+    """A sum of gradients, one part per parameter; None for one that no loss depends on, as after backward()."""
+
+    def __init__(self, parameters: Sequence[nn.Parameter]) -> None:
+        self._parameters = parameters
+        self.parts: list[Tensor | None] = [None] * len(parameters)
+
+    def add(self, loss: Tensor) -> None:
+        """Adds the gradient of the loss, keeping the graph for a second one."""
+        found = torch.autograd.grad(loss, self._parameters, retain_graph=True, allow_unused=True)
+        self.parts = [
+            part if gradient is None else gradient if part is None else part + gradient
+            for part, gradient in zip(self.parts, found, strict=True)
+        ]

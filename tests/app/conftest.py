@@ -1,5 +1,15 @@
+import signal
+
 import pytest
 from lab_folder import PATIENCE_SECONDS, lab_config, opened
+
+
+@pytest.fixture(autouse=True)
+def handlers():
+    """The signal handlers as they were before a command that sets its own."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture

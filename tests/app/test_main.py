@@ -3,7 +3,9 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 from lab_folder import wait_for, write_recipe
@@ -20,14 +22,6 @@ from dgpo_core.errors import ConfigError
 from dgpo_core.recipe_check import cautions
 
 PROJECT = Path(__file__).parents[2]
-
-
-@pytest.fixture(autouse=True)
-def handlers():
-    """The signal handlers as they were before a headless run."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture
@@ -216,30 +210,62 @@ def test_a_headless_run_that_fails_says_why_and_ends_with_1(tmp_path, model_fold
     assert "Traceback" not in out + err
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_headless_run_that_is_told_to_end_is_saved_and_stopped(tmp_path, model_folder, number):
-    changes = {"num_steps": 100_000, "checkpoint_every": 100_000}
-    recipe, folder = write_recipe(tmp_path, model_folder, schedule=changes), tmp_path / "lab"
-    command = [sys.executable, "-m", "app", "--folder", str(folder), "train", str(recipe)]
-    with (tmp_path / "log").open("w") as log:
-        child = subprocess.Popen(
-            command, cwd=PROJECT, stdout=log, stderr=log, env=os.environ | {"OMP_NUM_THREADS": "1"}
-        )
-    try:
-        wait_for(lambda: "1/100000" in (tmp_path / "log").read_text())
-        child.send_signal(number)
-        assert child.wait(60) == 0
-    finally:
-        child.kill()
-        child.wait()
+@pytest.fixture
+def endless(tmp_path, model_folder):
+    """The recipe of a run that is live until it is told to end."""
+    return write_recipe(tmp_path, model_folder, schedule={"num_steps": 100_000, "checkpoint_every": 100_000})
+
+
+def check_saved_and_stopped(folder, said):
     reader = Reader(folder / "lab.db")
     run, (saved,) = reader.run(1), reader.checkpoints(1)
     reader.close()
     assert (run.state, saved.step) == (RunState.STOPPED, run.step + 1)
-    said = (tmp_path / "log").read_text()
     assert "Run 1 stopped after" in said
     assert "Traceback" not in said
+
+
+def test_ctrl_c_ends_a_headless_run_saved_and_stopped(tmp_path, endless, capsys):
+    folder, has_ended = tmp_path / "lab", Event()
+    folder.mkdir()
+    open_for_writing(folder / "lab.db").close()
+
+    def press_ctrl_c_after_a_step():
+        with closing(Reader(folder / "lab.db")) as reader:
+            try:
+                wait_for(lambda: has_ended.is_set() or reader.latest_step(1) is not None)
+            finally:
+                if not has_ended.is_set():
+                    os.kill(os.getpid(), signal.SIGINT)
+
+    thread = Thread(target=press_ctrl_c_after_a_step)
+    thread.start()
+    try:
+        assert main(["--folder", str(folder), "train", str(endless)]) == 0
+    except KeyboardInterrupt:
+        pytest.fail("Ctrl-C went through the run instead of ending it")
+    finally:
+        has_ended.set()
+        thread.join()
+    check_saved_and_stopped(folder, "".join(capsys.readouterr()))
+
+
+@pytest.mark.slow
+def test_the_process_of_a_headless_run_that_is_terminated_ends_by_itself(tmp_path, endless):
+    folder, log = tmp_path / "lab", tmp_path / "log"
+    command = [sys.executable, "-m", "app", "--folder", str(folder), "train", str(endless)]
+    with log.open("w") as out:
+        child = subprocess.Popen(
+            command, cwd=PROJECT, stdout=out, stderr=out, env=os.environ | {"OMP_NUM_THREADS": "1"}
+        )
+    try:
+        wait_for(lambda: "1/100000" in log.read_text())
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(60) == 0
+    finally:
+        child.kill()
+        child.wait()
+    check_saved_and_stopped(folder, log.read_text())
 
 
 @pytest.mark.parametrize("order", [["--folder", "there", "train", "shapes"], ["train", "shapes", "--folder", "there"]])

@@ -71,6 +71,7 @@ def open_lab(tmp_path: Path) -> Iterator[Callable[..., OpenLab]]:
         writer = Writer(settings.database)
         fill(writer)
         lab = Lab(settings, Reader(settings.database), actions(writer))
+        lab.actions.reader = lab.reader
         page = build_page(lab)
         _, url, _ = page.launch(**launch_options(lab), prevent_thread_lock=True)
         opened.append((page, writer, lab.reader))

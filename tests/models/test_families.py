@@ -7,14 +7,16 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline, EulerDiscreteScheduler
 from small_families import FAMILIES, PIXELS, SIDE, save_small_family
-from small_run import run, small_config, small_parts
+from small_run import Listener, run, small_config, small_parts
 
-from dgpo_core.config import RolloutConfig
+from app.recipes import load_recipe
+from dgpo_core.config import RolloutConfig, from_dict, to_dict
 from dgpo_core.errors import ModelError
 from dgpo_core.events import EndReason, StepDone
 from dgpo_core.model_config import ModelConfig
 from dgpo_core.models.catalogue import load
 from dgpo_core.rollout import draw_latents, sampling_sigmas, starting_noise
+from dgpo_core.trainer import train
 
 PROMPTS = ["a red circle", "two blue squares above a ring"]
 NUM_STEPS = 4
@@ -197,8 +199,9 @@ def test_a_saved_lora_draws_the_policys_pictures_in_the_stock_pipeline(model, fa
     np.testing.assert_allclose(draw(model)[1], found, atol=1.5 / 255)
 
 
-def test_a_whole_step_trains_it(model, tmp_path):
-    config = small_config(schedule={"num_steps": 1})
+@pytest.mark.parametrize("micro_batch", [8, 2], ids=["whole groups", "groups in pieces"])
+def test_a_whole_step_trains_it(model, tmp_path, micro_batch):
+    config = small_config(schedule={"num_steps": 1}, update={"micro_batch": micro_batch})
     before = {name: one.detach().clone() for name, one in model.policy_parameters().items()}
     why, heard = run(config, small_parts(model, tmp_path, config))
     (step,) = heard.of(StepDone)
@@ -207,3 +210,76 @@ def test_a_whole_step_trains_it(model, tmp_path):
     assert np.isfinite(step.metrics.velocity_error)
     assert any(not torch.equal(one, before[name]) for name, one in model.policy_parameters().items())
     move(model)
+
+
+@pytest.fixture(scope="module")
+def whole(folder):
+    """The model with all its weights trained, each a little away from where it began."""
+    model = load(ModelConfig(folder=str(folder), trained="all_weights", picture_side=PIXELS), seed=0)
+    shift(model)
+    return model
+
+
+def shift(model):
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.policy_parameters().values():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
+            parameter.grad = None
+
+
+def test_gradient_reaches_all_weights_that_are_read_and_no_others(whole, family):
+    x, sigma, conditioning = batch(whole)
+    whole.velocity(x, sigma, conditioning).square().sum().backward()
+    weights = whole.policy_parameters()
+    parts = [part for part in whole.pipeline.components.values() if isinstance(part, torch.nn.Module)]
+    reached = {id(one) for part in parts for one in part.parameters() if one.grad is not None}
+    unread = {name for name, one in weights.items() if one.grad is None or not one.grad.any()}
+    for parameter in weights.values():
+        parameter.grad = None
+    assert reached <= {id(one) for one in weights.values()}
+    assert {name for name in unread if not re.search(FAMILIES[family].never_read, name)} == set()
+
+
+def test_a_merged_folder_of_all_weights_draws_the_policys_pictures_in_the_stock_pipeline(whole, family, tmp_path):
+    whole.save_merged(tmp_path / "merged")
+    mine = draw(whole)[1]
+    with whole.reference():
+        base = draw(whole)[1]
+    assert np.abs(mine - base).max() > 4 / 255
+    found = stock_pictures(DiffusionPipeline.from_pretrained(tmp_path / "merged"), whole, family)
+    np.testing.assert_allclose(mine, found, atol=1.5 / 255)
+
+
+def test_a_whole_step_trains_all_weights(whole, tmp_path):
+    config = small_config(
+        model={"trained": "all_weights"}, schedule={"num_steps": 1}, update={"micro_batch": 8, "learning_rate": 1e-4}
+    )
+    before = {name: one.detach().clone() for name, one in whole.policy_parameters().items()}
+    parts, heard = small_parts(whole, tmp_path, config), Listener()
+    why = train(config, parts, emit=heard.events.append, next_command=heard.next_command)
+    (step,) = heard.of(StepDone)
+    moved = {name for name, one in whole.policy_parameters().items() if not torch.equal(one, before[name])}
+    assert why == EndReason.FINISHED
+    assert step.metrics.grad_norm > 0
+    assert np.isfinite(step.metrics.velocity_error)
+    assert len(moved) > 0.5 * len(before)
+
+
+def test_its_recipe_trains_it(family, folder, tmp_path):
+    """All settings of the recipe but what makes it large."""
+    values = to_dict(load_recipe(FAMILIES[family].recipe))
+    values["model"] |= {"folder": str(folder), "lora_rank": 2, "lora_alpha": 4, "picture_side": PIXELS}
+    values["reward"] |= {"train": "brightness", "evaluation": "brightness"}
+    values["rollout"] |= {"groups_per_step": 1, "group_size": 3, "num_sampling_steps": 4}
+    values["schedule"] |= {"num_steps": 1, "evaluate_every": 0, "evaluation_prompts": 2}
+    values["loss"] |= {"num_sigmas": 2}
+    config = from_dict(values)
+    model = load(config.model, seed=0)
+    parts = small_parts(model, tmp_path, config)
+    model.prepare([*parts.train_prompts, *parts.heldout_prompts, ""])
+    why, heard = run(config, parts)
+    (step,) = heard.of(StepDone)
+    assert why == EndReason.FINISHED
+    assert step.metrics.grad_norm > 0
+    assert config.loss.sigma_min < model.sigma_max

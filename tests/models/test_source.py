@@ -3,6 +3,7 @@
 import shutil
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -57,9 +58,12 @@ def test_a_repository_that_cannot_be_had_is_said_in_one_sentence(hub, name, word
     assert "\n" not in str(refusal.value)
 
 
-def test_without_a_network_the_way_out_is_said():
+def test_without_a_network_the_way_out_is_said(monkeypatch):
+    waits = []  # the Hub's library tries again five times; here it does not sleep in between
+    monkeypatch.setattr("huggingface_hub.utils._http.time", SimpleNamespace(sleep=waits.append))
     with pytest.raises(ModelError, match=r"neither a folder here nor fetched before, and the Hub cannot be reached"):
         fetched("owner/model", endpoint="http://127.0.0.1:9")
+    assert waits
 
 
 def test_folders_come_before_the_hub(tmp_path):

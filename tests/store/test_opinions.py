@@ -1,6 +1,7 @@
 """Groups asked again, versions of a preference, and agreements, as rows."""
 
 from contextlib import closing
+from functools import partial
 
 import pytest
 from recorded_runs import step_done
@@ -146,6 +147,25 @@ def test_what_is_said_again_makes_no_step_one_that_learned_from_labels(writer, r
     assert reader.labelled_steps() == [(run_id, 0)]
 
 
+def test_the_way_back_passes_over_a_group_while_it_is_asked_again(writer, reader, run_id):
+    post(writer, run_id, 0, "a cat", "a bird", "a fish")
+    first, other, third = (task.id for task in reader.label_tasks(run_id))
+    for task_id in (other, first, third):
+        say(writer, task_id)
+    close(writer, run_id, 0)
+    beside = partial(reader.labelled_beside, "ann")
+    assert beside(first, is_later=False) == other
+    post(writer, run_id, 1, "a dog", num_repeats=1)
+    repeat = reader.label_task(writer.lease_next("ann"))
+    assert repeat.prompt == "a cat"
+    assert [beside(None, is_later=False), beside(third, is_later=False)] == [third, other]
+    say(writer, repeat.id)
+    assert beside(other, is_later=True) == third, "the original, between them, is still not shown"
+    assert beside(first, is_later=True) == third, "whoever has it before them already finds the way on"
+    close(writer, run_id, 1)
+    assert beside(other, is_later=True) == first
+
+
 def test_what_was_said_again_can_be_looked_at_edited_and_taken_back_as_its_pictures_lay_then(
     writer, reader, run_id, judged
 ):
@@ -153,7 +173,6 @@ def test_what_was_said_again_can_be_looked_at_edited_and_taken_back_as_its_pictu
     again = writer.lease_next("ann")
     say(writer, again, order=(3, 0, 2, 1))
     assert reader.labelled_beside("ann", None, is_later=False) == again
-    assert reader.labelled_beside("ann", again, is_later=False) == judged
     assert reader.label_of(again, "ann").body == {"tiers": [[3], [0], [2], [1]]}
     assert reader.label_of(judged, "ann").body == {"tiers": [[0], [1], [2], [3]]}
     say(writer, again, order=(0, 1, 2, 3))

@@ -60,7 +60,9 @@ def reader(writer: Writer, tmp_path: Path) -> Iterator[Reader]:
 
 @pytest.fixture
 def lab(writer: Writer, reader: Reader, tmp_path: Path) -> Lab:
-    return Lab(Settings(folder=tmp_path), reader, RememberingActions(writer))
+    actions = RememberingActions(writer)
+    actions.reader = reader
+    return Lab(Settings(folder=tmp_path), reader, actions)
 
 
 def metrics(step: int, **changes: float) -> StepMetrics:

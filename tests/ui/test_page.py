@@ -1,22 +1,22 @@
-"""The whole page without a browser: how it is launched, what Start and the buttons do, and that torch stays out."""
+"""The whole page without a browser: how it is launched, what Start and the buttons do."""
 
 import socket
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
+import httpx
 import pytest
 from conftest import HOSTILE, RememberingActions, start_run, step_done
 from fastapi.testclient import TestClient
 from gradio.routes import App
 
 from app.recipes import list_recipes, load_recipe
+from app.reckoning import memory_in_words
 from app.settings import Settings
 from app.ui.build import build_page, launch_options, serve
 from app.ui.fields import values_of
 from app.ui.tabs.runs import fingerprint as runs_fingerprint
-from app.ui.train_requests import MAX_SAMPLED, OWN_PROMPTS, acting, cautions_of, start
+from app.ui.train_requests import MAX_SAMPLED, MEMORY_SETTINGS, OWN_PROMPTS, acting, cautions_of, start
+from benchmarks.port import free_port
 from dgpo_core.config import RunConfig, settings
 from dgpo_core.data.prompts import load_prompts
 from dgpo_core.errors import ConfigError, PromptError, StoreError
@@ -31,16 +31,6 @@ def form(**changes):
     for name, value in changes.items():
         values[PATHS.index(name.replace("__", "."))] = value
     return values
-
-
-def test_the_page_loads_neither_torch_nor_anything_that_does():
-    code = (
-        "import sys; import app.ui.build; "
-        "print(sorted({name.partition('.')[0] for name in sys.modules} & {'torch', 'diffusers', 'transformers'}))"
-    )
-    root = Path(__file__).parents[2]
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
 
 
 def test_the_launch_shares_sends_and_records_nothing(lab):
@@ -154,6 +144,62 @@ def test_unwise_settings_are_told_beside_the_form_and_wrong_ones_by_start():
     wrong = [*values_of(config)]
     wrong[-1] = -1
     assert cautions_of(wrong) == ""
+
+
+class ReckoningActions(RememberingActions):
+    """Reckons in earnest."""
+
+    def memory_in_words(self, config):
+        return memory_in_words(config, may_fetch=False)
+
+
+def memory_form(**changes):
+    """The form's values that memory depends on."""
+    values = dict(zip(PATHS, form(**changes), strict=True))
+    return [values[path] for path in MEMORY_SETTINGS]
+
+
+def test_the_page_tells_what_memory_the_settings_take(lab, writer, model_folder):
+    client = TestClient(
+        App.create_app(build_page(replace(lab, actions=ReckoningActions(writer)))), base_url="http://127.0.0.1"
+    )
+
+    def told(**changes):
+        return client.post("/gradio_api/run/memory", json={"data": memory_form(**changes)}).json()["data"][0]
+
+    small = {"model__folder": str(model_folder), "model__lora_rank": 2}
+    assert told(**small).startswith("About 0.")
+    assert told(**small) != told(**small | {"update__micro_batch": 4096})
+    assert told(**small | {"reward__train": "brightness + mine:red"}).endswith("not known here: mine:red.")
+    assert told(**small | {"update__micro_batch": 0}) == ""
+    assert told(model__folder="nowhere").startswith("There is no model in nowhere")
+    assert told(model__folder="nobody/nothing").startswith("The model nobody/nothing is neither a folder here")
+
+
+def test_a_brought_file_becomes_the_prompts_of_the_form(lab, tmp_path, request):
+    lab = replace(lab, settings=Settings(folder=tmp_path, port=free_port()))
+    page = build_page(lab)
+    _, url, _ = page.launch(prevent_thread_lock=True, **launch_options(lab))
+    request.addfinalizer(lambda: page.close(verbose=False))
+    client = httpx.Client(base_url=url)
+    request.addfinalizer(client.close)
+
+    def bring(name, content):
+        (path,) = client.post("/gradio_api/upload", files={"files": (name, content)}).json()
+        file = {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
+        return client.post("/gradio_api/run/bring_prompts", json={"data": [file]}).json()["data"]
+
+    refused, words, choice = bring("../../mine.csv", b"prompt,text\na mug,HI\na cat,\n")
+    assert (refused, words) == ("", "mine.csv: 2 prompts. 1 have data beside them.")
+    assert choice["value"] in [value for _, value in choice["choices"]]
+    assert (lab.settings.folder / choice["value"]).parent == lab.settings.own_prompts
+    assert load_prompts(choice["value"], lab.settings.folder) == ["a mug", "a cat"]
+    start(lab, "", form(prompts__train=choice["value"]))
+    assert lab.actions.started[0].prompts.train == choice["value"]
+    refused, words, _ = bring("mine.pdf", b"%PDF")
+    assert refused.startswith("'mine.pdf' is no prompt file: its name must end in .txt")
+    assert words == ""
+    assert len(list(lab.settings.own_prompts.iterdir())) == 1
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,13 @@ def test_the_form_becomes_a_wish(tmp_path):
     assert (group.run_id, group.step, group.group_index, group.files) == (3, 4, 5, ())
 
 
+def test_a_picture_that_is_too_large_is_refused_before_it_is_read(tmp_path):
+    with (tmp_path / "a.png").open("wb") as file:
+        file.truncate(17 * 2**20)  # a hole, which takes no room
+    with pytest.raises(StoreError, match=r"a\.png has 17 MB; a picture may have 16"):
+        _wish(OWN_PICTURES, ("ocr", [str(tmp_path / "a.png")], "p", "", None, 0, 0, "", "", ""))
+
+
 @pytest.mark.parametrize(("run", "step", "group"), [(None, 0, 0), (1, None, 0), (1, 0.5, 0), (1, 0, -1), ("1", 0, 0)])
 def test_a_group_that_is_not_named_is_refused(run, step, group):
     with pytest.raises(StoreError, match="Choose a run, and a step and a group"):

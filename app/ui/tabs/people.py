@@ -12,6 +12,7 @@ from app.store.rows import RunRow
 from app.ui import people_views as views
 from app.ui.changes import QUICK, changes_panel, stored_choice
 from app.ui.live import Live, whole_number
+from app.ui.tabs.exchange import exchange_section
 
 TABLES = ("raters", "prompts", "versions")
 
@@ -22,6 +23,7 @@ def people_tab(lab: Lab, live: Live) -> None:
     changes = changes_panel(live, topic="people", fingerprint=lambda _: _fingerprint(reader))
     chosen = stored_choice(label="Run", elem_id="people-run")
     heading = live.panel("words.js", elem_id="people-heading")
+    exchange_section(lab, live)
     raters, prompts, versions = (live.panel("table.js", elem_id=f"people-{name}") for name in TABLES)
 
     def show(run_id: Any) -> list[Any]:

@@ -18,6 +18,7 @@ from dgpo_core.reward_names import REWARD_FACTS
 
 TO_TRY = [name for name, facts in REWARD_FACTS.items() if not facts.needs_labels]
 """What was learned from labels judges with a run's model, which is not loaded here."""
+MOST_BYTES = 16 * 2**20
 OWN_PICTURES, STORED_GROUP = "Pictures of my own", "A group of a run"
 
 
@@ -112,7 +113,7 @@ def _wish(source: str, values: tuple[Any, ...]) -> TrialWish:
     """What the form asks for.
 
     Raises:
-        StoreError: a stored group is wanted and none is named.
+        StoreError: a stored group is wanted and none is named, or a picture's file is too large.
     """
     reward, files, prompt, note, run_id, step, group, *places = values
     server, server_model, models_folder = (str(one or "").strip() for one in places)
@@ -125,7 +126,7 @@ def _wish(source: str, values: tuple[Any, ...]) -> TrialWish:
             server=server,
             server_model=server_model,
             models_folder=models_folder,
-            files=tuple(Path(file).read_bytes() for file in files or []),
+            files=tuple(map(_bytes_of, files or [])),
         )
     numbers = [
         whole_number(int(one)) if isinstance(one, int | float) and one == one // 1 else None for one in (step, group)
@@ -133,6 +134,14 @@ def _wish(source: str, values: tuple[Any, ...]) -> TrialWish:
     if whole_number(run_id) is None or None in numbers:
         raise StoreError("Choose a run, and a step and a group as whole numbers from 0, such as the wall shows.")
     return TrialWish(reward=name, run_id=run_id, step=numbers[0], group_index=numbers[1])
+
+
+def _bytes_of(file: str) -> bytes:
+    if (size := Path(file).stat().st_size) > MOST_BYTES:
+        raise StoreError(
+            f"{Path(file).name} has {size // 2**20} MB; a picture may have {MOST_BYTES // 2**20}. Make it smaller."
+        )
+    return Path(file).read_bytes()
 
 
 def _runs(reader: Reader, run_id: Any) -> Any:

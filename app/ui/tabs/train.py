@@ -7,12 +7,12 @@ from typing import Any
 import gradio as gr
 
 from app.lab import Lab
-from app.prompts import describe_prompts
 from app.recipes import Recipe, list_recipes, load_recipe
 from app.ui import train_requests as requests
 from app.ui.charts import RUN_CHARTS, curves_panel
 from app.ui.fields import Fields, values_of
 from app.ui.live import Live
+from app.ui.own_prompts import draw_prompts
 from app.ui.train_feed import TrainFeed
 from dgpo_core.config import RunConfig
 from dgpo_core.data.prompts import shipped_names
@@ -34,9 +34,10 @@ def train_tab(lab: Lab, live: Live) -> Fields:
         start = gr.Button("Start", variant="primary", elem_id="start", scale=1, min_width=140)
     notice = live.panel("words.js", elem_id="start-notice", elem_classes="trouble")
     cautions = live.panel("words.js", elem_id="cautions", elem_classes="caution")
+    memory = live.panel("words.js", elem_id="memory", elem_classes="small")
     with gr.Row(elem_id="train-columns", equal_height=False):
         with gr.Column(scale=1, min_width=300, elem_id="train-settings"):
-            own_prompts = _draw_settings(fields)
+            own_prompts = _draw_settings(lab, live, fields)
         with gr.Column(scale=3, min_width=320, elem_id="train-live"):
             act = requests.acting(lab)
             status = live.panel("status.js", server_functions=[act], events=("liveness",), elem_id="status")
@@ -47,6 +48,7 @@ def train_tab(lab: Lab, live: Live) -> Fields:
             live.panel("diary.js", elem_id="diary")
     _listen(lab, fields, recipe=recipe, start=start, notice=notice, own_prompts=own_prompts, status=status)
     _warn_of_unwise_settings(fields, cautions)
+    _tell_memory(lab, fields, memory)
     return fields
 
 
@@ -58,6 +60,16 @@ def _warn_of_unwise_settings(fields: Fields, cautions: gr.HTML) -> None:
 
     changes = [control.change for control in fields.controls]  # type: ignore[attr-defined]
     gr.on(changes, check, fields.controls, cautions, trigger_mode="always_last", api_visibility="private", **QUICK)
+
+
+def _tell_memory(lab: Lab, fields: Fields, memory: gr.HTML) -> None:
+    """Says what memory a run will take, when the page opens and as settings change; nothing waits for it."""
+
+    def reckon(*values: Any) -> str:
+        return requests.memory_of(lab, values)
+
+    settings = fields.controls_of(requests.MEMORY_SETTINGS)
+    gr.on(None, reckon, settings, memory, trigger_mode="always_last", api_name="memory", **QUICK)
 
 
 def _first_config(recipes: list[Recipe]) -> RunConfig:
@@ -74,42 +86,18 @@ def _recipe_choice(recipes: list[Recipe]) -> gr.Dropdown:
     return gr.Dropdown(choices, value=choices[0], label="Recipe", info=about, elem_id="recipe", scale=2, min_width=200)
 
 
-def _draw_settings(fields: Fields) -> gr.Textbox:
+def _draw_settings(lab: Lab, live: Live, fields: Fields) -> gr.Textbox:
     """All settings: the important ones open, the rest folded away. Returns the box for own prompts."""
     gr.HTML('<h2 class="lab-section">Settings of the next run</h2>', js_on_load=None)
-    sets = shipped_names()
     with gr.Group():
         fields.draw("reward.train", label="Reward")
-        train = fields.draw("prompts.train", label="Prompts", choices=[*sets, requests.OWN_PROMPTS])
-        own_prompts = gr.Textbox(
-            label="My own prompts",
-            info="One per line, up to 100,000.",
-            lines=4,
-            max_lines=12,
-            visible=False,
-            elem_id="own-prompts",
-        )
-        found = gr.Textbox(label="Found", interactive=False, visible=False, max_lines=3, elem_id="own-prompts-found")
+        own_prompts = draw_prompts(lab, live, fields)
         fields.draw("model.folder", label="Model folder")
         fields.draw_important()
     with gr.Accordion("More settings", open=False, elem_id="more-settings"):
-        fields.draw("prompts.heldout", label="Held-out prompts", choices=sets)
+        fields.draw("prompts.heldout", label="Held-out prompts", choices=shipped_names())
         fields.draw_rest()
-    train.change(_show_own, train, [own_prompts, found], api_visibility="private", **QUICK)
-    own_prompts.blur(_describe_prompts, own_prompts, found, api_visibility="private", **QUICK)
     return own_prompts
-
-
-def _show_own(choice: str) -> list[Any]:
-    is_own = choice == requests.OWN_PROMPTS
-    return [gr.update(visible=is_own), gr.update(visible=is_own)]
-
-
-def _describe_prompts(text: str) -> str:
-    try:
-        return describe_prompts(text)
-    except LabError as error:
-        return str(error)
 
 
 def _listen(

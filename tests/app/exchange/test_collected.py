@@ -4,28 +4,13 @@ import pytest
 
 from app.exchange.collected import groups_of
 from app.exchange.export import preferred_pairs
-from app.store.reader import Reader
 from app.store.rows import Said
-from app.store.writer import Writer
 from dgpo_core.config import RunConfig, to_dict
 from dgpo_core.events import GroupsClosed, GroupsPosted, PostedGroup
 
 SIZE = 4
 ORDER = (0, 1, 2, 3)
 REVERSED = (3, 2, 1, 0)
-
-
-@pytest.fixture
-def writer(tmp_path):
-    with Writer(tmp_path / "lab.db") as writer:
-        yield writer
-
-
-@pytest.fixture
-def reader(writer, tmp_path):
-    reader = Reader(tmp_path / "lab.db")
-    yield reader
-    reader.close()
 
 
 @pytest.fixture

@@ -1,61 +1,19 @@
 """Groups and labels out of one lab and into another, and what is refused on the way."""
 
 import json
-from contextlib import closing
 from io import BytesIO
 
 import pytest
 from PIL import Image
+from ranked_folders import HOSTILE, png
 
 from app.__main__ import main
-from app.exchange.export import LAYOUTS, export_groups
+from app.exchange.export import export_groups
 from app.exchange.importing import import_groups
-from app.store.reader import Reader
+from app.lab import EXPORT_LAYOUTS
 from app.store.rows import RunState
-from app.store.writer import Writer
 from dgpo_core.data.stored_groups import load_groups
 from dgpo_core.errors import ExchangeError
-
-HOSTILE = '=cmd|" /C calc"!A1 <b>${x}</b> \u202e🦊'
-
-
-def png(colour, kind="PNG"):
-    buffer = BytesIO()
-    Image.new("RGB", (8, 8), colour).save(buffer, kind)
-    return buffer.getvalue()
-
-
-@pytest.fixture
-def writer(tmp_path):
-    with Writer(tmp_path / "lab.db") as writer:
-        yield writer
-
-
-@pytest.fixture
-def reader(writer, tmp_path):
-    with closing(Reader(tmp_path / "lab.db")) as reader:
-        yield reader
-
-
-@pytest.fixture
-def ranked(tmp_path):
-    """A person's own folders: one with an order and a tie, one with a prompt of its own, one without places."""
-    source = tmp_path / "mine"
-    for folder, files in {
-        "a_red_circle": {
-            "1.png": png("red"),
-            "2 nice.jpg": png("blue", "JPEG"),
-            "2b.png": png("green"),
-            "10.webp": png("gray", "WEBP"),
-        },
-        "hostile": {"1.png": png("white"), "2.png": png("black")},
-        "unjudged": {"one.png": png("pink"), "two.png": png("cyan"), "notes.txt": b"no picture"},
-    }.items():
-        (source / folder).mkdir(parents=True)
-        for name, data in files.items():
-            (source / folder / name).write_bytes(data)
-    (source / "hostile" / "prompt.txt").write_text(HOSTILE)
-    return source
 
 
 def said(reader, run_id):
@@ -82,8 +40,10 @@ def test_ranked_folders_become_groups_with_labels_and_those_without_places_wait_
     assert reader.label_task(waiting).prompt == "unjudged"
 
 
-@pytest.mark.parametrize("layout", sorted(set(LAYOUTS) - {"pairs"}))
+@pytest.mark.parametrize("layout", sorted(set(EXPORT_LAYOUTS) - {"pairs"}))
 def test_what_is_exported_comes_back_as_it_was(writer, reader, ranked, tmp_path, layout):
+    if layout == "parquet":
+        pytest.importorskip("pyarrow", reason="the extra of requirements-datasets.txt is not installed")
     run_id, _ = import_groups(writer, ranked, "mine")
     assert export_groups(reader, run_id, tmp_path / layout, layout) == 3
     again, _ = import_groups(writer, tmp_path / layout, "again")
@@ -122,6 +82,7 @@ def write_groups(folder, *lines):
     (folder / "a.png").write_bytes(png("red"))
     (folder / "b.png").write_bytes(png("blue"))
     (folder / "broken.png").write_bytes(b"\x89PNG broken")
+    Image.new("RGB", (8, 8)).save(folder / "program.eps")  # Pillow would have a program of the system draw it
     good = {"prompt": "fine", "samples": [{"file": "a.png", "reward": 1}, {"file": "b.png", "reward": 0}]}
     (folder / "groups.jsonl").write_text("\n".join([json.dumps(good), *map(json.dumps, lines)]), encoding="utf-8")
 
@@ -145,6 +106,7 @@ LABEL = {"rater": "ann", "kind": "picks", "body": {"best": [0]}}
         (group("c.png", "b.png"), "line 2: picture 'c.png' is missing"),
         (group("broken.png", "b.png"), "line 2: picture 'broken.png' cannot be read"),
         (group("groups.jsonl", "b.png"), "picture 'groups.jsonl' cannot be read"),
+        (group("program.eps", "b.png"), "picture 'program.eps' cannot be read"),
         (group("a.png"), "line 2: a group needs 2 to 256 pictures, got 1"),
         (group("a.png", "b.png", prompt=""), "line 2: no prompt"),
         (group("a.png", "b.png", prompt=None), "line 2: no prompt"),
@@ -239,7 +201,7 @@ def test_a_folder_without_groups_is_said(writer, tmp_path, name):
 def test_the_commands_take_in_and_give_out(ranked, tmp_path, capsys):
     folder = ["--folder", str(tmp_path / "lab")]
     assert main(["import", str(ranked), *folder]) == 0
-    assert "3 groups, 2 of them labelled, are run 1. 1 wait on the Label page." in capsys.readouterr().out
+    assert "Run 1 holds 3 groups, 2 labelled. 1 waits on the Label page." in capsys.readouterr().out
     assert main(["export", "1", str(tmp_path / "out"), "--layout", "pairs", *folder]) == 0
     assert main(["import", str(tmp_path / "nothing"), *folder]) == 2
     assert "There is no folder" in capsys.readouterr().err

@@ -4,6 +4,7 @@ import pytest
 import yaml
 from lab_folder import opened, wait_for, write_recipe
 
+from app.store.lock import LabLock
 from app.store.rows import RunState
 from dgpo_core.errors import ConfigError, StoreError
 
@@ -38,15 +39,13 @@ def test_a_race_runs_beside_the_lab_until_it_is_stopped_and_its_run_is_saved(pla
             runner.stop_race()
 
 
-@pytest.mark.slow
 def test_why_a_race_could_not_go_on_is_said_in_its_own_words(plan, tmp_path):
-    plan.write_text(plan.read_text() + "learning_rates: [0.001, 0.01]\n")
-    (tmp_path / "train.txt").unlink()
-    (tmp_path / "lab").mkdir()
-    with opened(tmp_path / "lab") as (runner, _):
+    folder = tmp_path / "lab"
+    folder.mkdir()
+    with opened(folder) as (runner, _), LabLock(folder, "training"):
         runner.start_race(str(plan))
         wait_for(lambda: "ended" in runner.race_words())
-        assert "ended early: No entrant finished with any learning rate" in runner.race_words()
+        assert f"The race {plan} ended early: A run is already training in {folder} (process " in runner.race_words()
 
 
 def test_what_cannot_be_raced_is_refused_at_once(tmp_path):

@@ -9,7 +9,14 @@ from app.race.plan import plan_of
 from app.store.writer import Writer
 from dgpo_core.errors import ConfigError
 
-QUICK = {"minutes": 0.01, "turn_minutes": 0.01, "tuning_minutes": 0.01, "examined_prompts": 2, "against": "nft"}
+QUICK = {
+    "minutes": 0.01,
+    "turn_minutes": 0.01,
+    "tuning_minutes": 0.01,
+    "pictures": 8,
+    "examined_prompts": 2,
+    "against": "nft",
+}
 NFT = {"algorithm.name": "diffusion_nft"}
 
 
@@ -37,7 +44,7 @@ def race(tmp_path, model_folder):
 
 
 def test_everyone_runs_in_turns_and_is_examined_after_each(race):
-    reader, race_id, said = race(seeds=[0], minutes=10, turn_minutes=1e-4, pictures=60)
+    reader, race_id, said = race(seeds=[0], minutes=10, turn_minutes=1e-4, pictures=40)
     runs = reader.race_runs(race_id)
     assert [run.entrant for run in runs] == ["dgpo", "nft"]
     for run in runs:
@@ -113,6 +120,7 @@ def test_the_command_prints_the_standings(tmp_path, model_folder, capsys):
     from app.__main__ import main
 
     plan = QUICK | {
+        "pictures": 0,  # so that it is the minutes that end it
         "recipe": str(write_recipe(tmp_path, model_folder)),
         "seeds": [0],
         "entrants": {"dgpo": {}, "nft": NFT},

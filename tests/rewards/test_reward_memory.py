@@ -1,0 +1,86 @@
+"""What rewards weigh, beside what they really load."""
+
+from pathlib import Path
+
+import pytest
+from tiny_models import aesthetic_folder, clip_folder, llava_folder, mask2former_folder
+
+from dgpo_core.config import from_dict
+from dgpo_core.reward_names import REWARD_FACTS
+from dgpo_core.rewards.catalogue import new_reward
+from dgpo_core.rewards.memory import weights_of_rewards
+from dgpo_core.rewards.supplies import supplies_of
+
+
+def config(place, train, evaluation="brightness", **reward):
+    return from_dict({"reward": {"train": train, "evaluation": evaluation, "models_folder": str(place), **reward}})
+
+
+def in_memory(model):
+    return sum(weight.numel() * weight.element_size() for weight in model.parameters())
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder of tiny models under the names of the real ones, PickScore's not among them."""
+    folder = tmp_path_factory.mktemp("rewards")
+    clip_folder(folder / REWARD_FACTS["clipscore"].weights)
+    aesthetic_folder(folder / REWARD_FACTS["aesthetic"].weights)
+    mask2former_folder(folder / REWARD_FACTS["geneval"].weights, ["cat", "dog"])
+    llava_folder(folder / REWARD_FACTS["vlm_judge"].weights)
+    return folder
+
+
+def loaded_by(name, settings):
+    """Bytes of the models that a reward really loads."""
+    reward = new_reward(name, supplies_of(settings, Path(), {}))
+    model = {
+        "clipscore": lambda: reward._model,
+        "aesthetic": lambda: reward._parts[0],
+        "vlm_judge": lambda: reward._mouth._model,
+    }
+    return in_memory(model[name]())
+
+
+@pytest.mark.parametrize("name", ["clipscore", "aesthetic", "vlm_judge"])
+def test_a_reward_weighs_what_it_loads(name, place):
+    settings = config(place, name)
+    found = weights_of_rewards(settings)
+    assert (found.num_bytes, found.uncounted) == (loaded_by(name, settings), ())
+
+
+def test_geneval_weighs_its_detector_and_clip(place):
+    alone = weights_of_rewards(config(place, "clipscore")).num_bytes
+    both = weights_of_rewards(config(place, "geneval"))
+    assert both.num_bytes > alone > 0
+    assert weights_of_rewards(config(place, "geneval*0.5 + clipscore")).num_bytes == both.num_bytes + alone
+
+
+def test_a_reward_that_is_made_twice_counts_twice(place):
+    one, two = (weights_of_rewards(config(place, "clipscore", other)) for other in ("sharpness", "clipscore"))
+    assert two.num_bytes == 2 * one.num_bytes
+
+
+def test_what_needs_no_model_weighs_nothing(place):
+    assert weights_of_rewards(config(place, "shapes_partial", watch="sharpness")).num_bytes == 0
+    behind_a_server = weights_of_rewards(config(place, "vlm_judge", server="http://127.0.0.1:1/v1"))
+    assert (behind_a_server.num_bytes, behind_a_server.uncounted) == (0, ())
+
+
+def test_what_cannot_be_known_is_named_and_the_rest_counted(place):
+    found = weights_of_rewards(config(place, "ocr*0.5 + mine.py:red", "pickscore", watch="clipscore, ocr"))
+    assert found.uncounted == ("ocr", "mine.py:red", "pickscore")
+    assert found.num_bytes == weights_of_rewards(config(place, "clipscore")).num_bytes
+
+
+def test_a_model_of_the_hub_that_was_never_fetched_is_named():
+    assert weights_of_rewards(from_dict({"reward": {"train": "hpsv2"}})).uncounted == ("hpsv2",)
+
+
+def test_what_learns_from_labels_weighs_the_clip_that_it_sees_with(place, tmp_path):
+    clip_folder(tmp_path / "clip")
+    reward = {"train": "preference", "evaluation": "brightness"}
+    seen = from_dict({"reward": reward, "people": {"preference": "somewhere", "clip_folder": "clip"}})
+    plain = from_dict({"reward": reward, "people": {"preference": "somewhere"}})
+    clip = weights_of_rewards(config(place, "clipscore")).num_bytes
+    assert [weights_of_rewards(one, tmp_path).num_bytes for one in (seen, plain)] == [clip, 0]
