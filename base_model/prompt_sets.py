@@ -16,7 +16,7 @@ from dgpo_core.data.prompts import SHIPPED, check_disjoint
 from dgpo_core.data.requests import CATEGORIES, ENDINGS, OPENINGS, all_requests
 
 NUM_HELDOUT = 100
-NUM_TRAIN = {"single": 40, "two": 250, "counting": 480, "colors": 250, "position": 250, "attribution": 560}
+NUM_TRAIN = {"single": 40, "two": 250, "counting": 440, "colors": 250, "position": 250, "attribution": 560}
 """Prompts per category; the hard categories get more, as in the GenEval training set of Flow-GRPO."""
 HELDOUT_SHARE = 0.3
 SEED = 2510_08425

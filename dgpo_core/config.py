@@ -178,7 +178,7 @@ class LossConfig:
     )
     kl_weight: float = knob(0.1, "Weight of the pull towards the reference.", low=0, high=100, is_important=True)
     clip_range: float = knob(
-        8e-3, "How far a sample may move from the old policy before it is clipped; 0 is off.", low=0, high=1
+        1e-2, "How far a sample may move from the old policy before it is clipped; 0 is off.", low=0, high=1
     )
     sigma_min: float = knob(0.5, "Only noise levels from here up are trained.", low=0, high=0.99)
     num_sigmas: int = knob(2, "Noise levels trained per step.", low=1, high=64)
