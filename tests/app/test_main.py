@@ -238,6 +238,8 @@ def test_ctrl_c_ends_a_headless_run_saved_and_stopped(tmp_path, endless, capsys)
                 if not has_ended.is_set():
                     os.kill(os.getpid(), signal.SIGINT)
 
+    # A shell starts what it runs in the background with Ctrl-C ignored, and so these tests, too.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     thread = Thread(target=press_ctrl_c_after_a_step)
     thread.start()
     try:
@@ -247,6 +249,7 @@ def test_ctrl_c_ends_a_headless_run_saved_and_stopped(tmp_path, endless, capsys)
     finally:
         has_ended.set()
         thread.join()
+        signal.signal(signal.SIGINT, before)
     check_saved_and_stopped(folder, "".join(capsys.readouterr()))
 
 
