@@ -30,6 +30,8 @@ from dgpo_core.rewards.contract import Picture
 PICTURE_ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 PROMPT_ATTENTION = ("add_q_proj", "add_k_proj", "add_v_proj", "to_add_out")
 """Ends of the names of the layers of attention on either side, where prompt and picture attend to each other."""
+CROSS_ATTENTION = ("attn2.to_k", "attn2.to_v")
+"""The same for the layers that read the prompt where the picture attends to it and it to nothing."""
 PROMPT_WIDTHS = ("caption_channels", "cap_feat_dim", "joint_attention_dim", "cross_attention_dim")
 """What networks call the numbers per token of a prompt, the first that they have."""
 

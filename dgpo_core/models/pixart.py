@@ -5,6 +5,7 @@ from __future__ import annotations
 from diffusers import PixArtSigmaPipeline
 from torch import Tensor
 
+from dgpo_core.models.diffusers_model import CROSS_ATTENTION
 from dgpo_core.models.diffusion_model import DiffusionModel
 from dgpo_core.models.geometry import Geometry
 from dgpo_core.models.protocol import Conditioning
@@ -18,7 +19,7 @@ class PixArtModel(DiffusionModel):
     prompt_tokens = 300
     attention = ("to_q", "to_k", "to_v", "to_out.0")
     feed_forward = ("ff.net.0.proj", "ff.net.2")
-    prompt_layers = ("attn2.to_k", "attn2.to_v")
+    prompt_layers = CROSS_ATTENTION
 
     def _geometry(self) -> Geometry:
         return Geometry.of_patches(self._pipeline, self._network.config)

@@ -8,7 +8,7 @@ from diffusers import SanaPipeline
 from torch import Tensor
 
 from dgpo_core.flow import timestep_of
-from dgpo_core.models.diffusers_model import DiffusersModel
+from dgpo_core.models.diffusers_model import CROSS_ATTENTION, DiffusersModel
 from dgpo_core.models.geometry import Geometry
 from dgpo_core.models.protocol import Conditioning
 
@@ -22,7 +22,7 @@ class SanaModel(DiffusersModel):
     pipeline_class = SanaPipeline
     prompt_tokens = 300
     attention = ("to_q", "to_k", "to_v", "to_out.0")
-    prompt_layers = ("attn2.to_k", "attn2.to_v")
+    prompt_layers = CROSS_ATTENTION
 
     def _geometry(self) -> Geometry:
         return Geometry.of_patches(self._pipeline, self._network.config)

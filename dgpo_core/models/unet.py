@@ -6,13 +6,13 @@ import torch
 from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
 from torch import Tensor
 
+from dgpo_core.models.diffusers_model import CROSS_ATTENTION
 from dgpo_core.models.diffusion_model import DiffusionModel
 from dgpo_core.models.geometry import Geometry
 from dgpo_core.models.protocol import Conditioning
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")
 FEED_FORWARD = ("ff.net.0.proj", "ff.net.2")
-PROMPT_LAYERS = ("attn2.to_k", "attn2.to_v")
 
 
 class SDModel(DiffusionModel):
@@ -24,7 +24,7 @@ class SDModel(DiffusionModel):
     prompt_tokens = 77
     attention = ATTENTION
     feed_forward = FEED_FORWARD
-    prompt_layers = PROMPT_LAYERS
+    prompt_layers = CROSS_ATTENTION
 
     def _geometry(self) -> Geometry:
         config = self._network.config
@@ -51,7 +51,7 @@ class SDXLModel(DiffusionModel):
     prompt_tokens = 77
     attention = ATTENTION
     feed_forward = FEED_FORWARD
-    prompt_layers = PROMPT_LAYERS
+    prompt_layers = CROSS_ATTENTION
 
     _geometry = SDModel._geometry
 
