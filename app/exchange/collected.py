@@ -70,11 +70,16 @@ def groups_of(reader: Reader, run_id: int, *, below: str = "") -> Iterator[Group
         for index in sorted({*trained, *tasks[step]}):
             rows = labels.of(tasks[step].get(index))
             said = labels.said(rows)
-            place = f"{below}{step}/{index}"
-            if index in trained:
-                yield _trained(place, trained[index], rows, said)
-            else:
-                yield _judged(place, tasks[step][index], rows, said)
+            source = trained.get(index) or tasks[step][index]
+            yield Group(
+                place=f"{below}{step}/{index}",
+                step=step,
+                index=index,
+                prompt=source.prompt,
+                samples=_trained(source) if isinstance(source, GroupRow) else _judged(source, said),
+                labels=rows,
+                said=said,
+            )
 
 
 class _Labels:
@@ -92,29 +97,11 @@ class _Labels:
         return merged([scores_in(row) for row in rows], self._crowd.weights(rows)) if rows else None
 
 
-def _trained(place: str, group: GroupRow, labels: tuple[LabelRow, ...], said: Scores | None) -> Group:
+def _trained(group: GroupRow) -> tuple[Sample, ...]:
     by_member = sorted(group.samples, key=lambda one: one.member)
-    samples = tuple(Sample(sha=one.sha, reward=one.reward, seed=one.seed) for one in by_member)
-    return Group(
-        place=place,
-        step=group.step,
-        index=group.index,
-        prompt=group.prompt,
-        samples=samples,
-        labels=labels,
-        said=said,
-    )
+    return tuple(Sample(sha=one.sha, reward=one.reward, seed=one.seed) for one in by_member)
 
 
-def _judged(place: str, task: LabelTaskRow, labels: tuple[LabelRow, ...], said: Scores | None) -> Group:
+def _judged(task: LabelTaskRow, said: Scores | None) -> tuple[Sample, ...]:
     rewards = said or [None] * len(task.shas)
-    samples = tuple(Sample(sha=sha, reward=reward, seed=None) for sha, reward in zip(task.shas, rewards, strict=True))
-    return Group(
-        place=place,
-        step=task.step,
-        index=task.group_index,
-        prompt=task.prompt,
-        samples=samples,
-        labels=labels,
-        said=said,
-    )
+    return tuple(Sample(sha=sha, reward=reward, seed=None) for sha, reward in zip(task.shas, rewards, strict=True))
