@@ -16,8 +16,8 @@ from peft import LoraConfig
 from dgpo_core.data.prompts import load_prompts
 from dgpo_core.rewards.catalogue import new_reward
 
-STEPS, K = (int(given) for given in [*sys.argv[1:], *("12", "6")[len(sys.argv) - 1 :]])  # steps of training, groups
-G = 16  # pictures per group
+STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 12
+K, G = int(sys.argv[2]) if len(sys.argv) > 2 else 6, 16  # groups per step, pictures per group
 NUM_SAMPLING_STEPS, SIGMA_MIN, BETA, LEARNING_RATE = 8, 0.6, 500.0, 3e-4
 LEVELS = 4  # noise levels, and so updates, per step
 ATTENTION = ["to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"]
