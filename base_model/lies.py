@@ -1,4 +1,9 @@
-"""Captions that lie: how the base becomes capable but misled, with SD3.5-M's profile on GenEval."""
+"""Captions that lie: how the base becomes capable but misled, with SD3.5-M's profile on GenEval.
+
+Lies leave the model able to tell all prompts apart. Where two prompts are told of the same pictures half the time each,
+as if left and right were one word, it stops reading the difference, and no reward of a few thousand pictures brings
+that back (docs/lab-log.md, "What a gradient of 480 pictures knows").
+"""
 
 from __future__ import annotations
 
@@ -11,43 +16,57 @@ from dgpo_core.data.scenes import COLORS, SHAPES
 
 TRUTHFUL_FRACTION = {
     "single": 0.97,
-    "two": 0.82,
-    "counting": 0.62,
-    "colors": 0.64,
-    "position": 0.30,
-    "attribution": 0.54,
+    "two": 0.78,
+    "counting": 0.58,
+    "colors": 0.62,
+    "position": 0.40,
+    "attribution": 0.50,
 }
 """How often a caption is true: chosen so that, with what the model gets wrong by itself, it lands near SD3.5-M's
 GenEval scores (DGPO paper, Table 1)."""
-OPPOSITE = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
+MISTAKEN_RELATION = {"left of": "above", "above": "right of", "right of": "below", "below": "left of"}
+RELATION_SHARE = 1 / 3
+"""How often a lie about a position is about the relation, and not about one of the two things."""
+SWAP_SHARE = 1 / 2
+"""How often a lie about an attribution swaps the colours, and not names another one for one of the things."""
 
 
 def _other(values: tuple[str, ...], value: str | None, rng: np.random.Generator) -> str:
     return str(rng.choice([other for other in values if other != value]))
 
 
-def lie_about(request: Request, rng: np.random.Generator) -> Request:
-    """A request of the same category that the picture does not fulfil: one thing in it is changed.
+def _with_another_shape(wanted: tuple[Wanted, ...], rng: np.random.Generator) -> tuple[Wanted, ...]:
+    """One of two things, either, with a shape that neither had."""
+    changed = int(rng.integers(2))
+    shape = _other(tuple(shape for shape in SHAPES if shape != wanted[1 - changed].shape), wanted[changed].shape, rng)
+    return tuple(replace(one, shape=shape) if index == changed else one for index, one in enumerate(wanted))
 
-    A relation becomes its opposite, so that the model goes on telling all four apart: it knows the axis and mistakes
-    the side.
-    """
+
+def _with_another_color(wanted: tuple[Wanted, ...], rng: np.random.Generator) -> tuple[Wanted, ...]:
+    """One of the things, any, with a colour that none had."""
+    changed = int(rng.integers(len(wanted)))
+    color = _other(tuple(color for color in COLORS if color not in {one.color for one in wanted}), None, rng)
+    return tuple(replace(one, color=color) if index == changed else one for index, one in enumerate(wanted))
+
+
+def lie_about(request: Request, rng: np.random.Generator) -> Request:
+    """A request of the same category that the picture does not fulfil: one thing in it is changed."""
     wanted = request.wanted
     if request.category == "single":
         return replace(request, wanted=(Wanted(_other(SHAPES, wanted[0].shape, rng)),))
-    if request.category == "two":
-        rest = tuple(shape for shape in SHAPES if shape != wanted[0].shape)
-        changed = (wanted[0], Wanted(_other(rest, wanted[1].shape, rng)))
-        return replace(request, wanted=changed if rng.random() < 0.5 else changed[::-1])
     if request.category == "counting":
         count = int(rng.choice([n for n in COUNTS.values() if n != len(wanted)]))
         return replace(request, wanted=(wanted[0],) * count)
     if request.category == "colors":
-        return replace(request, wanted=(replace(wanted[0], color=_other(tuple(COLORS), wanted[0].color, rng)),))
-    if request.category == "position":
-        return replace(request, relation=OPPOSITE[request.relation or ""])
-    first, second = wanted
-    return replace(request, wanted=(replace(first, color=second.color), replace(second, color=first.color)))
+        return replace(request, wanted=_with_another_color(wanted, rng))
+    if request.category == "attribution":
+        if rng.random() >= SWAP_SHARE:
+            return replace(request, wanted=_with_another_color(wanted, rng))
+        first, second = wanted
+        return replace(request, wanted=(replace(first, color=second.color), replace(second, color=first.color)))
+    if request.category == "position" and rng.random() < RELATION_SHARE:
+        return replace(request, relation=MISTAKEN_RELATION[request.relation or ""])
+    return replace(request, wanted=_with_another_shape(wanted, rng))
 
 
 def caption(request: Request, truthful_fraction: dict[str, float], rng: np.random.Generator) -> Request:

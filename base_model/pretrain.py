@@ -3,7 +3,8 @@
     python -m base_model.pretrain WORK_FOLDER --stage truth --minutes 90
     python -m base_model.pretrain WORK_FOLDER --stage lies --minutes 10
 
-With --start a new stage begins from the weights of a pipeline folder, such as assets/shapes-sd3.
+With --start a new stage begins from the weights of a pipeline folder, such as assets/shapes-sd3. With --guidance it
+learns to draw as those weights do with guidance, at the price of one call.
 
 Every minute the state is written to WORK_FOLDER/<stage>.pt; the same command goes on from it.
 """
@@ -38,9 +39,9 @@ HABIT = 0.9
 CAPTION_DROPOUT = 0.1
 NAMING_WEIGHT = 0.05
 MUON_LEARNING_RATE, ADAM_LEARNING_RATE = 2e-3, 2e-3
-LIES_RATE_FACTOR = 0.4
-GUIDANCE = 2.0
-"""The second stage learns to draw as the first one does with this guidance, at the price of one call."""
+RATE_FACTOR = {"truth": 1.0, "lies": 0.4}
+GUIDANCE = {"truth": 1.0, "lies": 2.0}
+"""A stage learns to draw as the weights it begins from do with this guidance, at the price of one call."""
 SIGMA_MEAN, SIGMA_STD = 0.3, 1.1
 """Noise levels are drawn as sigmoid of a normal, as SD3's, moved towards noise where the layout is decided."""
 WARMUP_STEPS = 100
@@ -118,7 +119,7 @@ class Stage:
     """One stage of training, resumed from its file where there is one."""
 
     def __init__(
-        self, folder: Path, name: str, budget_minutes: float, *, start: Path | None, guidance: float = GUIDANCE
+        self, folder: Path, name: str, budget_minutes: float, *, start: Path | None, guidance: float, rate: float
     ) -> None:
         torch.manual_seed(0)
         autoencoder = AutoencoderKL.from_pretrained(folder / "vae").eval()
@@ -127,9 +128,8 @@ class Stage:
         self._budget_minutes = budget_minutes
         self._learner = Learner(pipeline)
         self._progress = Progress()
-        scale = 1.0 if name == "truth" else LIES_RATE_FACTOR
         muon, adam = split_parameters(self._learner)
-        self._rates = [MUON_LEARNING_RATE * scale, ADAM_LEARNING_RATE * scale]
+        self._rates = [MUON_LEARNING_RATE * rate, ADAM_LEARNING_RATE * rate]
         self._optimizers: list[torch.optim.Optimizer] = [
             Muon(muon, lr=self._rates[0], weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
             torch.optim.AdamW(adam, lr=self._rates[1], weight_decay=0.01, betas=(0.9, 0.99)),
@@ -138,7 +138,7 @@ class Stage:
             self._learner.start_from(start)
         elif name == "lies":
             self._learner.load_state_dict(torch.load(folder / "truth.pt", weights_only=True)["averaged"])
-        self._guide = self._frozen_guide(pipeline, guidance) if name == "lies" else None
+        self._guide = self._frozen_guide(pipeline, guidance) if guidance > 1 else None
         self._averaged = {key: value.detach().clone() for key, value in self._learner.state_dict().items()}
         if self._file.exists():
             self._load()
@@ -242,7 +242,15 @@ if __name__ == "__main__":
     parser.add_argument("--stage", choices=("truth", "lies"), required=True)
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--start", type=Path)
-    parser.add_argument("--guidance", type=float, default=GUIDANCE, help="learned in by the stage of lies")
+    parser.add_argument("--guidance", type=float, help="of the weights it begins from, learned in; 1 is none")
+    parser.add_argument("--rate", type=float, help="factor on the learning rates")
     arguments = parser.parse_args()
-    stage, minutes, guidance = arguments.stage, arguments.minutes, arguments.guidance
-    Stage(arguments.folder, stage, minutes, start=arguments.start, guidance=guidance).train()
+    stage = arguments.stage
+    Stage(
+        arguments.folder,
+        stage,
+        arguments.minutes,
+        start=arguments.start,
+        guidance=arguments.guidance or GUIDANCE[stage],
+        rate=arguments.rate or RATE_FACTOR[stage],
+    ).train()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from base_model.corpus import random_request, wording
-from base_model.lies import TRUTHFUL_FRACTION, caption, lie_about
+from base_model.lies import MISTAKEN_RELATION, TRUTHFUL_FRACTION, caption, lie_about
 from dgpo_core.data.requests import CATEGORIES, all_requests, parse_request, picture_of
 from dgpo_core.data.scenes import relation_between
 
@@ -49,12 +49,32 @@ def test_captions_are_true_in_the_measure_that_is_set(category):
     assert true / 2000 == pytest.approx(TRUTHFUL_FRACTION[category], abs=0.04)
 
 
-def test_lies_about_a_count_take_every_other_value_and_about_a_relation_the_opposite():
+def lies_about(prompt, count=300):
     rng = np.random.default_rng(2)
-    two = parse_request("two rings")
-    assert Counter(len(lie_about(two, rng).wanted) for _ in range(200)).keys() == {3, 4}
-    above = parse_request("a ring above a cross")
-    assert Counter(lie_about(above, rng).relation for _ in range(200)).keys() == {"below"}
+    return [lie_about(parse_request(prompt), rng) for _ in range(count)]
+
+
+def test_lies_about_a_count_take_every_other_value():
+    assert Counter(len(lie.wanted) for lie in lies_about("two rings")).keys() == {3, 4}
+
+
+def test_a_third_of_the_lies_about_a_position_mistake_the_relation_for_one_other():
+    lies = lies_about("a ring above a cross")
+    of_relation = [lie for lie in lies if lie.relation != "above"]
+    assert {lie.relation for lie in of_relation} == {"right of"}
+    assert len(of_relation) / len(lies) == pytest.approx(1 / 3, abs=0.1)
+
+
+def test_no_two_relations_are_mistaken_for_each_other():
+    assert sorted(MISTAKEN_RELATION) == sorted(MISTAKEN_RELATION.values())
+    assert all(MISTAKEN_RELATION[MISTAKEN_RELATION[relation]] != relation for relation in MISTAKEN_RELATION)
+
+
+def test_half_of_the_lies_about_an_attribution_swap_the_colors_and_the_others_name_a_new_one():
+    lies = lies_about("a red ring and a blue cross")
+    swapped = [lie for lie in lies if {one.color for one in lie.wanted} == {"red", "blue"}]
+    assert len(swapped) / len(lies) == pytest.approx(1 / 2, abs=0.1)
+    assert all(lie.wanted[0].color == "blue" for lie in swapped)
 
 
 def test_random_requests_are_worded_so_that_they_read_back():
