@@ -177,6 +177,12 @@ class LossConfig:
         is_important=True,
     )
     kl_weight: float = knob(0.1, "Weight of the pull towards the reference.", low=0, high=100, is_important=True)
+    kl_below: float = knob(
+        0.0,
+        "Weight of the pull towards the reference below sigma_min, where nothing else is trained, on some pictures.",
+        low=0,
+        high=10_000,
+    )
     clip_range: float = knob(
         1e-2, "How far a sample may move from the old policy before it is clipped; 0 is off.", low=0, high=1
     )

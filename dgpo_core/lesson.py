@@ -65,12 +65,14 @@ class TrainingNoise:
     """One noise level with its noise, and which groups are asked without their caption.
 
     Shared noise has one draw per group (K rows), else one per picture (B rows); row says which a picture takes.
+    below is a level below all that are trained, where the policy is only held to the reference.
     """
 
     sigma: Float[Tensor, ""]
     noise: Float[Tensor, "rows C H W"]
     row: Int[Tensor, " B"]
     is_uncaptioned: Bool[Tensor, " K"]
+    below: TrainingNoise | None = None
 
     @classmethod
     def draw(

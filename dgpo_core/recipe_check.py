@@ -101,6 +101,7 @@ READ_BY = {
     "loss.reference": ("dgpo", "diffusion_dpo"),
     "loss.shared_noise": ("dgpo", "diffusion_nft", "diffusion_dpo", "reward_weighted"),
     "loss.text_dropout": ("dgpo", "diffusion_nft", "diffusion_dpo", "reward_weighted"),
+    "loss.kl_below": ("dgpo", "diffusion_nft", "diffusion_dpo", "reward_weighted"),
     "loss.sigma_source": ("dgpo", "diffusion_nft", "diffusion_dpo", "reward_weighted"),
 }
 """Settings that not every algorithm reads, and which do."""

@@ -40,7 +40,7 @@ class DgpoUpdate(NoisedUpdate):
         """Whether errors under the old policy are part of the loss."""
         return self._config.loss.reference == "old_policy" or self._config.loss.clip_range > 0
 
-    def accumulate(self, lesson: Lesson, level: TrainingNoise, tally: Tally, old: Float[Tensor, " B"] | None) -> None:
+    def _learn_at(self, lesson: Lesson, level: TrainingNoise, tally: Tally, old: Float[Tensor, " B"] | None) -> None:
         gates = []
         for rows in self._whole_groups(lesson):
             fits = rows.stop - rows.start <= self.micro_batch

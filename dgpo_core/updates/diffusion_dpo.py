@@ -30,7 +30,7 @@ class DiffusionDpoUpdate(NoisedUpdate):
         pairs = max(1, self.micro_batch // 2)
         return [torch.cat([best[at : at + pairs], worst[at : at + pairs]]) for at in range(0, lesson.num_groups, pairs)]
 
-    def accumulate(self, lesson: Lesson, level: TrainingNoise, tally: Tally, old: Tensor | None) -> None:
+    def _learn_at(self, lesson: Lesson, level: TrainingNoise, tally: Tally, old: Tensor | None) -> None:
         loss_config = self._config.loss
         is_frozen = loss_config.reference == "frozen"
         for rows in self._parts(lesson):

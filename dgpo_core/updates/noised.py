@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -17,11 +18,48 @@ from dgpo_core.schedules import training_sigmas
 from dgpo_core.seeds import generator_for
 from dgpo_core.updates.contract import Rows, Update
 
+HELD_SHARE = 6
+"""One picture in so many is held to the reference below the trained noise levels."""
+
 
 class NoisedUpdate(Update[TrainingNoise]):
     """What these algorithms share: their noise levels, the old policy's errors, the reference, the KL."""
 
     def levels(self, lesson: Lesson, *, step: int, epoch: int) -> Sequence[TrainingNoise]:
+        loss, seed = self._config.loss, self._config.seed
+        levels = self._trained_levels(lesson, step=step, epoch=epoch)
+        if loss.kl_below == 0 or loss.sigma_min == 0:
+            return levels
+        sigmas = loss.sigma_min * torch.rand(len(levels), generator=generator_for(seed, "sigmas below", step, epoch))
+        first = 1 + epoch * len(levels)
+        return [
+            replace(
+                level, below=TrainingNoise.draw(lesson, sigma, loss, run_seed=seed, step=step, index=-(first + index))
+            )
+            for index, (level, sigma) in enumerate(zip(levels, sigmas, strict=True))
+        ]
+
+    def accumulate(self, lesson: Lesson, level: TrainingNoise, tally: Tally, old: Tensor | None) -> None:
+        self._learn_at(lesson, level, tally, old)
+        if level.below is not None:
+            self._hold(lesson, level.below)
+
+    @abstractmethod
+    def _learn_at(self, lesson: Lesson, level: TrainingNoise, tally: Tally, old: Tensor | None) -> None:
+        """accumulate() at the level itself."""
+
+    def _hold(self, lesson: Lesson, level: TrainingNoise) -> None:
+        """Adds the gradient of the pull towards the reference below the levels that are trained."""
+        held = torch.arange(0, len(lesson.clean), HELD_SHARE, device=lesson.clean.device)
+        weight = self._config.loss.kl_below * HELD_SHARE / lesson.num_pictures
+        for rows in held.split(self.micro_batch):
+            self._before_part()
+            x, _, conditioning = level.apply(lesson, rows)
+            reference = self._reference_velocity(x, level.sigma, conditioning, 1)
+            kl = kl_to_reference(self._model.velocity(x, level.sigma, conditioning), reference)
+            (weight * kl.sum()).backward()
+
+    def _trained_levels(self, lesson: Lesson, *, step: int, epoch: int) -> list[TrainingNoise]:
         loss, rollout, seed = self._config.loss, self._config.rollout, self._config.seed
         sigmas = training_sigmas(
             loss.num_sigmas,
@@ -63,7 +101,7 @@ class PictureUpdate(NoisedUpdate):
     ) -> Float[Tensor, " B"]:
         """The loss of each picture; the gradient flows through velocity."""
 
-    def accumulate(self, lesson: Lesson, level: TrainingNoise, tally: Tally, old: Tensor | None) -> None:
+    def _learn_at(self, lesson: Lesson, level: TrainingNoise, tally: Tally, old: Tensor | None) -> None:
         kl_weight = self._config.loss.kl_weight
         for rows in self._parts(lesson):
             self._before_part()

@@ -2,13 +2,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from doubled_model import SIGMA, G, K, drawn, gradient, lesson_of, random_rewards, run_config
+from doubled_model import SHARED, SIGMA, G, K, drawn, gradient, lesson_of, random_rewards, run_config
 from small_model import PROMPTS
 from torch.nn import functional
 
 from dgpo_core.config import LossConfig
 from dgpo_core.lesson import Tally
 from dgpo_core.updates.dgpo import DgpoUpdate
+from dgpo_core.updates.noised import HELD_SHARE
 
 LOSSES = {
     "frozen reference": LossConfig(kl_weight=0.0, reference="frozen", clip_range=0.0),
@@ -250,3 +251,43 @@ def test_the_watched_kl_is_that_to_the_reference_of_at_most_a_micro_batch(watche
         with watched.reference():
             reference = watched.velocity(x, SIGMA, conditioning)
     torch.testing.assert_close(update.measured_kl(lesson, level, 5), ((policy - reference) ** 2).mean((1, 2, 3)))
+
+
+def held_gradient(model, lesson, kl_below, micro_batch, old_policy):
+    """The gradient of one level that carries a level below it, flat."""
+    loss = replace(SHARED, kl_weight=0.0, kl_below=kl_below)
+    update = DgpoUpdate(model, run_config(loss, micro_batch), before_part=lambda: None)
+    level = update.levels(lesson, step=0, epoch=0)[0]
+    for parameter in model.policy_parameters().values():
+        parameter.grad = None
+    update.accumulate(lesson, level, Tally(), update.under_old_policy(lesson, level, old_policy))
+    grads = [one.grad for one in model.policy_parameters().values() if one.grad is not None]
+    return torch.cat([one.flatten() for one in grads]), level
+
+
+@pytest.mark.parametrize("micro_batch", [1, 3, K * G])
+def test_below_the_trained_levels_some_pictures_are_held_to_the_reference(watched, old_policy, micro_batch):
+    lesson, parameters = lesson_of(watched, random_rewards()), watched.policy_parameters()
+    plain, level = held_gradient(watched, lesson, 0.0, micro_batch, old_policy)
+    assert level.below is None
+    found, level = held_gradient(watched, lesson, 2.0, micro_batch, old_policy)
+    held = slice(None, None, HELD_SHARE)
+    x, _, conditioning = level.below.apply(lesson, held)
+    with torch.no_grad(), watched.reference():
+        reference = watched.velocity(x, level.below.sigma, conditioning)
+    kl = ((watched.velocity(x, level.below.sigma, conditioning) - reference) ** 2).mean((1, 2, 3)).mean()
+    pull = torch.autograd.grad(2.0 * kl, list(parameters.values()), allow_unused=True)
+    pull = torch.cat([one.flatten() for one in pull if one is not None])
+    assert pull.abs().max() > 1e-9
+    assert_same_gradient(found, plain + pull)
+
+
+def test_the_levels_below_lie_below_and_are_others_at_every_level_step_and_epoch(watched):
+    lesson = lesson_of(watched, random_rewards())
+    loss = LossConfig(kl_below=1.0, sigma_min=0.4, num_sigmas=3)
+    update = DgpoUpdate(watched, run_config(loss, 3), before_part=lambda: None)
+    places = [(step, epoch) for step in range(3) for epoch in range(2)]
+    below = [one.below for step, epoch in places for one in update.levels(lesson, step=step, epoch=epoch)]
+    sigmas = [float(one.sigma) for one in below]
+    assert 0 <= min(sigmas) < 0.1 < 0.3 < max(sigmas) < 0.4
+    assert len(set(sigmas)) == len({float(one.noise.sum()) for one in below}) == 18
