@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-QUICK = ("verifier", "base_profile", "page", "label_page", "label_storm", "step")
+QUICK = ("verifier", "base_profile", "page", "page_ticks", "label_page", "label_storm", "step")
 
 
 def main() -> int:
