@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
@@ -62,25 +63,34 @@ T5_WIDTH = 4096
 
 def random_pipeline(device: str, dtype: torch.dtype) -> StableDiffusion3Pipeline:
     """The pipeline, made on the device in dtype; on the device meta it has no numbers and takes no memory."""
-    words = _clip_tokenizer()
-    pieces = T5Tokenizer(vocab=[("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)], extra_ids=0)
     with _made_on(device, dtype):
         transformer, vae = SD3Transformer2DModel(**TRANSFORMER), AutoencoderKL(**AUTOENCODER)
-        first, second = (_clip(words, width) for width in CLIP_WIDTHS)
-        third = T5EncoderModel(_empty_t5())
-    for part in (transformer, vae, first, second, third):
+    for part in (transformer, vae):
         nn.Module.to(part, device, dtype)
     return StableDiffusion3Pipeline(
         transformer=_without_zeros(transformer),
         scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
         vae=vae,
-        text_encoder=first,
-        tokenizer=words,
-        text_encoder_2=second,
-        tokenizer_2=words,
-        text_encoder_3=third,
-        tokenizer_3=pieces,
+        **text_parts(device, dtype),
     )
+
+
+def text_parts(device: str, dtype: torch.dtype) -> dict[str, Any]:
+    """The three text encoders and their tokenizers, by the names that the pipeline has for them."""
+    words = _clip_tokenizer()
+    with _made_on(device, dtype):
+        first, second = (_clip(words, width) for width in CLIP_WIDTHS)
+        third = T5EncoderModel(_empty_t5())
+    for part in (first, second, third):
+        nn.Module.to(part, device, dtype)
+    return {
+        "text_encoder": first,
+        "tokenizer": words,
+        "text_encoder_2": second,
+        "tokenizer_2": words,
+        "text_encoder_3": third,
+        "tokenizer_3": T5Tokenizer(vocab=[("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -2.0)], extra_ids=0),
+    }
 
 
 def save_configurations(folder: Path) -> Path:

@@ -178,7 +178,8 @@ class DiffusersModel(ABC):
         if self._text_encoders.stay:
             return
         self._text_encoders.check_room(len(set(prompts)), self._known.bound)
-        self.encode(prompts)
+        for prompt in dict.fromkeys(prompts):  # not by encode(), which puts them all on the device together
+            self._remembered(prompt)
         self._text_encoders.leave()
 
     @torch.no_grad()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ class Memory:
     """Bytes per part of a run while it trains; activations are those of one micro-batch, and gradients that wait.
 
     drawing is the copy of the weights that takes up the LoRA, and what a batch of pictures takes in the network;
-    decoding what pictures take in the autoencoder, as many as go through it together.
+    decoding what pictures take in the autoencoder, as many as go through it together; both with an encoded prompt for
+    each picture of a step.
     encoding is the sum before that, while prompts are encoded and all text encoders are there.
     uncounted are rewards whose size cannot be known beforehand.
     """
@@ -98,19 +100,26 @@ def _reckoned(config: RunConfig, folder: Path, dtype: torch.dtype) -> Memory:
     weights = int(numel(network) * BYTES.get(config.model.quantization, dtype.itemsize))
     weights += sum(one.nbytes for one in network.buffers())  # a table of positions may have as many as some layers
     model = family_of(folder)(pipeline, config.model, seed=0)
-    (height, width), micro_batch = model.picture_size, config.update.micro_batch
     drawn = max(config.rollout.groups_per_step * config.rollout.group_size, config.schedule.evaluation_prompts)
+    batch, decoded = min(drawn, 2 * config.update.micro_batch), min(drawn, pictures_at_once(prod(model.picture_size)))
+    prompts = drawn * _prompt_bytes(model, dtype)
     trained = FLOAT32 * sum(one.numel() for one in model.policy_parameters().values())
     return Memory(
         weights=weights,
         trained=trained * OWN_COPIES,
         text_encoders=text if config.model.text_encoders == "keep" else 0,
         autoencoder=vae,
-        drawing=_merged_bytes(model, config, dtype) + min(drawn, 2 * micro_batch) * forward_bytes(model, dtype),
-        decoding=min(drawn, pictures_at_once(height * width)) * decoding_bytes(model, dtype),
+        drawing=_merged_bytes(model, config, dtype) + prompts + batch * forward_bytes(model, dtype),
+        decoding=prompts + decoded * decoding_bytes(model, dtype),
         activations=_update_bytes(model, config, dtype, trained),
         encoding=weights + trained + text + vae,
     )
+
+
+def _prompt_bytes(model: DiffusersModel, dtype: torch.dtype) -> int:
+    """One encoded prompt."""
+    tokens, width, pooled = model.prompt_shape()
+    return (tokens * width + pooled) * dtype.itemsize
 
 
 def _update_bytes(model: DiffusersModel, config: RunConfig, dtype: torch.dtype, trained: int) -> int:

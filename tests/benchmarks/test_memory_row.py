@@ -2,11 +2,19 @@
 
 import pytest
 import torch
+from diffusers import StableDiffusion3Pipeline
 
 from benchmarks import record, report
 from benchmarks.memory import NO_GPU, STEPS, main, row, settings
 from benchmarks.report import PAGE, filled, memory
-from benchmarks.sd35_medium import CLIP_TOKENS, PUBLISHED_NUMBERS, T5_WIDTH, random_pipeline, save_configurations
+from benchmarks.sd35_medium import (
+    CLIP_TOKENS,
+    PUBLISHED_NUMBERS,
+    T5_WIDTH,
+    random_pipeline,
+    save_configurations,
+    text_parts,
+)
 from dgpo_core.models.memory import Memory
 from dgpo_core.models.sd3 import T5_LENGTH, SD3Model
 
@@ -51,6 +59,21 @@ def test_prompts_have_the_shape_that_the_network_reads(pipeline):
     model = SD3Model(pipeline, config, seed=0)
     assert model.prompt_shape() == (CLIP_TOKENS + T5_LENGTH, T5_WIDTH, 2048)
     assert model.latent_shape == (16, 64, 64)
+
+
+def test_a_prompt_of_the_recipe_is_encoded_in_that_shape(pipeline):
+    parts = text_parts("cpu", torch.bfloat16)
+    whole = StableDiffusion3Pipeline(
+        transformer=pipeline.transformer, vae=pipeline.vae, scheduler=pipeline.scheduler, **parts
+    )
+    prompt = "a photo of a toothbrush, and a green tennis racket: 8 of them"
+    embeddings, _, pooled, _ = whole.encode_prompt(
+        prompt, None, None, device="cpu", do_classifier_free_guidance=False, max_sequence_length=T5_LENGTH
+    )
+    assert embeddings.shape == (1, CLIP_TOKENS + T5_LENGTH, T5_WIDTH)
+    assert pooled.shape == (1, 2048)
+    assert {embeddings.dtype, pooled.dtype} == {torch.bfloat16}
+    assert embeddings.isfinite().all()
 
 
 def test_the_folder_that_is_reckoned_from_holds_no_weights(tmp_path):

@@ -13,6 +13,7 @@ from dgpo_core.config import from_dict
 from dgpo_core.errors import ModelError
 from dgpo_core.model_config import ModelConfig
 from dgpo_core.models.catalogue import load
+from dgpo_core.models.high_water import HighWater
 from dgpo_core.models.memory import Memory, memory_of
 from dgpo_core.rollout import starting_noise
 
@@ -164,6 +165,19 @@ def test_text_encoders_go_where_they_are_told(model_folder, tmp_path, place, is_
     else:
         with pytest.raises(ValueError, match=r"'a new prompt' is new, but the text encoders were dropped"):
             model.encode(["a new prompt"])
+
+
+def test_prompts_that_are_prepared_are_never_all_together_on_the_device(model_folder):
+    """With T5 one takes 3 MB, and a set of a thousand would not fit beside the encoders."""
+    model = load(ModelConfig(folder=str(model_folder), text_encoders="offload"), seed=0)
+    prompts = ["a red circle", "two rings", "three squares"]
+    model.prepare(prompts)
+    with HighWater() as again:
+        model.prepare(prompts)
+    with HighWater() as together:
+        found = model.encode(prompts)
+    assert again.most == 0
+    assert together.most >= found.embeddings.nbytes + found.pooled.nbytes > 0
 
 
 def test_dropping_needs_room_for_all_prompts(model_folder):
