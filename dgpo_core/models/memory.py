@@ -103,13 +103,15 @@ def _reckoned(config: RunConfig, folder: Path, dtype: torch.dtype) -> Memory:
     drawn = max(config.rollout.groups_per_step * config.rollout.group_size, config.schedule.evaluation_prompts)
     batch, decoded = min(drawn, 2 * config.update.micro_batch), min(drawn, pictures_at_once(prod(model.picture_size)))
     prompts = drawn * _prompt_bytes(model, dtype)
+    if config.model.trained == "all_weights":  # in float32 by now, but cast to dtype in every forward
+        nn.Module.to(network, "meta", dtype)
     trained = FLOAT32 * sum(one.numel() for one in model.policy_parameters().values())
     return Memory(
         weights=weights,
         trained=trained * OWN_COPIES,
         text_encoders=text if config.model.text_encoders == "keep" else 0,
         autoencoder=vae,
-        drawing=_merged_bytes(model, config, dtype) + prompts + batch * forward_bytes(model, dtype),
+        drawing=_copy_bytes(model, config, dtype) + prompts + batch * forward_bytes(model, dtype),
         decoding=prompts + decoded * decoding_bytes(model, dtype),
         activations=_update_bytes(model, config, dtype, trained),
         encoding=weights + trained + text + vae,
@@ -129,14 +131,23 @@ def _update_bytes(model: DiffusersModel, config: RunConfig, dtype: torch.dtype, 
     if config.rollout.group_size > config.update.micro_batch:
         num_graphs = PIECES_GRAPHS
         waiting += PIECES_GRADIENTS + (1 if config.loss.kl_weight > 0 else 0)
-    return waiting * trained + config.update.micro_batch * activation_bytes(model, dtype, num_graphs=num_graphs)
+    graphs = config.update.micro_batch * activation_bytes(model, dtype, num_graphs=num_graphs)
+    return waiting * trained + graphs + num_graphs * _cast_bytes(model, config, dtype)
 
 
-def _merged_bytes(model: DiffusersModel, config: RunConfig, dtype: torch.dtype) -> int:
-    """The copy of all weights that have a LoRA, with it added, while pictures are drawn; none of quantized ones."""
+def _copy_bytes(model: DiffusersModel, config: RunConfig, dtype: torch.dtype) -> int:
+    """The copy of weights that draws: those with a LoRA, which is added; none of quantized ones, all of cast ones."""
+    if config.model.trained == "all_weights":
+        return _cast_bytes(model, config, dtype)
     layers = [one for one in model.network.modules() if isinstance(one, LoraLayer)]
     is_merged = config.model.quantization == "none"
     return dtype.itemsize * sum(one.get_base_layer().weight.numel() for one in layers) if is_merged else 0
+
+
+def _cast_bytes(model: DiffusersModel, config: RunConfig, dtype: torch.dtype) -> int:
+    """The weights in dtype, which a forward keeps beside those in float32 where all are trained."""
+    is_cast = config.model.trained == "all_weights" and dtype != torch.float32
+    return numel(model.network) * dtype.itemsize if is_cast else 0
 
 
 def _empty_pipeline(folder: Path, dtype: torch.dtype) -> Any:

@@ -81,6 +81,14 @@ def test_encoders_that_leave_are_there_while_prompts_are_encoded(model_folder):
     assert dropped.peak == max(dropped.training, dropped.encoding)
 
 
+def test_weights_that_are_all_trained_are_reckoned_as_a_gpu_casts_them(model_folder):
+    config = from_dict({"model": {"trained": "all_weights"}, "rollout": {"group_size": 4}})
+    plain, half = (memory_of(config, model_folder, dtype) for dtype in (torch.float32, torch.bfloat16))
+    assert half.trained == plain.trained > 0
+    assert half.weights == plain.weights / 2
+    assert half.weights < half.activations < plain.activations
+
+
 def test_words_tell_the_time_of_the_peak_and_what_is_not_counted():
     always = {"weights": 1, "trained": 0, "text_encoders": 0, "autoencoder": 0}
     parts = always | {"drawing": 1, "decoding": 2, "activations": 3}
