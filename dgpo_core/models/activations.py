@@ -17,8 +17,8 @@ from dgpo_core.models.high_water import HighWater
 from dgpo_core.models.protocol import Conditioning
 
 
-def activation_bytes(model: DiffusersModel, dtype: torch.dtype, *, num_graphs: int = 1) -> int:
-    """Bytes of one picture, of whose graphs so many are there at one time; model has its network on the device meta.
+def activation_bytes(model: DiffusersModel, dtype: torch.dtype) -> int:
+    """Bytes of one picture's graph; model has its network on the device meta.
 
     With checkpointing these are the inputs of all blocks, and once what the largest block keeps when computed again.
     """
@@ -37,7 +37,7 @@ def activation_bytes(model: DiffusersModel, dtype: torch.dtype, *, num_graphs: i
         model.network.enable_gradient_checkpointing(checkpointed)
     with kept.counting(), _FusedAttention():
         model.velocity(*_inputs(model, dtype))
-    return num_graphs * kept.num_bytes + max(block.num_bytes for block in blocks)
+    return kept.num_bytes + max(block.num_bytes for block in blocks)
 
 
 def forward_bytes(model: DiffusersModel, dtype: torch.dtype) -> int:

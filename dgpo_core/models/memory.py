@@ -25,9 +25,8 @@ from dgpo_core.models.pipeline_folder import OPTIONAL, parts_of, unloadable
 FLOAT32 = 4
 OWN_COPIES = 11
 """Numbers per trained one: itself, gradient, two of Adam, old policy, averaged, and five that a stop goes back to."""
-PIECES_GRADIENTS, PIECES_GRAPHS = 2, 2
-"""Where a group is larger than a micro-batch: gradients that wait for its gate, and graphs, as one piece's stays until
-the next one's is there."""
+PIECES_GRADIENTS = 2
+"""Gradients that wait for the gate of a group that is larger than a micro-batch."""
 BYTES = {"8bit": 1.05, "4bit": 0.57}
 """Bytes per number of quantized weights, their scales included."""
 
@@ -127,12 +126,10 @@ def _prompt_bytes(model: DiffusersModel, dtype: torch.dtype) -> int:
 def _update_bytes(model: DiffusersModel, config: RunConfig, dtype: torch.dtype, trained: int) -> int:
     """What one micro-batch takes beside the weights: its graph, and gradients that wait."""
     waiting = 0 if config.update.per_sigma else 1  # that of earlier levels, should memory run out in this one
-    num_graphs = 1
     if config.rollout.group_size > config.update.micro_batch:
-        num_graphs = PIECES_GRAPHS
         waiting += PIECES_GRADIENTS + (1 if config.loss.kl_weight > 0 else 0)
-    graphs = config.update.micro_batch * activation_bytes(model, dtype, num_graphs=num_graphs)
-    return waiting * trained + graphs + num_graphs * _cast_bytes(model, config, dtype)
+    graphs = config.update.micro_batch * activation_bytes(model, dtype)
+    return waiting * trained + graphs + _cast_bytes(model, config, dtype)
 
 
 def _copy_bytes(model: DiffusersModel, config: RunConfig, dtype: torch.dtype) -> int:
