@@ -11,8 +11,8 @@ run: $(VENV)/.runs
 	$(BIN)/python -m app $(ARGS)
 
 test: $(VENV)/.tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal -m "not browser"
-	$(BIN)/python -m pytest -m browser
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal -m "not browser and not gpu"
+	$(BIN)/python -m pytest -m "browser or gpu"
 
 check: $(VENV)/.tests
 	$(BIN)/ruff format --check .

@@ -1,11 +1,11 @@
-"""python -m benchmarks runs every measurement that takes minutes; learning, which takes hours, is started by name."""
+"""python -m benchmarks runs every measurement that takes minutes; those of hours or for a GPU are started by name."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 
-QUICK = ("verifier", "base_profile", "page", "label_page", "label_storm", "step")
+QUICK = ("verifier", "base_profile", "page", "page_ticks", "label_page", "label_storm", "step")
 
 
 def main() -> int:
@@ -15,6 +15,7 @@ def main() -> int:
         print(f"== benchmarks.{name}", flush=True)
         codes.append(subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=False).returncode)
     print("== not run here, because it takes hours: python -m benchmarks.learning shapes --minutes 10 60")
+    print("== not run here, because it needs a CUDA GPU: python -m benchmarks.memory")
     return max(codes)
 
 

@@ -17,6 +17,7 @@ from dgpo_core.human_turn import People, needs_reward
 from dgpo_core.models.catalogue import load, places
 from dgpo_core.models.memory import Memory, memory_of
 from dgpo_core.models.protocol import Model
+from dgpo_core.models.source import configurations_fetched, fetched_before
 from dgpo_core.preference.picture_features import PictureFeatures, PipelineFeatures
 from dgpo_core.preference.saved import load_preference
 from dgpo_core.reward_names import PREFERENCE, parse_watched
@@ -145,14 +146,14 @@ def load_model(config: RunConfig) -> Model:
 
 
 def expected_memory(config: RunConfig, folder: Path = Path(), *, may_fetch: bool = True) -> Memory:
-    """What the run will take where it would be trained now; nothing but configurations is read.
+    """What the run will take where it would be trained now; nothing but configurations is read, or fetched.
 
     folder is where relative names begin.
 
     Raises:
         ModelError: there is no such model, or it would have to be fetched first and may not be.
     """
-    _, described = places(config.model, PROJECT, may_fetch=may_fetch)
+    _, described = places(config.model, PROJECT, configurations_fetched if may_fetch else fetched_before)
     memory = memory_of(config, described, torch.bfloat16 if torch.cuda.is_available() else torch.float32)
     rewards = weights_of_rewards(config, folder)
     return replace(memory, rewards=rewards.num_bytes, uncounted=rewards.uncounted)

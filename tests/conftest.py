@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+import gc
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
+gc.disable()  # until all tests are collected: what importing makes is there to stay
+
 hypothesis_settings.register_profile("lab", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.load_profile("lab")  # a busy machine is no fault of the code
+
+MEMORY = Path("/dev/shm")
+ROOM = 4_000_000_000
+if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
+    # Stores and checkpoints wait for the disk at every commit; the temporary folders of tests need not survive a crash.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """Leaves the millions of objects of the libraries out of every later look for garbage."""
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,7 @@
 """The project's own files, as a clone or an unpacked copy has them."""
 
+import ast
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -21,6 +23,13 @@ def files(*suffixes: str) -> list[str]:
     return sorted(path.relative_to(ROOT).as_posix() for path in found if path.suffix in suffixes)
 
 
+@cache
 def text_of(path: str) -> str:
     """The text of one of these files."""
     return (ROOT / path).read_text(encoding="utf-8")
+
+
+@cache
+def nodes_of(path: str) -> tuple[ast.AST, ...]:
+    """Everything in the syntax tree of one of these files, to be read only."""
+    return tuple(ast.walk(ast.parse(text_of(path))))

@@ -4,12 +4,12 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
 import pytest
-from project_tree import ROOT, files, text_of
+from project_tree import ROOT, files, nodes_of, text_of
 
 PAGE = text_of("docs/architecture.md")
 RINGS = ("words", "maths", "world", "loop")
@@ -55,16 +55,21 @@ def layers_of(path: str) -> list[Layer]:
     return [layer for layer in LAYERS.values() if layer.holds(path)]
 
 
+@cache
 def path_of(module: str) -> str | None:
     """The project's file behind a dotted name, or None."""
     base = module.replace(".", "/")
     return next((path for path in (f"{base}.py", f"{base}/__init__.py") if (ROOT / path).is_file()), None)
 
 
-@cache
-def imports_in(source: str) -> tuple[tuple[int, str], ...]:
+def imports_among(nodes: Iterable[ast.AST]) -> tuple[tuple[int, str], ...]:
     """Line and dotted name of every import, also of those inside functions."""
-    return tuple(found for node in ast.walk(ast.parse(source)) for found in imports_of(node))
+    return tuple(found for node in nodes for found in imports_of(node))
+
+
+@cache
+def imports_in(path: str) -> tuple[tuple[int, str], ...]:
+    return imports_among(nodes_of(path))
 
 
 def imports_of(node: ast.AST) -> Iterator[tuple[int, str]]:
@@ -88,23 +93,22 @@ def is_allowed(module: str, layer: Layer) -> bool:
     return target == layer.name or target in layer.layers or module in layer.modules
 
 
-def violations(path: str, source: str) -> list[str]:
+def violations(path: str, imports: Iterable[tuple[int, str]]) -> list[str]:
     layer = layers_of(path)[0]
     return [
         f"{path}:{line} imports {module}; {layer.name} may not (see Layers in docs/architecture.md)"
-        for line, module in imports_in(source)
+        for line, module in imports
         if not is_allowed(module, layer)
     ]
 
 
-@pytest.mark.parametrize("path", PRODUCT)
-def test_file_stands_in_exactly_one_layer(path):
-    assert len(layers_of(path)) == 1, f"{path} stands in {[layer.name for layer in layers_of(path)]}"
+def test_files_stand_in_exactly_one_layer():
+    standing = {path: [layer.name for layer in layers_of(path)] for path in PRODUCT}
+    assert {path: names for path, names in standing.items() if len(names) != 1} == {}
 
 
-@pytest.mark.parametrize("path", PRODUCT)
-def test_file_imports_only_what_its_layer_may(path):
-    assert violations(path, text_of(path)) == []
+def test_files_import_only_what_their_layer_may():
+    assert [one for path in PRODUCT for one in violations(path, imports_in(path))] == []
 
 
 @pytest.mark.parametrize(
@@ -129,15 +133,17 @@ def test_file_imports_only_what_its_layer_may(path):
     ],
 )
 def test_forbidden_import_is_found(path, source, finding):
-    assert [one.split(";")[0] for one in violations(path, source)] == [finding]
+    assert [one.split(";")[0] for one in violations(path, imports_among(ast.walk(ast.parse(source))))] == [finding]
 
 
-@pytest.mark.parametrize("path", PRODUCT)
-def test_nothing_is_imported_by_a_name_made_at_run_time(path):
-    nodes = list(ast.walk(ast.parse(text_of(path))))
-    names = {node.id for node in nodes if isinstance(node, ast.Name)}
-    names |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
-    assert not names & {"__import__", "import_module", "exec", "run_path", "run_module"}
+def names_in(path: str) -> set[str]:
+    names = {node.id for node in nodes_of(path) if isinstance(node, ast.Name)}
+    return names | {node.attr for node in nodes_of(path) if isinstance(node, ast.Attribute)}
+
+
+def test_nothing_is_imported_by_a_name_made_at_run_time():
+    made = {"__import__", "import_module", "exec", "run_path", "run_module"}
+    assert {path: found for path in PRODUCT if (found := names_in(path) & made)} == {}
 
 
 def test_layers_come_in_order_so_nothing_goes_in_circles():
@@ -156,7 +162,7 @@ def test_layer_names_places_that_exist(place):
     "layer", [layer for layer in LAYERS.values() if ANYTHING not in layer.layers], ids=lambda layer: layer.name
 )
 def test_layer_may_import_nothing_that_it_does_not_use(layer):
-    used = [module for path in PRODUCT if layer.holds(path) for _, module in imports_in(text_of(path))]
+    used = [module for path in PRODUCT if layer.holds(path) for _, module in imports_in(path)]
     used_layers = {layers_of(path)[0].name for module in used if (path := path_of(module))}
     assert set(layer.layers) <= used_layers
     assert set(layer.modules) <= {*used, *(module.split(".")[0] for module in used)}

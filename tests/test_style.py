@@ -4,7 +4,7 @@ import ast
 import re
 
 import pytest
-from project_tree import files, text_of
+from project_tree import files, nodes_of, text_of
 
 PYTHON = files(".py")
 CODE = files(".py", ".js", ".css")
@@ -20,52 +20,57 @@ def waivers(pattern: re.Pattern[str]) -> list[tuple[str, re.Match[str]]]:
     return [(path, match) for path in PYTHON for match in pattern.finditer(text_of(path))]
 
 
-@pytest.mark.parametrize("path", CODE)
-def test_file_has_at_most_400_lines(path):
-    assert len(text_of(path).splitlines()) <= 400
+def test_files_have_at_most_400_lines():
+    lengths = {path: len(text_of(path).splitlines()) for path in CODE}
+    assert {path: length for path, length in lengths.items() if length > 400} == {}
 
 
-@pytest.mark.parametrize("path", PYTHON)
-def test_functions_have_at_most_60_lines(path):
-    functions = [
-        node for node in ast.walk(ast.parse(text_of(path))) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    ]
-    lengths = {f"{node.name} in line {node.lineno}": node.end_lineno - node.lineno + 1 for node in functions}
+def test_functions_have_at_most_60_lines():
+    lengths = {
+        f"{path}:{node.lineno} {node.name}": node.end_lineno - node.lineno + 1
+        for path in PYTHON
+        for node in nodes_of(path)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
     assert {name: length for name, length in lengths.items() if length > 60} == {}
 
 
-@pytest.mark.parametrize("path", CODE)
-def test_file_is_named_for_what_it_holds(path):
-    name = path.rpartition("/")[2].partition(".")[0]
-    assert not set(name.split("_")) & VAGUE
+def test_files_are_named_for_what_they_hold():
+    names = {path: path.rpartition("/")[2].partition(".")[0] for path in CODE}
+    assert [path for path, name in names.items() if set(name.split("_")) & VAGUE] == []
 
 
 def test_at_most_five_functions_are_excused_from_the_complexity_limits_each_with_a_reason():
-    found = waivers(COMPLEXITY_WAIVER)
-    assert len(found) <= 5
-    assert [path for path, match in found if len(match["reason"].strip(" -,").split()) < 3] == []
+    excused = waivers(COMPLEXITY_WAIVER)
+    assert len(excused) <= 5
+    assert [path for path, match in excused if len(match["reason"].strip(" -,").split()) < 3] == []
 
 
 def test_only_the_runner_catches_everything_and_only_once():
     assert [path for path, _ in waivers(BROAD_EXCEPT_WAIVER)] == ["app/runner.py"]
 
 
-@pytest.mark.parametrize("path", TEXT)
-def test_text_names_no_path_of_one_machine(path):
-    assert MACHINE_PATH.findall(text_of(path)) == []
+def found(pattern: re.Pattern[str], paths: list[str]) -> dict[str, list[str]]:
+    """What of a pattern stands in the files where anything does."""
+    return {path: matches for path in paths if (matches := pattern.findall(text_of(path)))}
 
 
-@pytest.mark.parametrize("path", CODE)
-def test_code_is_finished(path):
-    assert UNFINISHED.findall(text_of(path)) == []
+def test_text_names_no_path_of_one_machine():
+    assert found(MACHINE_PATH, TEXT) == {}
 
 
-@pytest.mark.parametrize("path", [path for path in PYTHON if path.startswith("tests/")])
-def test_tests_replace_nothing_of_our_own_by_a_mock(path):
-    nodes = list(ast.walk(ast.parse(text_of(path))))
-    imported = {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
-    imported |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
-    assert not {"unittest", "unittest.mock", "mock"} & imported
+def test_code_is_finished():
+    assert found(UNFINISHED, CODE) == {}
+
+
+def imported_in(path: str) -> set[str]:
+    imported = {node.module for node in nodes_of(path) if isinstance(node, ast.ImportFrom)}
+    return imported | {alias.name for node in nodes_of(path) if isinstance(node, ast.Import) for alias in node.names}
+
+
+def test_tests_replace_nothing_of_our_own_by_a_mock():
+    tests = [path for path in PYTHON if path.startswith("tests/")]
+    assert [path for path in tests if {"unittest", "unittest.mock", "mock"} & imported_in(path)] == []
 
 
 @pytest.mark.parametrize(

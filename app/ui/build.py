@@ -17,7 +17,7 @@ import gradio as gr
 from app.lab import Lab
 from app.ui import serving
 from app.ui.label_page import label_page
-from app.ui.live import Live
+from app.ui.live import Live, LivePage
 from app.ui.tabs.compare import compare_tab
 from app.ui.tabs.people import people_tab
 from app.ui.tabs.race import race_tab
@@ -34,12 +34,13 @@ CACHE_SECONDS = (3600, 24 * 3600)
 """How often what was sent and saved is looked through, and at what age it goes."""
 
 
-def build_page(lab: Lab) -> gr.Blocks:
+def build_page(lab: Lab) -> LivePage:
     """The whole page. It holds no state of a run; everything comes from the store."""
     live = Live(lab.reader, lab.actions.trouble)
-    with gr.Blocks(
+    with LivePage(
         title=TITLE, analytics_enabled=False, fill_width=True, elem_id="lab", delete_cache=CACHE_SECONDS
     ) as page:
+        page.live = live
         gr.HTML(f'<header class="lab-header"><h1>{TITLE}</h1><p>{SUBTITLE}</p></header>', js_on_load=None)
         live.heartbeat()
         with gr.Tabs(elem_id="tabs"):
@@ -56,8 +57,9 @@ def build_page(lab: Lab) -> gr.Blocks:
             with gr.Tab("People", id="people"):
                 people_tab(lab, live)
     with page.route("Label", "/label"):
-        label_page(lab)
-    return page.queue(max_size=64, default_concurrency_limit=4, api_open=False)
+        label_page(lab, live)
+    page.queue(max_size=64, default_concurrency_limit=4, api_open=False)
+    return page
 
 
 def launch_options(lab: Lab) -> dict[str, Any]:

@@ -21,15 +21,20 @@ from app.ui.live import Live
 QUICK: dict[str, Any] = {"queue": False, "show_progress": "hidden", "concurrency_limit": None}
 
 
-def changes_panel(live: Live, *, topic: str, fingerprint: Callable[[Any], Any], value: Any = None) -> gr.HTML:
-    """A silent panel with the event `stale`; fingerprint(value of the panel) gives whatever the tab shows."""
+def changes_panel(
+    live: Live, *, topic: str, fingerprint: Callable[[Any], Any], value: Any = None, is_of_store: bool = True
+) -> gr.HTML:
+    """A silent panel with the event `stale`; fingerprint(value of the panel) gives whatever the tab shows.
+
+    is_of_store: what is stored decides the fingerprint, so that pages may share it.
+    """
 
     def answer(_: Any, cursor: Any) -> str | None:
         wanted = cursor if isinstance(cursor, dict) else {}
         now = digest(fingerprint(wanted.get("ask")))
         return None if now == wanted.get("seen") else now
 
-    live.topic(topic, answer)
+    live.topic(topic, answer, is_of_store=is_of_store)
     return live.panel("changes.js", value=value, topic=topic, events=("stale",))
 
 

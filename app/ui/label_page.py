@@ -15,9 +15,8 @@ from app.ui.live import Live, whole_number
 TITLE = "Label"
 
 
-def label_page(lab: Lab) -> None:
+def label_page(lab: Lab, live: Live) -> None:
     """Draws the page inside its route. Open groups are looked for as the store changes."""
-    live = Live(lab.reader, lab.actions.trouble)
 
     def waiting(_: RunRow | None, cursor: Any) -> dict[str, Any]:
         """How many groups are open, and whether the one a person has in hand still is."""

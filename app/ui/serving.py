@@ -11,6 +11,8 @@ from importlib.resources import files
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import orjson
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -20,7 +22,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.store.reader import Reader
-from app.ui.live import ASSETS_URL
+from app.ui.live import ASSETS_URL, POLL_URL, LivePage
 from dgpo_core.errors import StoreError
 
 COMPONENTS = Path(__file__).parent / "components"
@@ -67,7 +69,23 @@ def routes(reader: Reader) -> list[Route]:
             return PlainTextResponse("No such script.", status_code=404)
         return FileResponse(path, media_type="text/javascript", headers={"Cache-Control": "no-cache"})
 
-    return [Route("/pictures/{name}", picture), Route(ASSETS_URL + "/{name}", script)]
+    return [
+        Route(POLL_URL, poll, methods=["POST"]),  # the first: it is asked once a second by every page
+        Route("/pictures/{name}", picture),
+        Route(ASSETS_URL + "/{name}", script),
+    ]
+
+
+async def poll(request: Request) -> Response:
+    """What is new for an open page, from the topics of the page that is served."""
+    try:
+        asked = orjson.loads(await request.body())
+    except orjson.JSONDecodeError:
+        asked = None
+    if not isinstance(asked, dict):
+        return PlainTextResponse("A page asks with a JSON object: token, run, topics.", status_code=400)
+    page: LivePage = request.app.get_blocks()
+    return Response(await run_in_threadpool(page.live.poll, asked), media_type="application/json")
 
 
 def plotly_script() -> Path:

@@ -21,7 +21,15 @@ MAX_SAMPLED = 16
 MEMORY_SETTINGS = tuple(
     setting.path
     for setting in settings()
-    if setting.path.startswith(("model.", "reward.")) or setting.path in ("update.micro_batch", "people.clip_folder")
+    if setting.path.startswith(("model.", "reward.", "rollout.group"))
+    or setting.path
+    in (
+        "people.clip_folder",
+        "loss.kl_weight",
+        "update.per_sigma",
+        "update.micro_batch",
+        "schedule.evaluation_prompts",
+    )
 )
 """What the memory of a run depends on."""
 COMMANDS: dict[str, tuple[Command, str]] = {

@@ -1,4 +1,4 @@
-"""What a forward keeps for its gradient, counted on a forward without numbers."""
+"""What a forward keeps for its gradient, and what one without holds meanwhile, counted on forwards without numbers."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from dgpo_core.models.autoencoder import Autoencoder
 from dgpo_core.models.diffusers_model import DiffusersModel
+from dgpo_core.models.high_water import HighWater
 from dgpo_core.models.protocol import Conditioning
 
 
 def activation_bytes(model: DiffusersModel, dtype: torch.dtype) -> int:
-    """Bytes of one picture; model has its network on the device meta.
+    """Bytes of one picture's graph; model has its network on the device meta.
 
     With checkpointing these are the inputs of all blocks, and once what the largest block keeps when computed again.
     """
-    weights = {weight.untyped_storage()._cdata for weight in model.network.parameters()}
+    weights = {weight.untyped_storage()._cdata for weight in _held(model.network)}
     kept, blocks = _Kept(weights), [_Kept(weights)]
 
     def checkpointed(block: Callable[..., Any], *inputs: Any) -> Any:
@@ -36,6 +38,26 @@ def activation_bytes(model: DiffusersModel, dtype: torch.dtype) -> int:
     with kept.counting(), _FusedAttention():
         model.velocity(*_inputs(model, dtype))
     return kept.num_bytes + max(block.num_bytes for block in blocks)
+
+
+def forward_bytes(model: DiffusersModel, dtype: torch.dtype) -> int:
+    """The most bytes that a forward of one picture holds at one time, without LoRA and gradient; on the device meta."""
+    with torch.no_grad(), model.reference(), _FusedAttention(), HighWater(_held(model.network)) as water:
+        model.velocity(*_inputs(model, dtype))
+    return water.most
+
+
+def decoding_bytes(model: DiffusersModel, dtype: torch.dtype) -> int:
+    """The same of the autoencoder, for one picture."""
+    vae = model.pipeline.vae
+    with torch.no_grad(), _FusedAttention(), HighWater(_held(vae)) as water:
+        Autoencoder(vae).decoded(torch.empty(1, *model.latent_shape, dtype=dtype, device="meta"))
+    return water.most
+
+
+def _held(network: nn.Module) -> list[Tensor]:
+    """What is there before any forward."""
+    return [*network.parameters(), *network.buffers()]
 
 
 class _Kept:

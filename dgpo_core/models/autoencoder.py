@@ -31,8 +31,8 @@ class Autoencoder:
     def decode(self, latents: Tensor) -> list[Picture]:
         """Pictures, uint8 (H, W, 3), of clean latents (B, C, H, W)."""
         pictures: list[Picture] = []
-        for part in latents.split(_at_once(latents.shape[-2] * latents.shape[-1] * self._pixels)):
-            decoded = self._decoded(self._unscaled(part.to(self._vae.dtype))).float()
+        for part in latents.split(pictures_at_once(latents.shape[-2] * latents.shape[-1] * self._pixels)):
+            decoded = self.decoded(self._unscaled(part.to(self._vae.dtype))).float()
             pixels = ((decoded / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
             pictures += list(pixels.permute(0, 2, 3, 1).contiguous().cpu().numpy())
         return pictures
@@ -50,7 +50,7 @@ class Autoencoder:
 
     def _encoded(self, pictures: Sequence[Picture]) -> Iterator[Tensor]:
         """The autoencoder's own latents, a part of the pictures at a time."""
-        count = _at_once(pictures[0].shape[0] * pictures[0].shape[1]) if pictures else BATCH
+        count = pictures_at_once(pictures[0].shape[0] * pictures[0].shape[1]) if pictures else BATCH
         for start in range(0, len(pictures), count):
             pixels = torch.stack([torch.from_numpy(picture) for picture in pictures[start : start + count]])
             pixels = pixels.permute(0, 3, 1, 2).to(self.device, self._vae.dtype) / 127.5 - 1
@@ -73,7 +73,8 @@ class Autoencoder:
         mean, std = (latents.new_tensor(one).view(-1, 1, 1) for one in (config.latents_mean, config.latents_std))
         return scale / std, mean
 
-    def _decoded(self, latents: Tensor) -> Tensor:
+    def decoded(self, latents: Tensor) -> Tensor:
+        """What the network makes of latents in its own scale: (B, 3, H, W), about -1 to 1."""
         frames = latents.unsqueeze(2) if self._is_of_films else latents
         decoded: Tensor = self._vae.decode(frames, return_dict=False)[0]
         return decoded.squeeze(2) if self._is_of_films else decoded
@@ -89,6 +90,6 @@ class Autoencoder:
         return hasattr(self._vae, "temperal_downsample")
 
 
-def _at_once(num_pixels: int) -> int:
+def pictures_at_once(num_pixels: int) -> int:
     """How many pictures of so many pixels go through the autoencoder together; a large one takes gigabytes."""
     return max(1, min(BATCH, PIXELS_AT_ONCE // num_pixels))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -63,13 +64,15 @@ def load(
     return family_of(base).from_folder(folder, config, seed=seed, device=device, dtype=dtype, base=base)
 
 
-def places(config: ModelConfig, project: Path, *, may_fetch: bool = True) -> tuple[Path, Path]:
+def places(config: ModelConfig, project: Path, fetch: Callable[[str], Path] | None = None) -> tuple[Path, Path]:
     """Where the model of the settings lies, and the diffusers folder that describes it, which is mostly the same.
 
+    fetch gets what is a repository of the Hub, as in found().
+
     Raises:
-        ModelError: it is a file of which nothing says what it is, or it must be fetched and cannot or may not be.
+        ModelError: it is a file of which nothing says what it is, or a repository that fetch cannot get.
     """
-    folder = found(config.folder, project, may_fetch=may_fetch)
+    folder = found(config.folder, project, fetch)
     if not os.path.isfile(folder):
         return folder, folder
     if not config.parts_from:
@@ -77,4 +80,4 @@ def places(config: ModelConfig, project: Path, *, may_fetch: bool = True) -> tup
             f"{folder} is one file, which says nothing of text encoders and tokenizers. Set model.parts_from to a "
             "folder or Hugging Face id of the same kind of model."
         )
-    return folder, found(config.parts_from, project, may_fetch=may_fetch)
+    return folder, found(config.parts_from, project, fetch)

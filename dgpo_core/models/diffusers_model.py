@@ -178,7 +178,8 @@ class DiffusersModel(ABC):
         if self._text_encoders.stay:
             return
         self._text_encoders.check_room(len(set(prompts)), self._known.bound)
-        self.encode(prompts)
+        for prompt in dict.fromkeys(prompts):  # not by encode(), which puts them all on the device together
+            self._remembered(prompt)
         self._text_encoders.leave()
 
     @torch.no_grad()
@@ -208,8 +209,9 @@ class DiffusersModel(ABC):
         return self._trained(*inputs, return_dict=False, **named)[0]
 
     def _precision(self) -> AbstractContextManager[Any]:
-        """All weights are trained in float32; a GPU computes in what they came in all the same."""
-        if self._config.trained == "all_weights" and self._dtype != torch.float32:
+        """All weights are trained in float32; a GPU computes in what they came in all the same, and so is reckoned."""
+        is_cast = self._config.trained == "all_weights" and self._dtype != torch.float32
+        if is_cast and self.device.type != "meta":
             return torch.autocast(self.device.type, self._dtype)
         return nullcontext()
 

@@ -3,37 +3,46 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
 import transformers
+from peft.tuners.lora import LoraLayer
 from safetensors import SafetensorError
 from torch import nn
 
 from dgpo_core.config import RunConfig
 from dgpo_core.errors import ModelError
-from dgpo_core.models.activations import activation_bytes
+from dgpo_core.models.activations import activation_bytes, decoding_bytes, forward_bytes
+from dgpo_core.models.autoencoder import pictures_at_once
 from dgpo_core.models.catalogue import family_of
+from dgpo_core.models.diffusers_model import DiffusersModel
 from dgpo_core.models.pipeline_folder import OPTIONAL, parts_of, unloadable
 
 FLOAT32 = 4
 OWN_COPIES = 11
 """Numbers per trained one: itself, gradient, two of Adam, old policy, averaged, and five that a stop goes back to."""
+PIECES_GRADIENTS = 2
+"""Gradients that wait for the gate of a group that is larger than a micro-batch."""
 BYTES = {"8bit": 1.05, "4bit": 0.57}
 """Bytes per number of quantized weights, their scales included."""
-DECODING_BYTES = 1500
-"""Per pixel, of the widest layers of an autoencoder, measured in bfloat16 on Stable Diffusion 3's."""
 
 
-PARTS = ("weights", "trained", "text_encoders", "autoencoder", "activations", "decoding", "rewards")
+PHASES = ("drawing", "decoding", "activations")
+"""Parts that never meet."""
+PARTS = ("weights", "trained", "text_encoders", "autoencoder", *PHASES, "rewards")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """Bytes per part of a run while it trains; activations are those of one micro-batch.
+    """Bytes per part of a run while it trains; activations are those of one micro-batch, and gradients that wait.
 
+    drawing is the copy of the weights that takes up the LoRA, and what a batch of pictures takes in the network;
+    decoding what pictures take in the autoencoder, as many as go through it together; both with an encoded prompt for
+    each picture of a step.
     encoding is the sum before that, while prompts are encoded and all text encoders are there.
     uncounted are rewards whose size cannot be known beforehand.
     """
@@ -42,16 +51,18 @@ class Memory:
     trained: int
     text_encoders: int
     autoencoder: int
-    activations: int
+    drawing: int
     decoding: int
+    activations: int
     rewards: int = 0
     encoding: int = 0
     uncounted: tuple[str, ...] = ()
 
     @property
     def training(self) -> int:
-        """The most at one time while it trains: activations and decoding never meet."""
-        return sum(getattr(self, name) for name in PARTS) - min(self.activations, self.decoding)
+        """The most at one time while it trains."""
+        always = sum(getattr(self, name) for name in PARTS if name not in PHASES)
+        return always + max(self.drawing, self.decoding, self.activations)
 
     @property
     def peak(self) -> int:
@@ -84,19 +95,56 @@ def _reckoned(config: RunConfig, folder: Path, dtype: torch.dtype) -> Memory:
     pipeline = _empty_pipeline(folder, dtype)
     encoders = [part for name, part in pipeline.components.items() if name.startswith("text_encoder") and part]
     text, vae = (sum(numel(one) for one in parts) * dtype.itemsize for parts in (encoders, [pipeline.vae]))
-    frozen = numel(getattr(pipeline, family_of(folder).network_name))
+    network = getattr(pipeline, family_of(folder).network_name)
+    weights = int(numel(network) * BYTES.get(config.model.quantization, dtype.itemsize))
+    weights += sum(one.nbytes for one in network.buffers())  # a table of positions may have as many as some layers
     model = family_of(folder)(pipeline, config.model, seed=0)
+    drawn = max(config.rollout.groups_per_step * config.rollout.group_size, config.schedule.evaluation_prompts)
+    batch, decoded = min(drawn, 2 * config.update.micro_batch), min(drawn, pictures_at_once(prod(model.picture_size)))
+    prompts = drawn * _prompt_bytes(model, dtype)
+    if config.model.trained == "all_weights":  # in float32 by now, but cast to dtype in every forward
+        nn.Module.to(network, "meta", dtype)
     trained = FLOAT32 * sum(one.numel() for one in model.policy_parameters().values())
-    weights = int(frozen * BYTES.get(config.model.quantization, dtype.itemsize))
     return Memory(
         weights=weights,
         trained=trained * OWN_COPIES,
         text_encoders=text if config.model.text_encoders == "keep" else 0,
         autoencoder=vae,
-        activations=config.update.micro_batch * activation_bytes(model, dtype),
-        decoding=model.picture_size[0] * model.picture_size[1] * DECODING_BYTES * dtype.itemsize // 2,
+        drawing=_copy_bytes(model, config, dtype) + prompts + batch * forward_bytes(model, dtype),
+        decoding=prompts + decoded * decoding_bytes(model, dtype),
+        activations=_update_bytes(model, config, dtype, trained),
         encoding=weights + trained + text + vae,
     )
+
+
+def _prompt_bytes(model: DiffusersModel, dtype: torch.dtype) -> int:
+    """One encoded prompt."""
+    tokens, width, pooled = model.prompt_shape()
+    return (tokens * width + pooled) * dtype.itemsize
+
+
+def _update_bytes(model: DiffusersModel, config: RunConfig, dtype: torch.dtype, trained: int) -> int:
+    """What one micro-batch takes beside the weights: its graph, and gradients that wait."""
+    waiting = 0 if config.update.per_sigma else 1  # that of earlier levels, should memory run out in this one
+    if config.rollout.group_size > config.update.micro_batch:
+        waiting += PIECES_GRADIENTS + (1 if config.loss.kl_weight > 0 else 0)
+    graphs = config.update.micro_batch * activation_bytes(model, dtype)
+    return waiting * trained + graphs + _cast_bytes(model, config, dtype)
+
+
+def _copy_bytes(model: DiffusersModel, config: RunConfig, dtype: torch.dtype) -> int:
+    """The copy of weights that draws: those with a LoRA, which is added; none of quantized ones, all of cast ones."""
+    if config.model.trained == "all_weights":
+        return _cast_bytes(model, config, dtype)
+    layers = [one for one in model.network.modules() if isinstance(one, LoraLayer)]
+    is_merged = config.model.quantization == "none"
+    return dtype.itemsize * sum(one.get_base_layer().weight.numel() for one in layers) if is_merged else 0
+
+
+def _cast_bytes(model: DiffusersModel, config: RunConfig, dtype: torch.dtype) -> int:
+    """The weights in dtype, which a forward keeps beside those in float32 where all are trained."""
+    is_cast = config.model.trained == "all_weights" and dtype != torch.float32
+    return numel(model.network) * dtype.itemsize if is_cast else 0
 
 
 def _empty_pipeline(folder: Path, dtype: torch.dtype) -> Any:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from diffusers import DiffusionPipeline
-from huggingface_hub import hf_hub_download
+from huggingface_hub import hf_hub_download, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -20,15 +22,16 @@ from huggingface_hub.errors import (
 
 from dgpo_core.errors import ModelError
 
+INDEX = "model_index.json"
+CONFIGURATIONS = ("*/config.json", "scheduler/*.json")
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-def found(name: str, project: Path, *, may_fetch: bool = True) -> Path:
-    """The folder or file that model.folder names: here, in the project, or fetched from the Hub, once.
+def found(name: str, project: Path, fetch: Callable[[str], Path] | None = None) -> Path:
+    """The folder or file that model.folder names: here, in the project, or of the Hub by fetch (None: the whole model).
 
     Raises:
-        ModelError: it is a repository that cannot be fetched, or was not and may not be. A folder that is not there
-            is left to who reads it.
+        ModelError: it is a repository that fetch cannot get. A folder that is not there is left to who reads it.
     """
     here = Path(name)
     for place in (here, project / here):
@@ -36,7 +39,7 @@ def found(name: str, project: Path, *, may_fetch: bool = True) -> Path:
             return place
     if not HUB_ID.fullmatch(name):
         return here
-    return fetched(name) if may_fetch else fetched_before(name)
+    return (fetch or fetched)(name)
 
 
 def fetched_before(repository: str) -> Path:
@@ -46,12 +49,23 @@ def fetched_before(repository: str) -> Path:
         ModelError: it was never fetched.
     """
     try:
-        return Path(hf_hub_download(repository, "model_index.json", local_files_only=True)).parent
+        return Path(hf_hub_download(repository, INDEX, local_files_only=True)).parent
     except (LocalEntryNotFoundError, HFValidationError) as error:
         raise ModelError(
             f"The model {repository} is neither a folder here nor fetched before, so what memory it takes is not "
             "known. Start fetches it, or name a folder."
         ) from error
+
+
+def configurations_fetched(repository: str, *, endpoint: str | None = None) -> Path:
+    """The folder in which the configurations of a repository of the Hub now lie; its weights are left for a run.
+
+    Raises:
+        ModelError: as fetched().
+    """
+    with _refusals(repository):
+        hf_hub_download(repository, INDEX, endpoint=endpoint)
+        return Path(snapshot_download(repository, allow_patterns=[INDEX, *CONFIGURATIONS], endpoint=endpoint))
 
 
 def fetched(repository: str, *, endpoint: str | None = None) -> Path:
@@ -62,9 +76,16 @@ def fetched(repository: str, *, endpoint: str | None = None) -> Path:
     Raises:
         ModelError: it is gated, missing, no pipeline, of pickles, or cannot be reached.
     """
-    try:
-        hf_hub_download(repository, "model_index.json", endpoint=endpoint)
+    with _refusals(repository):
+        hf_hub_download(repository, INDEX, endpoint=endpoint)
         return Path(DiffusionPipeline.download(repository, use_safetensors=True))
+
+
+@contextmanager
+def _refusals(repository: str) -> Iterator[None]:
+    """Within, what the Hub's library raises becomes a ModelError with one sentence."""
+    try:
+        yield
     except GatedRepoError as error:
         raise ModelError(
             f"The model {repository} is gated: its owners let in who accepts their terms. Accept them on its page, "

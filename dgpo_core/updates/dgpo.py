@@ -76,6 +76,7 @@ class DgpoUpdate(NoisedUpdate):
             ungated = gated_error(part.error, part.advantage, torch.ones_like(preference), part.group, part.clipped)
             gated.add(ungated.sum())
             part.count(tally)
+            del part, ungated  # with them goes the graph, before the next piece builds its own
         gate = preference.sigmoid()
         for parameter, one, other in zip(parameters, gated.parts, plain.parts, strict=True):
             if one is None:

@@ -4,12 +4,17 @@ import json
 
 import httpx
 
+from app.ui.live import POLL_URL
+from app.ui.train_feed import TOPICS
 from benchmarks.visitors import OpenPage
 
 FIRST = {
     "token": "1",
     "topics": {
         "status": {},
+        "previews": {"run": 3, "newest": None, "diary": 4, "samples": [], "warning": ""},
+        "heldout": {"run": 3, "examination": 9, "step": 0, "samples": [1]},
+        "diary": {"run": 3, "last": 4, "lines": [1]},
         "wall": {"run": 3, "step": 7, "groups": [1]},
         "curves": {
             "runs": [
@@ -23,23 +28,37 @@ FIRST = {
         },
     },
 }
-LATER = {"token": "2", "topics": {"curves": {"runs": [{"id": 3, "reset": False, "steps": {}, "evaluations": []}]}}}
+LATER = {
+    "token": "2",
+    "topics": {
+        "heldout": {"run": 3, "is_first": False},
+        "curves": {"runs": [{"id": 3, "reset": False, "steps": {}, "evaluations": []}]},
+    },
+}
 
 
 def test_a_page_asks_for_what_came_since():
     asked, answers = [], [FIRST, LATER, {"token": "2"}]
 
     def answer(request):
-        asked.append(json.loads(request.content)["data"])
+        asked.append((str(request.url), json.loads(request.content)))
         return httpx.Response(200, json=answers[len(asked) - 1])
 
     with httpx.Client(base_url="http://127.0.0.1", transport=httpx.MockTransport(answer)) as client:
-        page = OpenPage(client, component=1, number=0)
+        page = OpenPage(client)
         for _ in answers:
             page.ask()
     last = {"step": 7, "mark": 5.5, "examined": 0, "examination": 9}
-    assert asked[0] == {"token": None, "run": None, "topics": {"status": None, "wall": None, "curves": None}}
-    assert [one["token"] for one in asked[1:]] == ["1", "2"]
-    for one in asked[1:]:
-        assert one["topics"]["wall"] == {"run": 3, "step": None, "shown": 7}
-        assert one["topics"]["curves"] == {"runs": None, "seen": {"3": last}}
+    assert {url for url, _ in asked} == {f"http://127.0.0.1{POLL_URL}"}
+    first, *others = [body for _, body in asked]
+    assert first == {"token": None, "run": None, "topics": dict.fromkeys([*TOPICS, "curves"])}
+    assert [one["token"] for one in others] == ["1", "2"]
+    for one in others:
+        assert one["topics"] == {
+            "status": None,
+            "wall": {"run": 3, "step": None, "shown": 7},
+            "previews": {"run": 3, "newest": None, "diary": 4},
+            "curves": {"runs": None, "seen": {"3": last}},
+            "heldout": {"run": 3, "examination": 9, "step": 0},
+            "diary": {"run": 3, "last": 4},
+        }

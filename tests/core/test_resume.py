@@ -1,7 +1,9 @@
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -18,12 +20,25 @@ CONFIG = small_config(schedule=SCHEDULE)
 PLACES = ["question:9", "question:20", "question:33", "replace:3", "fsync:7", "fsync:13", "unlink:2", "rmdir:3"]
 
 
+class Unbroken(NamedTuple):
+    """Six steps without a break: their checkpoints, the hash of everything after them, what they reported."""
+
+    folder: Path
+    numbers: str
+    told: dict[int, tuple]
+
+
 @pytest.fixture(scope="module")
 def unbroken(loaded_model, tmp_path_factory):
-    """The hash of everything after six steps without a break, and what the steps reported."""
     folder = tmp_path_factory.mktemp("unbroken")
     _, heard = run(CONFIG, small_parts(loaded_model, folder, CONFIG))
-    return numbers_at(folder / "step-000006", loaded_model, CONFIG), reported(heard)
+    return Unbroken(folder, numbers_at(folder / "step-000006", loaded_model, CONFIG), reported(heard))
+
+
+@pytest.fixture
+def finished(unbroken, tmp_path):
+    """The checkpoints of a run that has done its six steps, the test's own."""
+    return Path(shutil.copytree(unbroken.folder, tmp_path / "finished"))
 
 
 def reported(heard):
@@ -50,8 +65,8 @@ def test_six_steps_are_the_same_as_some_and_a_kill_and_the_rest(model, tmp_path,
     assert reason is EndReason.FINISHED
     assert rest.of(RunStarted)[0].first_step == at
     assert [event.step for event in rest.of(EvaluationDone)] == [6]
-    assert reported(first) | reported(rest) == unbroken[1]
-    assert numbers_at(tmp_path / "step-000006", model, CONFIG) == unbroken[0]
+    assert reported(first) | reported(rest) == unbroken.told
+    assert numbers_at(tmp_path / "step-000006", model, CONFIG) == unbroken.numbers
 
 
 def test_a_kill_between_checkpoints_repeats_the_steps_since_the_last_one(model, tmp_path, unbroken):
@@ -65,7 +80,7 @@ def test_a_kill_between_checkpoints_repeats_the_steps_since_the_last_one(model, 
         run(config, small_parts(model, tmp_path, config), emit=kill)
     _, rest = run(config, small_parts(model, tmp_path, config), resume_from=newest_checkpoint(tmp_path))
     assert [event.step for event in rest.of(StepDone)] == [4, 5]
-    assert numbers_at(tmp_path / "step-000006", model, config) == unbroken[0]
+    assert numbers_at(tmp_path / "step-000006", model, config) == unbroken.numbers
 
 
 @pytest.fixture(scope="module")
@@ -91,32 +106,29 @@ def test_a_run_killed_by_the_system_goes_on_bit_for_bit(model, killed, unbroken,
     assert 0 < step_of(newest) < 6
     reason, rest = run(CONFIG, small_parts(model, folder, CONFIG), resume_from=newest)
     assert reason is EndReason.FINISHED
-    assert {step: unbroken[1][step] for step in reported(rest)} == reported(rest)
-    assert numbers_at(folder / "step-000006", model, CONFIG) == unbroken[0]
+    assert {step: unbroken.told[step] for step in reported(rest)} == reported(rest)
+    assert numbers_at(folder / "step-000006", model, CONFIG) == unbroken.numbers
     assert sorted(path.name for path in folder.iterdir()) == ["step-000005", "step-000006"]
 
 
-def test_a_finished_run_resumed_finishes_again(model, tmp_path, unbroken):
-    run(CONFIG, small_parts(model, tmp_path, CONFIG))
-    reason, again = run(CONFIG, small_parts(model, tmp_path, CONFIG), resume_from=tmp_path / "step-000006")
+def test_a_finished_run_resumed_finishes_again(model, finished, unbroken):
+    reason, again = run(CONFIG, small_parts(model, finished, CONFIG), resume_from=finished / "step-000006")
     assert (reason, again.of(StepDone)) == (EndReason.FINISHED, [])
-    assert numbers_at(tmp_path / "step-000006", model, CONFIG) == unbroken[0]
+    assert numbers_at(finished / "step-000006", model, CONFIG) == unbroken.numbers
 
 
-def test_a_checkpoint_beyond_the_one_taken_up_is_dropped(model, tmp_path):
-    run(CONFIG, small_parts(model, tmp_path, CONFIG))
-    torn = tmp_path / "step-000006" / "tensors.safetensors"
+def test_a_checkpoint_beyond_the_one_taken_up_is_dropped(model, finished):
+    torn = finished / "step-000006" / "tensors.safetensors"
     torn.write_bytes(torn.read_bytes()[:-1])
-    assert newest_checkpoint(tmp_path).name == "step-000005"
+    assert newest_checkpoint(finished).name == "step-000005"
     short = small_config(schedule=SCHEDULE | {"num_steps": 5})
-    run(short, small_parts(model, tmp_path, short), resume_from=tmp_path / "step-000005")
-    assert [path.name for path in tmp_path.iterdir()] == ["step-000005"]
-    assert find_damage(tmp_path / "step-000005") == ""
+    run(short, small_parts(model, finished, short), resume_from=finished / "step-000005")
+    assert [path.name for path in finished.iterdir()] == ["step-000005"]
+    assert find_damage(finished / "step-000005") == ""
 
 
-def test_other_conditions_are_said(model, tmp_path):
-    run(CONFIG, small_parts(model, tmp_path, CONFIG))
-    saved = load_checkpoint(tmp_path / "step-000006")
+def test_other_conditions_are_said(model, finished, tmp_path):
+    saved = load_checkpoint(finished / "step-000006")
     versions = saved.versions | {"torch": "1.0"}
     other = Checkpoint(step=6, tensors=saved.tensors, identity=saved.identity, config=saved.config, versions=versions)
     folder = save_checkpoint(tmp_path / "other", other)
@@ -127,11 +139,9 @@ def test_other_conditions_are_said(model, tmp_path):
 
 
 @pytest.fixture
-def saved(model, tmp_path):
-    """A state of two steps, and its tensors."""
-    config = small_config(schedule={"num_steps": 2})
-    run(config, small_parts(model, tmp_path, config))
-    return load_checkpoint(tmp_path / "step-000002").tensors
+def saved(unbroken):
+    """The tensors of the state after six steps, the test's own."""
+    return load_checkpoint(unbroken.folder / "step-000006").tensors
 
 
 def change(tensors, name, value):
@@ -163,7 +173,7 @@ def test_tensors_that_do_not_fit_are_refused_whole(model, saved, pick, value, me
     state = TrainingState(model.policy_parameters(), UpdateConfig())
     before = state.snapshot()
     with pytest.raises(CheckpointError, match=rf"differ from this model's.*{message}.*Resume with the model and LoRA"):
-        state.load(change(saved, name, value), 2)
+        state.load(change(saved, name, value), 6)
     after = state.tensors()
     assert state.step == 0
     assert after.keys() == before.keys()
@@ -183,9 +193,9 @@ def test_a_state_before_the_first_update_has_no_adam_and_can_be_loaded(model):
 
 def test_what_is_loaded_lies_in_storage_of_its_own(model, saved):
     state = TrainingState(model.policy_parameters(), UpdateConfig())
-    state.load(saved, 2)
+    state.load(saved, 6)
     before = state.snapshot()
     for tensor in saved.values():
         tensor.zero_()
-    assert state.step == 2
+    assert state.step == 6
     assert all(torch.equal(one, before[name]) for name, one in state.tensors().items())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from store_actions import StoreActions
@@ -12,6 +14,7 @@ from app.lab import Lab
 from app.settings import Settings
 from app.store.reader import Reader
 from app.store.writer import Writer
+from app.ui.live import Live
 from dgpo_core.config import RunConfig, to_dict
 from dgpo_core.errors import StoreError
 from dgpo_core.events import (
@@ -63,6 +66,11 @@ def lab(writer: Writer, reader: Reader, tmp_path: Path) -> Lab:
     actions = RememberingActions(writer)
     actions.reader = reader
     return Lab(Settings(folder=tmp_path), reader, actions)
+
+
+def poll(live: Live, request: dict[str, Any]) -> dict[str, Any]:
+    """What a page gets, read as it reads it."""
+    return json.loads(live.poll(request))
 
 
 def metrics(step: int, **changes: float) -> StepMetrics:

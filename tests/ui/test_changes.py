@@ -2,6 +2,7 @@
 
 import gradio as gr
 import pytest
+from conftest import poll
 
 from app.store.reader import Reader
 from app.store.writer import Writer
@@ -20,14 +21,14 @@ def reader(tmp_path):
 
 def asked(live, ask, seen):
     """The answer of the topic 'tab' to a page that asks for everything new."""
-    return live.poll({"token": None, "run": None, "topics": {"tab": {"ask": ask, "seen": seen}}})["topics"].get("tab")
+    return poll(live, {"token": None, "run": None, "topics": {"tab": {"ask": ask, "seen": seen}}})["topics"].get("tab")
 
 
 def test_a_page_hears_of_a_change_once(reader):
     shown = ["first"]
     live = Live(reader)
     with gr.Blocks():
-        changes_panel(live, topic="tab", fingerprint=lambda ask: (tuple(shown), ask))
+        changes_panel(live, topic="tab", fingerprint=lambda ask: (tuple(shown), ask), is_of_store=False)
     first = asked(live, None, None)
     assert first is not None
     assert asked(live, None, first) is None
@@ -42,7 +43,7 @@ def test_a_broken_cursor_is_answered_like_a_new_page(reader):
     live = Live(reader)
     with gr.Blocks():
         changes_panel(live, topic="tab", fingerprint=lambda ask: ask)
-    answer = live.poll({"token": None, "run": None, "topics": {"tab": "nonsense"}})
+    answer = poll(live, {"token": None, "run": None, "topics": {"tab": "nonsense"}})
     assert answer["topics"] == {"tab": digest(None)}
 
 

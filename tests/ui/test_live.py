@@ -1,9 +1,9 @@
 """The page's one call: what changed since its token, for the topics it asks for."""
 
 import pytest
-from conftest import HOSTILE, evaluation, start_run, step_done
+from conftest import HOSTILE, evaluation, poll, start_run, step_done
 
-from app.ui.live import Live, whole_number
+from app.ui.live import BYTES_SHARED, Live, whole_number
 from app.ui.train_feed import DIARY_LINES, TOPICS, TrainFeed
 from dgpo_core.errors import StoreError
 from dgpo_core.events import EndReason, EvaluationDone, Examined, Preview, RunEnded, RunStarted, Warned
@@ -18,17 +18,17 @@ def live(reader):
 
 def test_nothing_travels_while_nothing_was_written(live, writer):
     start_run(writer, 2)
-    first = live.poll({"token": None, "topics": {"status": None}})
+    first = poll(live, {"token": None, "topics": {"status": None}})
     assert set(first["topics"]) == {"status"}
-    assert live.poll({"token": first["token"], "topics": {"status": None}}) == {"token": first["token"]}
+    assert poll(live, {"token": first["token"], "topics": {"status": None}}) == {"token": first["token"]}
     writer.record(1, step_done(2))
     writer.flush()
-    later = live.poll({"token": first["token"], "topics": {"status": None}})
+    later = poll(live, {"token": first["token"], "topics": {"status": None}})
     assert later["topics"]["status"]["run"]["steps_done"] == 3
 
 
 def test_an_empty_store_shows_no_run(live):
-    answer = live.poll({"topics": dict.fromkeys(TOPICS)})
+    answer = poll(live, {"topics": dict.fromkeys(TOPICS)})
     assert (answer["run"], answer["live"], answer["topics"]) == (None, None, {"status": {"run": None}})
 
 
@@ -37,12 +37,12 @@ def test_a_page_shows_the_run_it_chose_else_the_live_one_else_the_newest(live, w
     writer.record(first, RunEnded(step=0, reason=EndReason.STOPPED))
     second = start_run(writer, 1)
     ask = {"topics": {}}
-    assert [live.poll(ask | {"run": run})["run"] for run in (first, None, 99, "1", -1)] == [first, *[second] * 4]
+    assert [poll(live, ask | {"run": run})["run"] for run in (first, None, 99, "1", -1)] == [first, *[second] * 4]
     writer.record(second, RunEnded(step=0, reason=EndReason.STOPPED))
     third = start_run(writer)
     writer.record(third, RunEnded(step=0, reason=EndReason.STOPPED))
     writer.flush()
-    answer = live.poll(ask)
+    answer = poll(live, ask)
     assert (answer["run"], answer["live"]) == (third, None)
 
 
@@ -51,12 +51,12 @@ def test_an_error_of_the_store_is_told_and_not_raised():
         def change_token(self):
             raise StoreError("lab.db is damaged. Restore it.")
 
-    assert Live(BrokenReader()).poll({}) == {"error": "lab.db is damaged. Restore it."}
+    assert poll(Live(BrokenReader()), {}) == {"error": "lab.db is damaged. Restore it."}
 
 
 def test_unknown_topics_are_left_out(live, writer):
     start_run(writer)
-    assert live.poll({"topics": {"secrets": None}})["topics"] == {}
+    assert poll(live, {"topics": {"secrets": None}})["topics"] == {}
 
 
 @pytest.mark.parametrize("value", [None, "3", 1.0, True, -1, 2**53, [1], {}])
@@ -66,13 +66,13 @@ def test_what_is_no_whole_number_is_none(value):
 
 def test_the_wall_sends_a_step_once_and_then_only_the_range(live, writer):
     run = start_run(writer, 3)
-    wall = live.poll({"topics": {"wall": {"run": None, "step": None, "shown": None}}})["topics"]["wall"]
+    wall = poll(live, {"topics": {"wall": {"run": None, "step": None, "shown": None}}})["topics"]["wall"]
     assert (wall["step"], wall["latest"], [len(group["samples"]) for group in wall["groups"]]) == (2, 2, [3])
     seen = {"run": run, "step": None, "shown": 2}
-    assert live.poll({"topics": {"wall": seen}})["topics"]["wall"] == {"run": run, "step": 2, "latest": 2}
-    older = live.poll({"topics": {"wall": seen | {"step": 0}}})["topics"]["wall"]
+    assert poll(live, {"topics": {"wall": seen}})["topics"]["wall"] == {"run": run, "step": 2, "latest": 2}
+    older = poll(live, {"topics": {"wall": seen | {"step": 0}}})["topics"]["wall"]
     assert (older["step"], older["latest"], len(older["groups"])) == (0, 2, 1)
-    beyond = live.poll({"topics": {"wall": seen | {"step": 99, "shown": 1}}})["topics"]["wall"]
+    beyond = poll(live, {"topics": {"wall": seen | {"step": 99, "shown": 1}}})["topics"]["wall"]
     assert beyond["step"] == 2
 
 
@@ -80,7 +80,7 @@ def test_the_wall_sends_a_step_once_and_then_only_the_range(live, writer):
 def test_a_senseless_cursor_is_answered_like_a_new_page(cursor, live, writer):
     start_run(writer, 2)
     topics = dict.fromkeys(TOPICS, cursor)
-    answer = live.poll({"topics": topics})["topics"]
+    answer = poll(live, {"topics": topics})["topics"]
     assert len(answer["wall"]["groups"]) == 1
     assert answer["diary"]["lines"][0]["kind"] == "started"
     assert answer["previews"]["samples"] == []
@@ -88,37 +88,37 @@ def test_a_senseless_cursor_is_answered_like_a_new_page(cursor, live, writer):
 
 def test_the_diary_sends_each_line_once_and_begins_anew_with_another_run(live, writer):
     run = start_run(writer)
-    first = live.poll({"topics": {"diary": None}})["topics"]["diary"]
+    first = poll(live, {"topics": {"diary": None}})["topics"]["diary"]
     seen = {"run": run, "last": first["last"]}
-    assert "diary" not in live.poll({"topics": {"diary": seen}})["topics"]
+    assert "diary" not in poll(live, {"topics": {"diary": seen}})["topics"]
     writer.record(run, Warned(step=0, message=HOSTILE))
     writer.flush()
-    (line,) = live.poll({"topics": {"diary": seen}})["topics"]["diary"]["lines"]
+    (line,) = poll(live, {"topics": {"diary": seen}})["topics"]["diary"]["lines"]
     assert (line["step"], line["message"]) == (0, HOSTILE)
-    again = live.poll({"topics": {"diary": {"run": run + 1, "last": 999}}})["topics"]["diary"]
+    again = poll(live, {"topics": {"diary": {"run": run + 1, "last": 999}}})["topics"]["diary"]
     assert [line["message"] for line in again["lines"]][-1] == HOSTILE
 
 
 def test_previews_travel_once_and_can_be_asked_for_while_the_model_is_loaded(live, writer):
     run = start_run(writer, 1)
-    first = live.poll({"topics": {"previews": None}})["topics"]["previews"]
+    first = poll(live, {"topics": {"previews": None}})["topics"]["previews"]
     assert (first["can_sample"], first["samples"]) == (True, [])
     sample = step_done(0).groups[0].samples[0]
     drawn = Examined(prompt=HOSTILE, category="", seed=5, score=None, details="", png=sample.png)
     writer.record(run, Preview(step=0, samples=(drawn,)))
     writer.flush()
-    second = live.poll({"topics": {"previews": first}})["topics"]["previews"]
+    second = poll(live, {"topics": {"previews": first}})["topics"]["previews"]
     assert [(one["prompt"], one["seed"], one["score"]) for one in second["samples"]] == [(HOSTILE, "5", None)]
-    assert "samples" not in live.poll({"topics": {"previews": second}})["topics"]["previews"]
+    assert "samples" not in poll(live, {"topics": {"previews": second}})["topics"]["previews"]
     writer.record(run, RunEnded(step=0, reason=EndReason.STOPPED))
     writer.flush()
-    assert live.poll({"topics": {"previews": second}})["topics"]["previews"]["can_sample"] is False
+    assert poll(live, {"topics": {"previews": second}})["topics"]["previews"]["can_sample"] is False
 
 
 def test_a_warning_travels_beside_the_previews_only_when_it_came_after_the_page_last_asked(live, writer):
     def asked(cursor):
         writer.flush()
-        return live.poll({"topics": {"previews": cursor}})["topics"]["previews"]
+        return poll(live, {"topics": {"previews": cursor}})["topics"]["previews"]
 
     run = start_run(writer)
     writer.record(run, Warned(step=0, message="before"))
@@ -137,7 +137,7 @@ def test_a_long_diary_begins_with_its_newest_lines(live, writer):
     for number in range(DIARY_LINES + 5):
         writer.record(run, Warned(step=0, message=f"warning {number}"))
     writer.flush()
-    lines = live.poll({"topics": {"diary": None}})["topics"]["diary"]["lines"]
+    lines = poll(live, {"topics": {"diary": None}})["topics"]["diary"]["lines"]
     assert [line["message"] for line in lines] == [f"warning {number}" for number in range(5, DIARY_LINES + 5)]
 
 
@@ -146,12 +146,12 @@ def test_when_the_last_run_is_deleted_every_panel_is_emptied_once(live, writer):
     writer.record(run, evaluation(0))
     writer.record(run, RunEnded(step=0, reason=EndReason.STOPPED))
     writer.flush()
-    shown = live.poll({"topics": dict.fromkeys(TOPICS)})["topics"]
+    shown = poll(live, {"topics": dict.fromkeys(TOPICS)})["topics"]
     assert {name for name, update in shown.items() if name != "status" and update["run"] == run} == {*TOPICS} - {
         "status"
     }
     writer.delete_run(run)
-    emptied = live.poll({"topics": shown})["topics"]
+    emptied = poll(live, {"topics": shown})["topics"]
     assert emptied == {
         "status": {"run": None},
         "wall": {"run": None, "step": None, "latest": None, "low": 0, "high": 1, "groups": []},
@@ -166,7 +166,7 @@ def test_when_the_last_run_is_deleted_every_panel_is_emptied_once(live, writer):
         },
         "diary": {"run": None, "last": 0, "lines": []},
     }
-    assert live.poll({"topics": emptied})["topics"] == {"status": {"run": None}}
+    assert poll(live, {"topics": emptied})["topics"] == {"status": {"run": None}}
 
 
 def examination(step, *scores):
@@ -181,7 +181,7 @@ def examination(step, *scores):
 def test_heldout_pictures_are_those_of_the_newest_examination_worst_first(live, writer):
     def asked(cursor):
         writer.flush()
-        return live.poll({"topics": {"heldout": cursor}})["topics"].get("heldout")
+        return poll(live, {"topics": {"heldout": cursor}})["topics"].get("heldout")
 
     run = start_run(writer)
     assert asked(None) is None
@@ -205,8 +205,77 @@ def test_trouble_of_the_lab_is_said_beside_the_news(lab, writer):
     start_run(writer)
     live = Live(lab.reader, lab.actions.trouble)
     TrainFeed(lab.reader).answer_all(live)
-    well = live.poll({"token": None, "run": None, "topics": {"status": None}})
+    well = poll(live, {"token": None, "run": None, "topics": {"status": None}})
     assert set(well) == {"token", "run", "live", "topics"}
     lab.actions.troubled = "The disk is full."
-    assert live.poll({"topics": {"status": None}}) == well | {"error": "The disk is full."}
-    assert live.poll({"token": well["token"]}) == {"token": well["token"], "error": "The disk is full."}
+    assert poll(live, {"topics": {"status": None}}) == well | {"error": "The disk is full."}
+    assert poll(live, {"token": well["token"]}) == {"token": well["token"], "error": "The disk is full."}
+
+
+class Counted:
+    """A topic that counts how often it is worked out; its answer names the run and the cursor it was given."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def __call__(self, run, cursor):
+        self.asked += 1
+        return {"run": run and run.id, "step": run and run.step, "cursor": cursor}
+
+
+@pytest.fixture
+def counted(live):
+    topic = Counted()
+    live.topic("counted", topic)
+    return topic
+
+
+def told(live, cursor=None, **asked):
+    """The counted topic's answer to a page that has nothing yet."""
+    return poll(live, {"token": None, "topics": {"counted": cursor}} | asked)["topics"]["counted"]
+
+
+def test_ten_pages_that_ask_the_same_cost_one_answer_and_all_see_the_next_step(live, writer, counted):
+    run = start_run(writer, 1)
+    assert [told(live) for _ in range(10)] == [{"run": run, "step": 0, "cursor": None}] * 10
+    assert counted.asked == 1
+    writer.record(run, step_done(1))
+    writer.flush()
+    assert [told(live)["step"] for _ in range(10)] == [1] * 10
+    assert counted.asked == 2
+
+
+def test_pages_that_show_another_run_or_have_come_less_far_get_answers_of_their_own(live, writer, counted):
+    first = start_run(writer, 1)
+    writer.record(first, RunEnded(step=0, reason=EndReason.STOPPED))
+    second = start_run(writer, 2)
+    cursors = [None, {"step": 1}, {"step": 2}, {"step": "1"}, [1]]
+    for _ in range(2):
+        for run, step in ((first, 0), (second, 1)):
+            assert [told(live, cursor, run=run) for cursor in cursors] == [
+                {"run": run, "step": step, "cursor": cursor} for cursor in cursors
+            ]
+    assert counted.asked == 2 * len(cursors)
+    assert told(live, run=None)["run"] == second
+    assert counted.asked == 2 * len(cursors)  # the page that follows the live run shares with those that chose it
+
+
+def test_a_topic_that_more_than_the_store_decides_is_worked_out_for_every_page(live, writer):
+    start_run(writer)
+    topic = Counted()
+    live.topic("words", topic, is_of_store=False)
+    for _ in range(3):
+        poll(live, {"topics": {"words": None}})
+    assert topic.asked == 3
+
+
+def test_what_is_kept_for_pages_stays_small_whatever_they_ask(live, writer):
+    start_run(writer)
+    live.topic("long", lambda run, cursor: "x" * 100_000)
+    for number in range(100):
+        assert len(poll(live, {"topics": {"long": number}, "run": number})["topics"]["long"]) == 100_000
+    assert 0 < live.num_bytes_shared <= BYTES_SHARED
+    writer.record(1, Warned(step=0, message="careful"))
+    writer.flush()
+    poll(live, {"topics": {"long": 1}})
+    assert 0 < live.num_bytes_shared < 110_000

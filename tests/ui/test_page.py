@@ -1,6 +1,7 @@
 """The whole page without a browser: how it is launched, what Start and the buttons do."""
 
 import socket
+from contextlib import closing
 from dataclasses import replace
 
 import httpx
@@ -9,9 +10,12 @@ from conftest import HOSTILE, RememberingActions, start_run, step_done
 from fastapi.testclient import TestClient
 from gradio.routes import App
 
+from app.lab import Lab
 from app.recipes import list_recipes, load_recipe
 from app.reckoning import memory_in_words
 from app.settings import Settings
+from app.store.reader import Reader
+from app.store.writer import Writer
 from app.ui.build import build_page, launch_options, serve
 from app.ui.fields import values_of
 from app.ui.tabs.runs import fingerprint as runs_fingerprint
@@ -33,12 +37,33 @@ def form(**changes):
     return values
 
 
-def test_the_launch_shares_sends_and_records_nothing(lab):
+class ReckoningActions(RememberingActions):
+    """Reckons in earnest."""
+
+    def memory_in_words(self, config):
+        return memory_in_words(config, may_fetch=False)
+
+
+@pytest.fixture(scope="module")
+def page_of_an_empty_lab(tmp_path_factory):
+    """For tests that leave the lab as it is: building a page takes far longer than asking it."""
+    settings = Settings(folder=tmp_path_factory.mktemp("empty"))
+    with Writer(settings.database) as writer, closing(Reader(settings.database)) as reader:
+        yield build_page(Lab(settings, reader, ReckoningActions(writer)))
+
+
+@pytest.fixture(scope="module")
+def asked(page_of_an_empty_lab):
+    """A client of that page."""
+    return TestClient(App.create_app(page_of_an_empty_lab), base_url="http://127.0.0.1")
+
+
+def test_the_launch_shares_sends_and_records_nothing(lab, page_of_an_empty_lab):
     options = launch_options(lab)
     off = ("share", "ssr_mode", "enable_monitoring", "mcp_server", "run_history", "pwa", "show_error")
     assert [options[name] for name in off] == [False] * len(off)
     assert (options["server_name"], options["allowed_paths"], options["footer_links"]) == ("127.0.0.1", [], [])
-    assert build_page(lab).analytics_enabled is False
+    assert page_of_an_empty_lab.analytics_enabled is False
 
 
 def test_a_taken_port_is_told_with_one_that_may_be_free(tmp_path, lab):
@@ -128,9 +153,8 @@ def test_the_runs_tab_hears_of_everything_it_shows(change, lab, writer):
 
 
 @pytest.mark.parametrize("recipe", list_recipes(), ids=lambda recipe: recipe.name)
-def test_choosing_a_recipe_fills_in_every_setting(recipe, lab):
-    client = TestClient(App.create_app(build_page(lab)), base_url="http://127.0.0.1")
-    answer = client.post("/gradio_api/run/choose_recipe", json={"data": [recipe.name]}).json()["data"]
+def test_choosing_a_recipe_fills_in_every_setting(recipe, asked):
+    answer = asked.post("/gradio_api/run/choose_recipe", json={"data": [recipe.name]}).json()["data"]
     assert answer[0] == ""
     assert answer[1]["info"] == recipe.about
     assert [one["value"] if isinstance(one, dict) else one for one in answer[2:]] == values_of(load_recipe(recipe.name))
@@ -146,26 +170,15 @@ def test_unwise_settings_are_told_beside_the_form_and_wrong_ones_by_start():
     assert cautions_of(wrong) == ""
 
 
-class ReckoningActions(RememberingActions):
-    """Reckons in earnest."""
-
-    def memory_in_words(self, config):
-        return memory_in_words(config, may_fetch=False)
-
-
 def memory_form(**changes):
     """The form's values that memory depends on."""
     values = dict(zip(PATHS, form(**changes), strict=True))
     return [values[path] for path in MEMORY_SETTINGS]
 
 
-def test_the_page_tells_what_memory_the_settings_take(lab, writer, model_folder):
-    client = TestClient(
-        App.create_app(build_page(replace(lab, actions=ReckoningActions(writer)))), base_url="http://127.0.0.1"
-    )
-
+def test_the_page_tells_what_memory_the_settings_take(asked, model_folder):
     def told(**changes):
-        return client.post("/gradio_api/run/memory", json={"data": memory_form(**changes)}).json()["data"][0]
+        return asked.post("/gradio_api/run/memory", json={"data": memory_form(**changes)}).json()["data"][0]
 
     small = {"model__folder": str(model_folder), "model__lora_rank": 2}
     assert told(**small).startswith("About 0.")

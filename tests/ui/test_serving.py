@@ -14,6 +14,7 @@ from app.store.reader import Reader
 from app.store.writer import Writer
 from app.ui import serving
 from app.ui.build import build_page, launch_options
+from app.ui.live import POLL_URL
 
 PICTURE = PNG + bytes([0, 0])
 
@@ -107,10 +108,33 @@ def test_the_names_of_this_machine_are_answered(host, client):
         {"Sec-Fetch-Site": "same-site"},
     ],
 )
-@pytest.mark.parametrize("path", ["/gradio_api/component_server/", "/gradio_api/upload", "/gradio_api/run/start"])
+@pytest.mark.parametrize(
+    "path", [POLL_URL, "/gradio_api/component_server/", "/gradio_api/upload", "/gradio_api/run/start"]
+)
 def test_a_page_of_another_site_cannot_post(path, headers, client):
     answer = client.post(path, json={}, headers=headers)
     assert (answer.status_code, answer.text) == (403, "Refused: this request was sent by a page of another site.")
+
+
+def test_a_page_is_answered_at_the_labs_own_address(client):
+    answer = client.post(POLL_URL, json={"token": None, "run": None, "topics": {"wall": None, "waiting": None}})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json")
+    news = answer.json()
+    assert (news["topics"]["wall"]["step"], news["topics"]["waiting"]["open"]) == (0, 0)
+    assert client.post(POLL_URL, json={"token": news["token"], "topics": {"wall": None}}).json() == {
+        "token": news["token"]
+    }
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"7", b"null", b'"\xff"'])
+def test_what_is_no_question_of_a_page_is_refused_in_a_sentence(body, client):
+    answer = client.post(POLL_URL, content=body)
+    assert (answer.status_code, answer.text) == (400, "A page asks with a JSON object: token, run, topics.")
+
+
+@pytest.mark.parametrize("topics", [None, 7, [], "wall", {"wall": 7}, {"curves": []}])
+def test_senseless_topics_do_not_break_a_page(topics, client):
+    assert client.post(POLL_URL, json={"run": "x", "topics": topics}).status_code == 200
 
 
 @pytest.mark.parametrize("headers", [{"Origin": "http://127.0.0.1:7860", "Sec-Fetch-Site": "same-origin"}, {}])

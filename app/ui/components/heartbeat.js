@@ -3,10 +3,10 @@
 import { h, say } from "./dom.js";
 import { start } from "./live.js";
 
-export function mount({ element, server }) {
+export function mount({ element }) {
   const line = h("p", { class: "lab-trouble", role: "status", "aria-live": "polite", hidden: true });
   element.append(line);
-  start(server.poll, (message) => {
+  start((message) => {
     say(line, message);
     line.hidden = !message;
   });

@@ -3,13 +3,14 @@
 const LIVE_MS = 1000;
 const IDLE_MS = 2500;
 const TROUBLE_MS = 4000;
+const POLL_URL = new URL("poll", import.meta.url);
 
 const panels = new Map(); // topic -> {cursor, show}
 const page = { run: null, live: null };
 let chosen = chosenInAddress();
 let token = null;
 let numRefreshes = 0;
-let poll = null;
+let isStarted = false;
 let inFlight = false;
 let askAgain = false;
 let timer = null;
@@ -45,8 +46,8 @@ export function show(run) {
 
 export const chosenRun = () => chosen;
 
-export function start(serverPoll, trouble) {
-  poll = serverPoll;
+export function start(trouble) {
+  isStarted = true;
   onTrouble = trouble;
   document.addEventListener("visibilitychange", ask);
   window.addEventListener("lab:follow", () => show(null));
@@ -57,7 +58,7 @@ export function start(serverPoll, trouble) {
 
 async function ask() {
   clearTimeout(timer);
-  if (!poll || document.visibilityState === "hidden") return;
+  if (!isStarted || document.visibilityState === "hidden") return;
   if (inFlight) {
     askAgain = true;
     return;
@@ -77,7 +78,6 @@ async function once() {
   const refreshesBefore = numRefreshes;
   const topics = Object.fromEntries([...panels].map(([topic, panel]) => [topic, panel.cursor()]));
   const answer = await poll({ token, run: chosen, topics });
-  if (!answer) throw new Error("no answer");
   onTrouble(answer.error ?? "");
   if (answer.token === undefined) return TROUBLE_MS;
   // A refresh() that came while this call was under way wants everything asked again.
@@ -88,4 +88,11 @@ async function once() {
     for (const [topic, update] of Object.entries(answer.topics)) panels.get(topic)?.show(update, page);
   }
   return page.live === null ? IDLE_MS : LIVE_MS;
+}
+
+async function poll(asked) {
+  const headers = { "Content-Type": "application/json" };
+  const answer = await fetch(POLL_URL, { method: "POST", headers, body: JSON.stringify(asked) });
+  if (!answer.ok) throw new Error(`the lab answered ${answer.status}`);
+  return answer.json();
 }

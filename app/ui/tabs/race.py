@@ -61,7 +61,7 @@ def _draw_start(lab: Lab, live: Live) -> None:
         start = gr.Button("Start the race", elem_id="race-start", scale=1, min_width=140)
         stop = gr.Button("Stop the race", elem_id="race-stop", scale=1, min_width=140)
     notice = live.panel("words.js", elem_id="race-notice", elem_classes="trouble")
-    news = changes_panel(live, topic="race news", fingerprint=lambda _: lab.actions.race_words())
+    news = changes_panel(live, topic="race news", fingerprint=lambda _: lab.actions.race_words(), is_of_store=False)
     state = live.panel("words.js", elem_id="race-state")
 
     def begin(name: str) -> list[str]:
