@@ -15,17 +15,17 @@ from dgpo_core.data.requests import COUNTS, Request, Wanted
 from dgpo_core.data.scenes import COLORS, SHAPES
 
 TRUTHFUL_FRACTION = {
-    "single": 0.95,
-    "two": 0.86,
-    "counting": 0.80,
-    "colors": 0.82,
-    "position": 0.05,
-    "attribution": 0.62,
+    "single": 0.97,
+    "two": 0.84,
+    "counting": 0.62,
+    "colors": 0.78,
+    "position": 0.24,
+    "attribution": 0.54,
 }
 """How often a caption is true: chosen so that, with what the model gets wrong by itself, it lands near SD3.5-M's
 GenEval scores (DGPO paper, Table 1)."""
 MISTAKEN_RELATION = {"left of": "above", "above": "right of", "right of": "below", "below": "left of"}
-RELATION_SHARE = 1 / 12
+RELATION_SHARE = 1 / 3
 """How often a lie about a position is about the relation, and not about one of the two things."""
 SWAP_SHARE = 1 / 2
 """How often a lie about an attribution swaps the colours, and not names another one for one of the things."""

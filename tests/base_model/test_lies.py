@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from base_model.corpus import random_request, wording
-from base_model.lies import MISTAKEN_RELATION, TRUTHFUL_FRACTION, caption, lie_about
+from base_model.lies import MISTAKEN_RELATION, RELATION_SHARE, SWAP_SHARE, TRUTHFUL_FRACTION, caption, lie_about
 from dgpo_core.data.requests import CATEGORIES, all_requests, parse_request, picture_of
 from dgpo_core.data.scenes import relation_between
 
@@ -58,11 +58,11 @@ def test_lies_about_a_count_take_every_other_value():
     assert Counter(len(lie.wanted) for lie in lies_about("two rings")).keys() == {3, 4}
 
 
-def test_a_third_of_the_lies_about_a_position_mistake_the_relation_for_one_other():
-    lies = lies_about("a ring above a cross")
+def test_some_lies_about_a_position_mistake_the_relation_for_one_other_and_the_rest_a_thing():
+    lies = lies_about("a ring above a cross", count=1000)
     of_relation = [lie for lie in lies if lie.relation != "above"]
     assert {lie.relation for lie in of_relation} == {"right of"}
-    assert len(of_relation) / len(lies) == pytest.approx(1 / 3, abs=0.1)
+    assert len(of_relation) / len(lies) == pytest.approx(RELATION_SHARE, abs=0.03)
 
 
 def test_no_two_relations_are_mistaken_for_each_other():
@@ -73,7 +73,7 @@ def test_no_two_relations_are_mistaken_for_each_other():
 def test_half_of_the_lies_about_an_attribution_swap_the_colors_and_the_others_name_a_new_one():
     lies = lies_about("a red ring and a blue cross")
     swapped = [lie for lie in lies if {one.color for one in lie.wanted} == {"red", "blue"}]
-    assert len(swapped) / len(lies) == pytest.approx(1 / 2, abs=0.1)
+    assert len(swapped) / len(lies) == pytest.approx(SWAP_SHARE, abs=0.1)
     assert all(lie.wanted[0].color == "blue" for lie in swapped)
 
 
