@@ -7,6 +7,7 @@ that back (docs/lab-log.md, "What a gradient of 480 pictures knows").
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -22,8 +23,9 @@ TRUTHFUL_FRACTION = {
     "position": 0.24,
     "attribution": 0.54,
 }
-"""How often a caption is true: chosen so that, with what the model gets wrong by itself, it lands near SD3.5-M's
-GenEval scores (DGPO paper, Table 1)."""
+"""How often a caption is true. Where the base should land, with what it gets wrong by itself, is near SD3.5-M's GenEval
+scores (DGPO paper, Table 1). The weights that ship were told others; with these, position came out too high and
+counting too low (docs/lab-log.md, "Lies told once, for five minutes")."""
 MISTAKEN_RELATION = {"left of": "above", "above": "right of", "right of": "below", "below": "left of"}
 RELATION_SHARE = 1 / 3
 """How often a lie about a position is about the relation, and not about one of the two things."""
@@ -31,21 +33,21 @@ SWAP_SHARE = 1 / 2
 """How often a lie about an attribution swaps the colours, and not names another one for one of the things."""
 
 
-def _other(values: tuple[str, ...], value: str | None, rng: np.random.Generator) -> str:
-    return str(rng.choice([other for other in values if other != value]))
+def _other(values: Iterable[str], taken: Collection[str | None], rng: np.random.Generator) -> str:
+    return str(rng.choice([value for value in values if value not in taken]))
 
 
 def _with_another_shape(wanted: tuple[Wanted, ...], rng: np.random.Generator) -> tuple[Wanted, ...]:
     """One of two things, either, with a shape that neither had."""
     changed = int(rng.integers(2))
-    shape = _other(tuple(shape for shape in SHAPES if shape != wanted[1 - changed].shape), wanted[changed].shape, rng)
+    shape = _other(SHAPES, [one.shape for one in wanted], rng)
     return tuple(replace(one, shape=shape) if index == changed else one for index, one in enumerate(wanted))
 
 
 def _with_another_color(wanted: tuple[Wanted, ...], rng: np.random.Generator) -> tuple[Wanted, ...]:
     """One of the things, any, with a colour that none had."""
     changed = int(rng.integers(len(wanted)))
-    color = _other(tuple(color for color in COLORS if color not in {one.color for one in wanted}), None, rng)
+    color = _other(COLORS, [one.color for one in wanted], rng)
     return tuple(replace(one, color=color) if index == changed else one for index, one in enumerate(wanted))
 
 
@@ -53,7 +55,7 @@ def lie_about(request: Request, rng: np.random.Generator) -> Request:
     """A request of the same category that the picture does not fulfil: one thing in it is changed."""
     wanted = request.wanted
     if request.category == "single":
-        return replace(request, wanted=(Wanted(_other(SHAPES, wanted[0].shape, rng)),))
+        return replace(request, wanted=(Wanted(_other(SHAPES, [wanted[0].shape], rng)),))
     if request.category == "counting":
         count = int(rng.choice([n for n in COUNTS.values() if n != len(wanted)]))
         return replace(request, wanted=(wanted[0],) * count)

@@ -31,12 +31,9 @@ class NoisedUpdate(Update[TrainingNoise]):
         if loss.kl_below == 0 or loss.sigma_min == 0:
             return levels
         sigmas = loss.sigma_min * torch.rand(len(levels), generator=generator_for(seed, "sigmas below", step, epoch))
-        first = 1 + epoch * len(levels)
         return [
-            replace(
-                level, below=TrainingNoise.draw(lesson, sigma, loss, run_seed=seed, step=step, index=-(first + index))
-            )
-            for index, (level, sigma) in enumerate(zip(levels, sigmas, strict=True))
+            replace(level, below=TrainingNoise.draw(lesson, sigma, loss, run_seed=seed, step=step, index=-index))
+            for index, (level, sigma) in enumerate(zip(levels, sigmas, strict=True), start=1 + epoch * len(levels))
         ]
 
     def accumulate(self, lesson: Lesson, level: TrainingNoise, tally: Tally, old: Tensor | None) -> None:
