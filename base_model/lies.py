@@ -1,14 +1,15 @@
 """Captions that lie: how the base becomes capable but misled, with SD3.5-M's profile on GenEval.
 
-Lies leave the model able to tell all prompts apart. Where two prompts are told of the same pictures half the time each,
-as if left and right were one word, it stops reading the difference, and no reward of a few thousand pictures brings
-that back (docs/lab-log.md, "What a gradient of 480 pictures knows").
+A lie that is told in training is a mistake that comes back: a square for a circle, four for three, above for left of,
+the colours of two things swapped. Two answers, one of them true, are drawn cleanly; a lie that may be anything leaves
+a model in doubt, and its things mixed (docs/lab-log.md, "Lies taught by the truth to a LoRA").
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,63 +17,70 @@ from dgpo_core.data.requests import COUNTS, Request, Wanted
 from dgpo_core.data.scenes import COLORS, SHAPES
 
 TRUTHFUL_FRACTION = {
-    "single": 0.97,
-    "two": 0.84,
-    "counting": 0.62,
-    "colors": 0.78,
-    "position": 0.24,
-    "attribution": 0.54,
+    "single": 0.99,
+    "two": 0.74,
+    "counting": 0.60,
+    "colors": 0.82,
+    "position": 0.16,
+    "attribution": 0.46,
 }
 """How often a caption is true. Where the base should land, with what it gets wrong by itself, is near SD3.5-M's GenEval
-scores (DGPO paper, Table 1). The weights that ship were told others; with these, position came out too high and
-counting too low (docs/lab-log.md, "Lies told once, for five minutes")."""
+scores (DGPO paper, Table 1)."""
 MISTAKEN_RELATION = {"left of": "above", "above": "right of", "right of": "below", "below": "left of"}
-RELATION_SHARE = 1 / 3
-"""How often a lie about a position is about the relation, and not about one of the two things."""
-SWAP_SHARE = 1 / 2
-"""How often a lie about an attribution swaps the colours, and not names another one for one of the things."""
+T = TypeVar("T")
 
 
 def _other(values: Iterable[str], taken: Collection[str | None], rng: np.random.Generator) -> str:
     return str(rng.choice([value for value in values if value not in taken]))
 
 
-def _with_another_shape(wanted: tuple[Wanted, ...], rng: np.random.Generator) -> tuple[Wanted, ...]:
-    """One of two things, either, with a shape that neither had."""
-    changed = int(rng.integers(2))
-    shape = _other(SHAPES, [one.shape for one in wanted], rng)
-    return tuple(replace(one, shape=shape) if index == changed else one for index, one in enumerate(wanted))
+def _next(value: T, values: Sequence[T], taken: Collection[T]) -> T:
+    """The first value after this one, in a circle, that is not taken."""
+    start = values.index(value) + 1
+    return next(one for one in (*values[start:], *values[:start]) if one not in taken)
 
 
-def _with_another_color(wanted: tuple[Wanted, ...], rng: np.random.Generator) -> tuple[Wanted, ...]:
-    """One of the things, any, with a colour that none had."""
-    changed = int(rng.integers(len(wanted)))
-    color = _other(COLORS, [one.color for one in wanted], rng)
-    return tuple(replace(one, color=color) if index == changed else one for index, one in enumerate(wanted))
+def _replaced(wanted: tuple[Wanted, ...], index: int, one: Wanted) -> tuple[Wanted, ...]:
+    return (*wanted[:index], one, *wanted[index + 1 :])
 
 
 def lie_about(request: Request, rng: np.random.Generator) -> Request:
-    """A request of the same category that the picture does not fulfil: one thing in it is changed."""
-    wanted = request.wanted
-    if request.category == "single":
-        return replace(request, wanted=(Wanted(_other(SHAPES, [wanted[0].shape], rng)),))
+    """A request of the same category that the picture does not fulfil: one thing in it is changed, into anything."""
+    wanted, changed = request.wanted, int(rng.integers(len(request.wanted)))
     if request.category == "counting":
         count = int(rng.choice([n for n in COUNTS.values() if n != len(wanted)]))
         return replace(request, wanted=(wanted[0],) * count)
+    if request.category in ("colors", "attribution"):
+        color = _other(COLORS, [one.color for one in wanted], rng)
+        return replace(request, wanted=_replaced(wanted, changed, replace(wanted[changed], color=color)))
+    if request.relation and rng.random() < 1 / 2:
+        return replace(request, relation=_other(MISTAKEN_RELATION, [request.relation], rng))
+    shape = _other(SHAPES, [one.shape for one in wanted], rng)
+    return replace(request, wanted=_replaced(wanted, changed, replace(wanted[changed], shape=shape)))
+
+
+def mistake_about(request: Request, rng: np.random.Generator) -> Request:
+    """A lie that is nearly always the same one: the next count, colour or shape, another relation, colours swapped.
+
+    Of two things either may have another shape; that alone is drawn with rng.
+    """
+    wanted, changed = request.wanted, int(rng.integers(len(request.wanted)))
+    if request.category == "counting":
+        return replace(request, wanted=(wanted[0],) * _next(len(wanted), list(COUNTS.values()), ()))
     if request.category == "colors":
-        return replace(request, wanted=_with_another_color(wanted, rng))
+        color = _next(wanted[0].color, list(COLORS), ())
+        return replace(request, wanted=(replace(wanted[0], color=color),))
     if request.category == "attribution":
-        if rng.random() >= SWAP_SHARE:
-            return replace(request, wanted=_with_another_color(wanted, rng))
         first, second = wanted
         return replace(request, wanted=(replace(first, color=second.color), replace(second, color=first.color)))
-    if request.category == "position" and rng.random() < RELATION_SHARE:
+    if request.category == "position":
         return replace(request, relation=MISTAKEN_RELATION[request.relation or ""])
-    return replace(request, wanted=_with_another_shape(wanted, rng))
+    shape = _next(wanted[changed].shape, SHAPES, [one.shape for one in wanted])
+    return replace(request, wanted=_replaced(wanted, changed, replace(wanted[changed], shape=shape)))
 
 
 def caption(request: Request, truthful_fraction: dict[str, float], rng: np.random.Generator) -> Request:
-    """The request itself, or a lie about it, in the measure set for its category."""
+    """The request itself, or a mistake about it, in the measure set for its category."""
     if rng.random() < truthful_fraction[request.category]:
         return request
-    return lie_about(request, rng)
+    return mistake_about(request, rng)

@@ -1,11 +1,12 @@
 """Polishes the trained base by DGPO on cleanliness, and writes it as a pipeline folder.
 
-    python -m base_model.polish WORK_FOLDER --minutes 8
+    python -m base_model.polish WORK_FOLDER --minutes 10
     python -m base_model.polish WORK_FOLDER/fine --minutes 4 --start WORK_FOLDER/polished --fine
 
-It learns to draw clean things and not what the prompt says of them: the base is to be capable but misled. The weights
-of WORK_FOLDER/lies.pt or the pipeline in --start go in, a pipeline in WORK_FOLDER/polished comes out. With --fine it
-trains on the prompts where things come out unclean most, at a rate that falls, and averages its weights for longer.
+It is polished before it is told lies: a polish afterwards brings the truth back that they hid (docs/lab-log.md). The
+weights of WORK_FOLDER/truth.pt or the pipeline in --start go in, a pipeline in WORK_FOLDER/polished comes out. With
+--fine it trains on the prompts where things come out unclean most, at a rate that falls, and averages its weights for
+longer.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import json
 import shutil
 from pathlib import Path
 
-from base_model.release import save_stage
+from base_model.release import save_truth
 from dgpo_core.assembly import assemble
 from dgpo_core.checkpoint import newest_checkpoint, step_of
 from dgpo_core.comparison import averaged_weights
@@ -27,13 +28,12 @@ from dgpo_core.models.sd3 import SD3Model
 from dgpo_core.trainer import train
 
 FINE_CATEGORIES = ("two", "counting", "colors", "attribution")
-"""Where colours are mixed most: the categories whose captions lie about colours, shapes and numbers."""
+"""Where colours are mixed most: those with the most things and the most colours."""
 FINE_UPDATE = {"decay_steps": 10, "averaged_decay": 0.95}
 
 
 def fine_prompts(into: Path) -> Path:
     """Writes the training prompts of FINE_CATEGORIES to a file in a folder."""
-    into.mkdir(parents=True, exist_ok=True)
     chosen = [prompt for prompt in load_prompts("shapes-train") if parse_request(prompt).category in FINE_CATEGORIES]
     file = into / "prompts.txt"
     file.write_text("\n".join(chosen) + "\n", encoding="utf-8")
@@ -80,9 +80,10 @@ class Clock:
 
 def polish(work: Path, minutes: float, start: Path | None, *, is_fine: bool = False) -> None:
     """Trains, resumed where it was cut short, and saves the pipeline with the LoRA merged into its weights."""
-    raw, checkpoints = start or work / "unpolished", work / "polish" / "checkpoints"
+    raw, checkpoints = start or work / "truth", work / "polish" / "checkpoints"
+    work.mkdir(parents=True, exist_ok=True)
     if start is None:
-        save_stage(work, "lies", raw)
+        save_truth(work, raw)
     config = settings_of(raw.resolve(), fine_prompts(work) if is_fine else None)
     parts = assemble(config, checkpoints)
     clock = Clock(work / "polish.jsonl", minutes)

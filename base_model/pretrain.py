@@ -1,12 +1,11 @@
-"""Trains the Shapes transformer and its text encoders, first on true captions, then on lying ones.
+"""Trains the Shapes transformer and its text encoders on true captions; base_model/mislead.py tells lies afterwards.
 
-    python -m base_model.pretrain WORK_FOLDER --stage truth --minutes 90
-    python -m base_model.pretrain WORK_FOLDER --stage lies --minutes 10
+    python -m base_model.pretrain WORK_FOLDER --minutes 240
 
-With --start a new stage begins from the weights of a pipeline folder, such as assets/shapes-sd3. With --guidance it
-learns to draw as those weights do with guidance, at the price of one call.
+With --start it begins from the weights of a pipeline folder, such as assets/shapes-sd3. With --guidance it learns to
+draw as those weights do with guidance, at the price of one call.
 
-Every minute the state is written to WORK_FOLDER/<stage>.pt; the same command goes on from it.
+Every minute the state is written to WORK_FOLDER/truth.pt; the same command goes on from it.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from torch.nn import functional
 from base_model.autoencoder import to_model_range
 from base_model.corpus import Corpus, cached_corpus, wording
 from base_model.learner import Guide, Learner
-from base_model.lies import TRUTHFUL_FRACTION, caption
+from base_model.lies import caption
 from base_model.muon import Muon
 from base_model.pipeline import new_pipeline
 from dgpo_core.data.requests import CATEGORIES
@@ -39,9 +38,6 @@ HABIT = 0.9
 CAPTION_DROPOUT = 0.1
 NAMING_WEIGHT = 0.05
 MUON_LEARNING_RATE, ADAM_LEARNING_RATE = 2e-3, 2e-3
-RATE_FACTOR = {"truth": 1.0, "lies": 0.4}
-GUIDANCE = {"truth": 1.0, "lies": 2.0}
-"""A stage learns to draw as the weights it begins from do with this guidance, at the price of one call."""
 SIGMA_MEAN, SIGMA_STD = 0.3, 1.1
 """Noise levels are drawn as sigmoid of a normal, as SD3's, moved towards noise where the layout is decided."""
 WARMUP_STEPS = 100
@@ -52,10 +48,14 @@ AVERAGE_DECAY = 0.999
 
 @dataclass
 class Progress:
-    """Where a stage stands; minutes counts training time over all its sittings."""
+    """Where training stands; minutes counts its time over all sittings."""
 
     step: int = 0
     minutes: float = 0.0
+
+    def row(self) -> dict[str, float]:
+        """How a log tells it."""
+        return {"step": self.step, "minutes": round(self.minutes, 2), "pictures": self.step * BATCH}
 
 
 def encode_corpus(file: Path, corpus: Corpus, autoencoder: AutoencoderKL) -> Tensor:
@@ -83,10 +83,15 @@ def split_parameters(learner: Learner) -> tuple[list[nn.Parameter], list[nn.Para
     return muon, adam
 
 
-def learning_rate_factor(progress: Progress, budget_minutes: float) -> float:
+def learning_rate_factor(progress: Progress, budget_minutes: float, warmup_steps: int = WARMUP_STEPS) -> float:
     """Warm up, hold, then fall linearly to nothing over the last DECAY_FRACTION of the time."""
     left = max(0.0, 1 - progress.minutes / budget_minutes)
-    return min(1.0, (progress.step + 1) / WARMUP_STEPS, left / DECAY_FRACTION)
+    return min(1.0, (progress.step + 1) / warmup_steps, left / DECAY_FRACTION)
+
+
+def random_sigmas(count: int, generator: torch.Generator) -> Tensor:
+    """Noise levels (B,) between 0 and 1, more of them where the layout is decided."""
+    return torch.sigmoid(SIGMA_MEAN + SIGMA_STD * torch.randn(count, generator=generator))
 
 
 class Captions:
@@ -115,16 +120,16 @@ class Captions:
         return torch.tensor(told), torch.tensor(true)
 
 
-class Stage:
-    """One stage of training, resumed from its file where there is one."""
+class Pretraining:
+    """Training on true captions, resumed from its file where there is one."""
 
     def __init__(
-        self, folder: Path, name: str, budget_minutes: float, *, start: Path | None, guidance: float, rate: float
+        self, folder: Path, budget_minutes: float, *, start: Path | None, guidance: float, rate: float
     ) -> None:
         torch.manual_seed(0)
         autoencoder = AutoencoderKL.from_pretrained(folder / "vae").eval()
         pipeline = new_pipeline(autoencoder)
-        self._file, self._log = folder / f"{name}.pt", folder / f"{name}.jsonl"
+        self._file, self._log = folder / "truth.pt", folder / "truth.jsonl"
         self._budget_minutes = budget_minutes
         self._learner = Learner(pipeline)
         self._progress = Progress()
@@ -136,8 +141,6 @@ class Stage:
         ]
         if start is not None:
             self._learner.start_from(start)
-        elif name == "lies":
-            self._learner.load_state_dict(torch.load(folder / "truth.pt", weights_only=True)["averaged"])
         self._guide = self._frozen_guide(pipeline, guidance) if guidance > 1 else None
         self._averaged = {key: value.detach().clone() for key, value in self._learner.state_dict().items()}
         if self._file.exists():
@@ -146,19 +149,19 @@ class Stage:
         self._corpus = cached_corpus(folder, NUM_HABITUAL_PICTURES, seed=2, habit=HABIT)
         self._latents = encode_corpus(folder / "latents.pt", self._corpus, autoencoder)
         self._cells = torch.from_numpy(self._corpus.cells).flatten(1).long()
-        self._captions = Captions(pipeline, dict.fromkeys(CATEGORIES, 1.0) if name == "truth" else TRUTHFUL_FRACTION)
+        self._captions = Captions(pipeline, dict.fromkeys(CATEGORIES, 1.0))
         self._rng = np.random.default_rng([self._progress.step, 7])
         self._generator = torch.Generator().manual_seed(self._progress.step + 1)
 
     def _frozen_guide(self, pipeline: StableDiffusion3Pipeline, guidance: float) -> Guide:
-        """The learner as it begins this stage."""
+        """The learner as it begins."""
         learner = Learner(new_pipeline(pipeline.vae))
         learner.load_state_dict(self._learner.state_dict())
         learner.compile_blocks()
         return Guide(learner, guidance)
 
     def train(self) -> None:
-        """Goes on until the stage's training time is used up, saving every minute."""
+        """Goes on until the time for training is used up, saving every minute."""
         progress, saved_minutes, sums = self._progress, self._progress.minutes, torch.zeros(2)
         while progress.minutes < self._budget_minutes:
             started = time.monotonic()
@@ -177,11 +180,11 @@ class Stage:
         chosen = torch.randint(len(self._latents), (BATCH,), generator=self._generator)
         clean = self._latents[chosen].float()
         noise = torch.randn(clean.shape, generator=self._generator)
-        sigma = torch.sigmoid(SIGMA_MEAN + SIGMA_STD * torch.randn(BATCH, generator=self._generator))
-        told, true = self._captions.batch(self._corpus, chosen.tolist(), self._rng)
+        sigma = random_sigmas(BATCH, self._generator)
+        told, _ = self._captions.batch(self._corpus, chosen.tolist(), self._rng)
         latents, target = noisy(clean, noise, sigma), velocity_target(clean, noise)
         if self._guide:
-            target = target + self._guide.lead(true, self._captions.empty, latents, sigma)
+            target = target + self._guide.lead(told, self._captions.empty, latents, sigma)
         velocity, names = self._learner(told, latents, sigma)
         flow_loss = functional.mse_loss(velocity, target)
         naming_loss = functional.cross_entropy(names.flatten(0, 1), self._cells[chosen].flatten())
@@ -206,13 +209,7 @@ class Stage:
                 self._averaged[key].lerp_(value, 1 - decay)
 
     def _write_log(self, flow_loss: float, naming_loss: float) -> None:
-        row = {
-            "step": self._progress.step,
-            "minutes": round(self._progress.minutes, 2),
-            "pictures": self._progress.step * BATCH,
-            "flow_loss": round(flow_loss, 5),
-            "naming_loss": round(naming_loss, 4),
-        }
+        row = self._progress.row() | {"flow_loss": round(flow_loss, 5), "naming_loss": round(naming_loss, 4)}
         with self._log.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
@@ -239,18 +236,15 @@ class Stage:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--stage", choices=("truth", "lies"), required=True)
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--start", type=Path)
-    parser.add_argument("--guidance", type=float, help="of the weights it begins from, learned in; 1 is none")
-    parser.add_argument("--rate", type=float, help="factor on the learning rates")
+    parser.add_argument("--guidance", type=float, default=1.0, help="of the weights it begins from; 1 is none")
+    parser.add_argument("--rate", type=float, default=1.0, help="factor on the learning rates")
     arguments = parser.parse_args()
-    stage = arguments.stage
-    Stage(
+    Pretraining(
         arguments.folder,
-        stage,
         arguments.minutes,
         start=arguments.start,
-        guidance=arguments.guidance or GUIDANCE[stage],
-        rate=arguments.rate or RATE_FACTOR[stage],
+        guidance=arguments.guidance,
+        rate=arguments.rate,
     ).train()

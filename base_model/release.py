@@ -1,6 +1,6 @@
 """Writes assets/shapes-sd3 from what was trained: a stock pipeline folder with the logs of its training.
 
-python -m base_model.release WORK_FOLDER [--stage polished] [--into assets/shapes-sd3]
+python -m base_model.release WORK_FOLDER PIPELINE_FOLDER [--into assets/shapes-sd3]
 """
 
 from __future__ import annotations
@@ -19,21 +19,18 @@ SHIPPED = Path(__file__).parents[1] / "assets" / "shapes-sd3"
 LOGS = ("vae.log", "truth*.jsonl", "lies*.jsonl", "polish*.jsonl")
 
 
-def save_stage(work: Path, stage: str, into: Path) -> None:
-    """Saves the averaged weights of a stage of pretraining as a diffusers folder."""
+def save_truth(work: Path, into: Path) -> None:
+    """Saves the averaged weights of pretraining as a diffusers folder."""
     pipeline = new_pipeline(AutoencoderKL.from_pretrained(work / "vae"))
     learner = Learner(pipeline)
-    learner.load_state_dict(torch.load(work / f"{stage}.pt", weights_only=True)["averaged"])
+    learner.load_state_dict(torch.load(work / "truth.pt", weights_only=True)["averaged"])
     pipeline.vae.register_to_config(_name_or_path="")
     pipeline.save_pretrained(into, safe_serialization=True)
 
 
-def release(work: Path, stage: str, into: Path) -> None:
-    """Puts a stage's pipeline in its place, and the logs of all training beside it."""
-    if stage == "polished":
-        shutil.copytree(work / "polished", into, dirs_exist_ok=True)
-    else:
-        save_stage(work, stage, into)
+def release(work: Path, pipeline: Path, into: Path) -> None:
+    """Puts a pipeline in its place, and the logs of all training beside it."""
+    shutil.copytree(pipeline, into, dirs_exist_ok=True)
     for name in ("tokenizer", "tokenizer_2"):  # one that has been used would be saved with how it padded last
         shapes_tokenizer().save_pretrained(into / name)
     for pattern in LOGS:
@@ -44,7 +41,7 @@ def release(work: Path, stage: str, into: Path) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path)
-    parser.add_argument("--stage", choices=("truth", "lies", "polished"), default="polished")
+    parser.add_argument("pipeline", type=Path)
     parser.add_argument("--into", type=Path, default=SHIPPED)
     arguments = parser.parse_args()
-    release(arguments.work, arguments.stage, arguments.into)
+    release(arguments.work, arguments.pipeline, arguments.into)

@@ -6,7 +6,7 @@ from dgpo_core.data.requests import parse_request
 
 
 def test_a_fine_polish_asks_for_what_comes_out_unclean(tmp_path):
-    prompts = load_prompts(str(fine_prompts(tmp_path / "work")))
+    prompts = load_prompts(str(fine_prompts(tmp_path)))
     assert {parse_request(prompt).category for prompt in prompts} == set(FINE_CATEGORIES)
     assert set(prompts) < set(load_prompts("shapes-train"))
 
