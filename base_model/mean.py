@@ -3,14 +3,15 @@
     python -m base_model.mean INTO FOLDER[=SHARE] FOLDER[=SHARE] ...
 
 Their weights must have one origin: sittings of one training, polishes of different length or settings. A share is 1
-where none is given. All but the transformer and the text encoders is that of the first.
+where none is given; a negative one moves away from a folder, as TEACHER=-0.2 MISLED=1.2 is misled by a fifth more. All
+but the transformer and the text encoders is that of the first.
 """
 
 from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
@@ -23,11 +24,12 @@ TRAINED = (
 )
 
 
-def mean_of(shares: Mapping[Path, float], into: Path) -> None:
+def mean_of(shares: Sequence[tuple[Path, float]], into: Path) -> None:
     """Writes a pipeline folder with the mean of the weights of other ones, each counted by its share."""
-    shutil.copytree(next(iter(shares)), into)
+    shutil.copytree(shares[0][0], into)
+    whole = sum(share for _, share in shares)
     for file in TRAINED:
-        every = [(load_file(folder / file), share / sum(shares.values())) for folder, share in shares.items()]
+        every = [(load_file(folder / file), share / whole) for folder, share in shares]
         mean = {name: _mean_of_one(name, first, every) for name, first in every[0][0].items()}
         save_file(mean, into / file, metadata={"format": "pt"})
 
@@ -48,4 +50,6 @@ if __name__ == "__main__":
     parser.add_argument("into", type=Path)
     parser.add_argument("folders", type=_folder_and_share, nargs="+", metavar="FOLDER[=SHARE]")
     arguments = parser.parse_args()
-    mean_of(dict(arguments.folders), arguments.into)
+    if sum(share for _, share in arguments.folders) == 0:
+        parser.error("the shares add up to 0, and a mean needs some. Give shares that do not cancel out.")
+    mean_of(arguments.folders, arguments.into)

@@ -264,6 +264,12 @@ def _idle_reference_guidance(config: RunConfig) -> str:
     return ""
 
 
+def _idle_kl_below(config: RunConfig) -> str:
+    if config.loss.kl_below > 0 and config.loss.sigma_min == 0:
+        return "loss.kl_below does nothing: loss.sigma_min is 0, and nothing lies below it. Raise loss.sigma_min."
+    return ""
+
+
 def _idle_switch(config: RunConfig) -> str:
     if config.rollout.old_policy_from_step > 0 and config.update.old_policy_decay == 0:
         return (
@@ -318,6 +324,7 @@ RULES: tuple[Callable[[RunConfig], str], ...] = (
     _idle_clip,
     _idle_beta,
     _idle_reference_guidance,
+    _idle_kl_below,
     _idle_switch,
     _high_rate,
     _few_step_base,

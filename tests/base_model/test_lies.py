@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from base_model.corpus import random_request, wording
-from base_model.lies import MISTAKEN_RELATION, TRUTHFUL_FRACTION, caption, lie_about, mistake_about
+from base_model.lies import (
+    MISTAKEN_RELATION,
+    RELATION_SHARE,
+    SWAP_SHARE,
+    TRUTHFUL_FRACTION,
+    caption,
+    lie_about,
+    mistake_about,
+)
 from dgpo_core.data.requests import CATEGORIES, all_requests, parse_request, picture_of
 from dgpo_core.data.scenes import relation_between
 
@@ -67,14 +75,29 @@ def test_a_mistake_is_a_lie_of_the_same_category(category):
         ("three rings", {"four rings"}),
         ("four rings", {"two rings"}),
         ("a black cross", {"a red cross"}),
-        ("a ring above a cross", {"a ring right of a cross"}),
-        ("a red ring and a blue cross", {"a blue ring and a red cross"}),
         ("a circle and a square", {"a triangle and a square", "a circle and a triangle"}),
+        ("a ring above a cross", {"a ring right of a cross", "a circle above a cross", "a ring above a circle"}),
+        (
+            "a red ring and a blue cross",
+            {"a blue ring and a red cross", "a green ring and a blue cross", "a red ring and a yellow cross"},
+        ),
     ],
 )
-def test_a_prompt_is_mistaken_in_one_way_or_in_either_of_its_things(prompt, mistakes):
+def test_a_prompt_is_mistaken_for_few_others(prompt, mistakes):
     rng = np.random.default_rng(2)
-    assert {mistake_about(parse_request(prompt), rng).wording() for _ in range(40)} == mistakes
+    assert {mistake_about(parse_request(prompt), rng).wording() for _ in range(60)} == mistakes
+
+
+def mistakes_about(prompt, count=600):
+    rng = np.random.default_rng(2)
+    return [mistake_about(parse_request(prompt), rng) for _ in range(count)]
+
+
+def test_relations_are_mistaken_and_colors_swapped_in_the_measure_that_is_set():
+    of_relation = [one for one in mistakes_about("a ring above a cross") if one.relation != "above"]
+    assert len(of_relation) / 600 == pytest.approx(RELATION_SHARE, abs=0.07)
+    swapped = [one for one in mistakes_about("a red ring and a blue cross") if one.wanted[0].color == "blue"]
+    assert len(swapped) / 600 == pytest.approx(SWAP_SHARE, abs=0.07)
 
 
 def test_lies_about_a_count_take_every_other_value():

@@ -9,7 +9,10 @@ from safetensors.torch import load_file, save_file
 from base_model.mean import TRAINED, mean_of
 
 
-@pytest.mark.parametrize(("shares", "moved"), [((1, 1, 1), 2.0), ((3, 1, 0), 0.25), ((0.5, 0, 1.5), 3.75)])
+@pytest.mark.parametrize(
+    ("shares", "moved"),
+    [((1, 1, 1), 2.0), ((3, 1, 0), 0.25), ((0.5, 0, 1.5), 3.75), ((-0.5, 1, 0.5), 3.5)],
+)
 def test_the_mean_has_the_mean_weights_and_is_otherwise_the_first(model_folder, tmp_path, shares, moved):
     folders = []
     for shift in (0.0, 1.0, 5.0):
@@ -22,7 +25,7 @@ def test_the_mean_has_the_mean_weights_and_is_otherwise_the_first(model_folder, 
             )
         (folder / "model_index.json").write_text(f'"{shift}"')
         folders.append(folder)
-    mean_of(dict(zip(folders, shares, strict=True)), tmp_path / "mean")
+    mean_of([*zip(folders, shares, strict=True)], tmp_path / "mean")
     for file in TRAINED:
         first = load_file(model_folder / file)
         for name, one in load_file(tmp_path / "mean" / file).items():
