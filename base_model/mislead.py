@@ -68,7 +68,7 @@ def merged_state(transformer: nn.Module) -> dict[str, Tensor]:
 class Misleading:
     """A learner with a LoRA, the teacher it began as, and the captions that lie."""
 
-    def __init__(self, pipeline: StableDiffusion3Pipeline, start: Path, seed: int) -> None:
+    def __init__(self, pipeline: StableDiffusion3Pipeline, start: Path, seed: int, batch: int = BATCH) -> None:
         torch.manual_seed(seed)
         self._learner, self._teacher = Learner(pipeline), Learner(new_pipeline(pipeline.vae))
         for each in (self._learner, self._teacher):
@@ -78,6 +78,7 @@ class Misleading:
         self._averaged = [parameter.detach().clone() for parameter in self._parameters]
         self._optimizer = torch.optim.AdamW(self._parameters, betas=(0.9, 0.99), weight_decay=0.01)
         self._captions = Captions(pipeline, TRUTHFUL_FRACTION)
+        self._batch = batch
         self._rng, self._generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
 
     def compile_blocks(self) -> None:
@@ -87,9 +88,9 @@ class Misleading:
 
     def step(self, corpus: Corpus, latents: Tensor, learning_rate: float) -> float:
         """One update of the LoRA; returns the mean square by which it misses what the teacher says to the truth."""
-        chosen = torch.randint(len(latents), (BATCH,), generator=self._generator)
+        chosen = torch.randint(len(latents), (self._batch,), generator=self._generator)
         told, true = self._captions.batch(corpus, chosen.tolist(), self._rng)
-        clean, sigma = latents[chosen].float(), random_sigmas(BATCH, self._generator)
+        clean, sigma = latents[chosen].float(), random_sigmas(self._batch, self._generator)
         drawn = noisy(clean, torch.randn(clean.shape, generator=self._generator), sigma)
         with torch.no_grad():
             target = self._teacher(true, drawn, sigma)[0]

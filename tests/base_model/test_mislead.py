@@ -43,18 +43,25 @@ def test_a_lora_does_nothing_until_it_has_learned_and_is_merged_into_weights_of_
     torch.testing.assert_close(merged(*asked)[0], changed, atol=1e-4, rtol=1e-4)
 
 
+def told(pipeline, corpus, latents, learning_rate):
+    """Steps of lies, and how much each of them missed; another rate is told the same of the same pictures."""
+    misleading = Misleading(new_pipeline(pipeline.vae), SHIPPED, seed=0, batch=32)
+    missed = []
+    for step in range(12):
+        missed.append(misleading.step(corpus, latents, learning_rate))
+        misleading.follow(step)
+    return misleading, missed
+
+
 def test_lies_are_learned_from_a_teacher_that_stays_truthful(pipeline, tmp_path):
     corpus = draw_corpus(64, seed=5, processes=1)
     latents = encode_corpus(tmp_path / "latents.pt", corpus, pipeline.vae)
-    misleading = Misleading(new_pipeline(pipeline.vae), SHIPPED, seed=0)
-    missed = []
-    for step in range(12):
-        missed.append(misleading.step(corpus, latents, LEARNING_RATE))
-        misleading.follow(step)
-    assert sum(missed[-4:]) < sum(missed[:4])
+    _, unlearned = told(pipeline, corpus, latents, 0.0)
+    misleading, learned = told(pipeline, corpus, latents, LEARNING_RATE)
+    assert sum(learned) < sum(unlearned)
     weights = misleading.weights()
     shipped = pipeline.transformer.state_dict()
     assert weights.keys() == shipped.keys()
-    told = {name for name in weights if not torch.equal(weights[name], shipped[name])}
-    assert told
-    assert all(".attn." in name or ".ff" in name for name in told)
+    changed = {name for name in weights if not torch.equal(weights[name], shipped[name])}
+    assert changed
+    assert all(".attn." in name or ".ff" in name for name in changed)
