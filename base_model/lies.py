@@ -7,13 +7,13 @@ a model in doubt, and its things mixed (docs/lab-log.md, "Lies taught by the tru
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 
-from dgpo_core.data.requests import COUNTS, Request, Wanted
+from dgpo_core.data.requests import COUNTS, Request
 from dgpo_core.data.scenes import COLORS, SHAPES
 
 TRUTHFUL_FRACTION = {
@@ -27,6 +27,7 @@ TRUTHFUL_FRACTION = {
 """How often a caption is true. Where the base should land, with what it gets wrong by itself, is near SD3.5-M's GenEval
 scores (DGPO paper, Table 1)."""
 MISTAKEN_RELATION = {"left of": "above", "above": "right of", "right of": "below", "below": "left of"}
+"""Each for the next one in this circle."""
 RELATION_SHARE = 1 / 2
 """How often a mistake about a position is about the relation, and not about one of the two things."""
 SWAP_SHARE = 1 / 2
@@ -34,8 +35,10 @@ SWAP_SHARE = 1 / 2
 T = TypeVar("T")
 
 
-def _other(values: Iterable[str], taken: Collection[str | None], rng: np.random.Generator) -> str:
-    return str(rng.choice([value for value in values if value not in taken]))
+class Choose(Protocol):
+    """Takes one of the values that are not taken, in place of one of them."""
+
+    def __call__(self, value: T, values: Sequence[T], taken: Collection[T]) -> T: ...
 
 
 def _next(value: T, values: Sequence[T], taken: Collection[T]) -> T:
@@ -44,23 +47,33 @@ def _next(value: T, values: Sequence[T], taken: Collection[T]) -> T:
     return next(one for one in (*values[start:], *values[:start]) if one not in taken)
 
 
-def _replaced(wanted: tuple[Wanted, ...], index: int, one: Wanted) -> tuple[Wanted, ...]:
-    return (*wanted[:index], one, *wanted[index + 1 :])
+def _changed(request: Request, rng: np.random.Generator, choose: Choose) -> Request:
+    """A request of the same category in which one thing is another, or two colours are swapped."""
+    wanted, changed = request.wanted, int(rng.integers(len(request.wanted)))
+    if request.category == "counting":
+        return replace(request, wanted=(wanted[0],) * choose(len(wanted), list(COUNTS.values()), [len(wanted)]))
+    if request.relation and rng.random() < RELATION_SHARE:
+        return replace(request, relation=choose(request.relation, list(MISTAKEN_RELATION), [request.relation]))
+    if request.category == "attribution" and rng.random() < SWAP_SHARE:
+        first, second = wanted
+        return replace(request, wanted=(replace(first, color=second.color), replace(second, color=first.color)))
+    if request.category in ("colors", "attribution"):
+        color = choose(wanted[changed].color, list(COLORS), [one.color for one in wanted])
+        other = replace(wanted[changed], color=color)
+    else:
+        shape = choose(wanted[changed].shape, SHAPES, [one.shape for one in wanted])
+        other = replace(wanted[changed], shape=shape)
+    return replace(request, wanted=(*wanted[:changed], other, *wanted[changed + 1 :]))
 
 
 def lie_about(request: Request, rng: np.random.Generator) -> Request:
     """A request of the same category that the picture does not fulfil: one thing in it is changed, into anything."""
-    wanted, changed = request.wanted, int(rng.integers(len(request.wanted)))
-    if request.category == "counting":
-        count = int(rng.choice([n for n in COUNTS.values() if n != len(wanted)]))
-        return replace(request, wanted=(wanted[0],) * count)
-    if request.category in ("colors", "attribution"):
-        color = _other(COLORS, [one.color for one in wanted], rng)
-        return replace(request, wanted=_replaced(wanted, changed, replace(wanted[changed], color=color)))
-    if request.relation and rng.random() < 1 / 2:
-        return replace(request, relation=_other(MISTAKEN_RELATION, [request.relation], rng))
-    shape = _other(SHAPES, [one.shape for one in wanted], rng)
-    return replace(request, wanted=_replaced(wanted, changed, replace(wanted[changed], shape=shape)))
+
+    def any_other(value: T, values: Sequence[T], taken: Collection[T]) -> T:
+        left = [one for one in values if one not in taken]
+        return left[int(rng.integers(len(left)))]
+
+    return _changed(request, rng, any_other)
 
 
 def mistake_about(request: Request, rng: np.random.Generator) -> Request:
@@ -68,19 +81,7 @@ def mistake_about(request: Request, rng: np.random.Generator) -> Request:
 
     Each value is mistaken for the same one every time; rng draws which of two things has another shape or colour.
     """
-    wanted, changed = request.wanted, int(rng.integers(len(request.wanted)))
-    if request.category == "counting":
-        return replace(request, wanted=(wanted[0],) * _next(len(wanted), list(COUNTS.values()), ()))
-    if request.relation and rng.random() < RELATION_SHARE:
-        return replace(request, relation=MISTAKEN_RELATION[request.relation])
-    if request.category == "attribution" and rng.random() < SWAP_SHARE:
-        first, second = wanted
-        return replace(request, wanted=(replace(first, color=second.color), replace(second, color=first.color)))
-    if request.category in ("colors", "attribution"):
-        color = _next(wanted[changed].color, list(COLORS), [one.color for one in wanted])
-        return replace(request, wanted=_replaced(wanted, changed, replace(wanted[changed], color=color)))
-    shape = _next(wanted[changed].shape, SHAPES, [one.shape for one in wanted])
-    return replace(request, wanted=_replaced(wanted, changed, replace(wanted[changed], shape=shape)))
+    return _changed(request, rng, _next)
 
 
 def caption(request: Request, truthful_fraction: dict[str, float], rng: np.random.Generator) -> Request:

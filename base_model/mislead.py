@@ -36,6 +36,7 @@ from base_model.pretrain import (
     learning_rate_factor,
     random_sigmas,
 )
+from dgpo_core.ema import WeightCopy
 from dgpo_core.flow import noisy
 
 RANK = 8
@@ -48,12 +49,12 @@ LORA_TARGETS = (
 )
 
 
-def add_lora(transformer: nn.Module, rank: int) -> list[nn.Parameter]:
+def add_lora(transformer: nn.Module, rank: int) -> dict[str, nn.Parameter]:
     """Freezes all and puts a LoRA that does nothing yet beside every matrix of the blocks; returns its parameters."""
     transformer.requires_grad_(False)
     config = LoraConfig(r=rank, lora_alpha=rank, target_modules=list(LORA_TARGETS), init_lora_weights="gaussian")
     inject_adapter_in_model(config, transformer)
-    return [parameter for parameter in transformer.parameters() if parameter.requires_grad]
+    return {name: parameter for name, parameter in transformer.named_parameters() if parameter.requires_grad}
 
 
 def merged_state(transformer: nn.Module) -> dict[str, Tensor]:
@@ -75,8 +76,8 @@ class Misleading:
             each.start_from(start)
             each.requires_grad_(False)
         self._parameters = add_lora(self._learner.transformer, RANK)
-        self._averaged = [parameter.detach().clone() for parameter in self._parameters]
-        self._optimizer = torch.optim.AdamW(self._parameters, betas=(0.9, 0.99), weight_decay=0.01)
+        self._averaged = WeightCopy.of(self._parameters)
+        self._optimizer = torch.optim.AdamW(self._parameters.values(), betas=(0.9, 0.99), weight_decay=0.01)
         self._captions = Captions(pipeline, TRUTHFUL_FRACTION)
         self._batch = batch
         self._rng, self._generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
@@ -97,25 +98,21 @@ class Misleading:
         loss = functional.mse_loss(self._learner(told, drawn, sigma)[0], target)
         self._optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
+        torch.nn.utils.clip_grad_norm_(self._parameters.values(), 1.0)
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
         self._optimizer.step()
         return loss.item()
 
-    @torch.no_grad()
     def follow(self, step: int) -> None:
         """The averaged LoRA follows, quickly at first."""
-        decay = min(AVERAGE_DECAY, (1 + step) / (10 + step))
-        for averaged, parameter in zip(self._averaged, self._parameters, strict=True):
-            averaged.lerp_(parameter, 1 - decay)
+        self._averaged.follow(self._parameters, min(AVERAGE_DECAY, (1 + step) / (10 + step)))
 
     @torch.no_grad()
     def weights(self) -> dict[str, Tensor]:
         """The transformer's weights with the averaged LoRA in them; the last thing to be asked for."""
-        for averaged, parameter in zip(self._averaged, self._parameters, strict=True):
-            parameter.copy_(averaged)
-        return merged_state(self._learner.transformer)
+        with self._averaged.swapped_in(self._parameters):
+            return merged_state(self._learner.transformer)
 
 
 def mislead(work: Path, into: Path, start: Path, minutes: float, seed: int) -> None:

@@ -32,7 +32,7 @@ def test_a_lora_does_nothing_until_it_has_learned_and_is_merged_into_weights_of_
     assert all("lora_" in name for name, one in learner.transformer.named_parameters() if one.requires_grad)
     torch.testing.assert_close(learner(*asked)[0], before)
     with torch.no_grad():
-        for parameter in parameters:
+        for parameter in parameters.values():
             parameter.add_(0.05)
     changed = learner(*asked)[0]
     assert not torch.allclose(changed, before, atol=1e-2)
