@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from dgpo_core.data.requests import CATEGORIES, ENDINGS, OPENINGS, Request, all_requests, parse_request, picture_of
+from dgpo_core.data.requests import CATEGORIES, Request, all_requests, parse_request, picture_of
 from dgpo_core.data.scenes import COLORS, PICTURE_SIZE, SHAPES, draw
 
 CATEGORY_WEIGHTS = {"single": 0.8, "two": 1.5, "counting": 2.0, "colors": 1.0, "position": 2.5, "attribution": 2.2}
@@ -40,13 +40,6 @@ def random_request(rng: np.random.Generator) -> Request:
     weights = np.array([CATEGORY_WEIGHTS[category] for category in CATEGORIES])
     requests = all_requests(CATEGORIES[rng.choice(len(CATEGORIES), p=weights / weights.sum())])
     return requests[rng.integers(len(requests))]
-
-
-def wording(request: Request, rng: np.random.Generator) -> str:
-    """The request with a random opening and ending; half of them plain."""
-    if rng.random() < 0.5:
-        return request.wording()
-    return request.wording(str(rng.choice(OPENINGS)), str(rng.choice(ENDINGS)))
 
 
 def with_habits(request: Request, habit: float, rng: np.random.Generator) -> Request:

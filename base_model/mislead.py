@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,24 +23,18 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from base_model.corpus import Corpus, cached_corpus
+from base_model.encoded import EncodedCorpus, cached_encoded_corpus
 from base_model.learner import Learner
-from base_model.lies import TRUTHFUL_FRACTION
+from base_model.lies import TRUTHFUL_FRACTION, caption
 from base_model.pipeline import new_pipeline
-from base_model.pretrain import (
-    BATCH,
-    HABIT,
-    NUM_HABITUAL_PICTURES,
-    Captions,
-    Progress,
-    encode_corpus,
-    learning_rate_factor,
-    random_sigmas,
-)
+from base_model.pretrain import Progress, learning_rate_factor, random_sigmas
+from base_model.wordings import Wordings
+from dgpo_core.data.requests import Request
 from dgpo_core.ema import WeightCopy
 from dgpo_core.flow import noisy
 
 RANK = 8
+BATCH = 128
 LEARNING_RATE = 2e-3
 AVERAGE_DECAY = 0.98
 STEPS_PER_LOG = 50
@@ -78,7 +73,7 @@ class Misleading:
         self._parameters = add_lora(self._learner.transformer, RANK)
         self._averaged = WeightCopy.of(self._parameters)
         self._optimizer = torch.optim.AdamW(self._parameters.values(), betas=(0.9, 0.99), weight_decay=0.01)
-        self._captions = Captions(pipeline, TRUTHFUL_FRACTION)
+        self._wordings = Wordings(pipeline.tokenizer)
         self._batch = batch
         self._rng, self._generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
 
@@ -87,11 +82,11 @@ class Misleading:
         self._learner.compile_blocks()
         self._teacher.compile_blocks()
 
-    def step(self, corpus: Corpus, latents: Tensor, learning_rate: float) -> float:
+    def step(self, corpus: EncodedCorpus, learning_rate: float) -> float:
         """One update of the LoRA; returns the mean square by which it misses what the teacher says to the truth."""
-        chosen = torch.randint(len(latents), (self._batch,), generator=self._generator)
-        told, true = self._captions.batch(corpus, chosen.tolist(), self._rng)
-        clean, sigma = latents[chosen].float(), random_sigmas(self._batch, self._generator)
+        chosen = torch.randint(len(corpus.latents), (self._batch,), generator=self._generator)
+        told, true = self._captions([corpus.requests[index] for index in chosen.tolist()])
+        clean, sigma = corpus.latents[chosen].float(), random_sigmas(self._batch, self._generator)
         drawn = noisy(clean, torch.randn(clean.shape, generator=self._generator), sigma)
         with torch.no_grad():
             target = self._teacher(true, drawn, sigma)[0]
@@ -103,6 +98,12 @@ class Misleading:
             group["lr"] = learning_rate
         self._optimizer.step()
         return loss.item()
+
+    def _captions(self, requests: Sequence[Request]) -> Tensor:
+        """What the learner is told, some of it lies, and the truth (2, B, L); an empty caption is empty in both."""
+        lies = [caption(request, TRUTHFUL_FRACTION, self._rng) for request in requests]
+        rows = torch.stack([self._wordings.rows(lies), self._wordings.rows(requests)])
+        return self._wordings.told(rows, self._generator)
 
     def follow(self, step: int) -> None:
         """The averaged LoRA follows, quickly at first."""
@@ -121,18 +122,17 @@ def mislead(work: Path, into: Path, start: Path, minutes: float, seed: int) -> N
     pipeline = new_pipeline(autoencoder)
     misleading = Misleading(pipeline, start, seed)
     misleading.compile_blocks()
-    corpus = cached_corpus(work, NUM_HABITUAL_PICTURES, seed=2, habit=HABIT)
-    latents = encode_corpus(work / "latents.pt", corpus, autoencoder)
+    corpus = cached_encoded_corpus(work, autoencoder)
     progress, missed, rows = Progress(), 0.0, []
     while progress.minutes < minutes:
         started = time.monotonic()
         rate = LEARNING_RATE * learning_rate_factor(progress, minutes, warmup_steps=20)
-        missed += misleading.step(corpus, latents, rate) / STEPS_PER_LOG
+        missed += misleading.step(corpus, rate) / STEPS_PER_LOG
         misleading.follow(progress.step)
         progress.step += 1
         progress.minutes += (time.monotonic() - started) / 60
         if progress.step % STEPS_PER_LOG == 0:
-            rows.append(progress.row() | {"missed": round(missed, 5)})
+            rows.append(progress.row(BATCH) | {"missed": round(missed, 5)})
             missed = 0.0
     whole = StableDiffusion3Pipeline.from_pretrained(start, text_encoder_3=None, tokenizer_3=None)
     whole.transformer.load_state_dict(misleading.weights())

@@ -1,4 +1,7 @@
-"""Muon in float32: torch's own works in bfloat16, which a CPU without such instructions imitates very slowly."""
+"""Muon in float32: torch's own works in bfloat16, which a CPU without such instructions imitates very slowly.
+
+Its learning rate may be a tensor, so that a step recorded on a GPU (base_model/replay.py) can be replayed at another.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,7 @@ class Muon(torch.optim.Muon):
                 updates = orthogonalized(torch.stack([self._with_momentum(one, group) for one in parameters]))
                 rate = group["lr"] * 0.2 * max(shape) ** 0.5
                 for parameter, update in zip(parameters, updates, strict=True):
-                    parameter.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=-rate)
+                    parameter.mul_(1 - group["lr"] * group["weight_decay"]).sub_(update * rate)
 
     def _with_momentum(self, parameter: Tensor, group: dict[str, float]) -> Tensor:
         assert parameter.grad is not None

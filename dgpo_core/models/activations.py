@@ -50,7 +50,7 @@ def forward_bytes(model: DiffusersModel, dtype: torch.dtype) -> int:
 def decoding_bytes(model: DiffusersModel, dtype: torch.dtype) -> int:
     """The same of the autoencoder, for one picture."""
     vae = model.pipeline.vae
-    with torch.no_grad(), _FusedAttention(), HighWater(_held(vae)) as water:
+    with torch.no_grad(), _FusedAttention(), HighWater(_held(vae), as_on_gpu=True) as water:
         Autoencoder(vae).decoded(torch.empty(1, *model.latent_shape, dtype=dtype, device="meta"))
     return water.most
 

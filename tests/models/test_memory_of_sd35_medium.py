@@ -8,9 +8,13 @@ from project_tree import text_of
 from transformers import CLIPTextConfig, T5Config
 
 from app.recipes import load_recipe
+from benchmarks.memory import expected, settings
+from benchmarks.record import kept
 from benchmarks.sd35_medium import save_configurations
 from dgpo_core.models.memory import memory_of
 
+SHARE = 0.15
+"""How far the estimate may be off."""
 RECIPE = "sd35m-pickscore-mode-1"
 PAGE = text_of("docs/models.md")
 
@@ -63,4 +67,15 @@ def test_a_card_of_24_gb_trains_stable_diffusion_3_5_medium_at_512_pixels(memory
     assert told() == {name: round(value / 1e9, 1) for name, value in foretold.items()}
     assert memory.peak < 24e9
     assert f"`{RECIPE}`" in PAGE
-    assert re.search(r"not been measured on a card", PAGE)
+
+
+@pytest.mark.slow
+def test_the_estimate_is_what_a_card_took():
+    measured = kept("memory")
+    foretold = expected(settings(RECIPE, measured["command"].split("--set ")[1:])).peak
+    taken = measured["taken"]["allocated"]
+    assert foretold == pytest.approx(taken, rel=SHARE)
+    told = re.search(
+        r"Measured on a card\*\* \((.*), torch.*?took ([\d.]+) GB at most; the estimate is ([\d.]+)", PAGE, re.DOTALL
+    )
+    assert told.groups() == (measured["card"], f"{taken / 1e9:.1f}", f"{foretold / 1e9:.1f}")
