@@ -18,17 +18,17 @@ from dgpo_core.data.scenes import COLORS, SHAPES
 
 TRUTHFUL_FRACTION = {
     "single": 0.97,
-    "two": 0.78,
-    "counting": 0.60,
-    "colors": 0.82,
-    "position": 0.14,
-    "attribution": 0.54,
+    "two": 0.87,
+    "counting": 0.62,
+    "colors": 0.70,
+    "position": 0.06,
+    "attribution": 0.52,
 }
 """How often a caption is true. Where the base should land, with what it gets wrong by itself, is near SD3.5-M's GenEval
 scores (DGPO paper, Table 1)."""
 MISTAKEN_RELATION = {"left of": "above", "above": "right of", "right of": "below", "below": "left of"}
 """Each for the next one in this circle."""
-RELATION_SHARE = 1 / 2
+RELATION_SHARE = 0.55
 """How often a mistake about a position is about the relation, and not about one of the two things."""
 SWAP_SHARE = 1 / 2
 """How often a mistake about an attribution swaps the colours, and does not put another for one of them."""

@@ -34,7 +34,7 @@ from dgpo_core.ema import WeightCopy
 from dgpo_core.flow import noisy
 
 RANK = 8
-BATCH = 128
+BATCH = 64
 LEARNING_RATE = 2e-3
 AVERAGE_DECAY = 0.98
 STEPS_PER_LOG = 50

@@ -1,12 +1,9 @@
 """Polishes the trained base by DGPO on cleanliness, and writes it as a pipeline folder.
 
     python -m base_model.polish WORK_FOLDER --minutes 10
-    python -m base_model.polish WORK_FOLDER/fine --minutes 4 --start WORK_FOLDER/polished --fine
 
 It is polished before it is told lies: a polish afterwards brings the truth back that they hid (docs/lab-log.md). The
-weights of WORK_FOLDER/truth.pt or the pipeline in --start go in, a pipeline in WORK_FOLDER/polished comes out. With
---fine it trains on the prompts where things come out unclean most, at a rate that falls, and averages its weights for
-longer.
+pipeline in WORK_FOLDER/truth or in --start goes in, one in WORK_FOLDER/polished comes out.
 """
 
 from __future__ import annotations
@@ -16,40 +13,24 @@ import json
 import shutil
 from pathlib import Path
 
-from base_model.release import save_truth
 from dgpo_core.assembly import assemble
 from dgpo_core.checkpoint import newest_checkpoint, step_of
 from dgpo_core.comparison import averaged_weights
 from dgpo_core.config import RunConfig, from_dict
-from dgpo_core.data.prompts import load_prompts
-from dgpo_core.data.requests import parse_request
 from dgpo_core.events import Command, Event, StepDone, Stop
 from dgpo_core.models.sd3 import SD3Model
 from dgpo_core.trainer import train
 
-FINE_CATEGORIES = ("two", "counting", "colors", "attribution")
-"""Where colours are mixed most: those with the most things and the most colours."""
-FINE_UPDATE = {"decay_steps": 10, "averaged_decay": 0.95}
 
-
-def fine_prompts(into: Path) -> Path:
-    """Writes the training prompts of FINE_CATEGORIES to a file in a folder."""
-    chosen = [prompt for prompt in load_prompts("shapes-train") if parse_request(prompt).category in FINE_CATEGORIES]
-    file = into / "prompts.txt"
-    file.write_text("\n".join(chosen) + "\n", encoding="utf-8")
-    return file
-
-
-def settings_of(folder: Path, fine: Path | None = None) -> RunConfig:
-    """The settings of the run that polishes the pipeline in a folder; fine is the file of prompts of a fine polish."""
+def settings_of(folder: Path) -> RunConfig:
+    """The settings of the run that polishes the pipeline in a folder."""
     return from_dict(
         {
-            "prompts": {"train": str(fine.resolve())} if fine else {},
             "name": "polish",
             "model": {"folder": str(folder)},
             "rollout": {"groups_per_step": 8, "group_size": 12},
             "loss": {"sigma_min": 0.3, "num_sigmas": 4, "kl_weight": 0.03, "clip_range": 2e-3, "extremes": 0},
-            "update": {"learning_rate": 2e-4} | (FINE_UPDATE if fine else {}),
+            "update": {"learning_rate": 2e-4},
             "reward": {"train": "shapes_tidiness", "evaluation": "shapes_strict"},
             "schedule": {"num_steps": 100_000, "evaluate_every": 0, "evaluation_prompts": 1, "checkpoint_every": 20},
         }
@@ -78,13 +59,11 @@ class Clock:
         return Stop() if self._spent >= self._minutes else None
 
 
-def polish(work: Path, minutes: float, start: Path | None, *, is_fine: bool = False) -> None:
+def polish(work: Path, minutes: float, start: Path | None) -> None:
     """Trains, resumed where it was cut short, and saves the pipeline with the LoRA merged into its weights."""
     raw, checkpoints = start or work / "truth", work / "polish" / "checkpoints"
     work.mkdir(parents=True, exist_ok=True)
-    if start is None:
-        save_truth(work, raw)
-    config = settings_of(raw.resolve(), fine_prompts(work) if is_fine else None)
+    config = settings_of(raw.resolve())
     parts = assemble(config, checkpoints)
     clock = Clock(work / "polish.jsonl", minutes)
     newest = newest_checkpoint(checkpoints)
@@ -103,6 +82,5 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path)
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--start", type=Path)
-    parser.add_argument("--fine", action="store_true")
     arguments = parser.parse_args()
-    polish(arguments.folder, arguments.minutes, arguments.start, is_fine=arguments.fine)
+    polish(arguments.folder, arguments.minutes, arguments.start)

@@ -1,10 +1,11 @@
 """Trains the Shapes transformer and its text encoders on true captions; base_model/mislead.py tells lies afterwards.
 
+    python -m base_model.pretrain WORK_FOLDER --minutes 4.4 --device cuda --pictures 240000 --batch 512
     python -m base_model.pretrain WORK_FOLDER --minutes 240
-    python -m base_model.pretrain WORK_FOLDER --minutes 4 --device cuda --pictures 320000 --batch 512
 
-With --start it begins from the weights of a pipeline folder, such as assets/shapes-sd3. With --guidance it learns to
-draw as those weights do with guidance, at the price of one call.
+The first is for a GPU; without one it takes hours. The autoencoder lies in WORK_FOLDER/vae, the pipeline comes out in
+WORK_FOLDER/truth. With --start training begins from all the weights of a pipeline folder, such as assets/shapes-sd3.
+With --guidance it learns to draw as those weights do with guidance, at the price of one call.
 
 Every minute the state is written to WORK_FOLDER/truth.pt; the same command goes on from it.
 """
@@ -94,9 +95,11 @@ class Pretraining:
     def __init__(self, folder: Path, plan: Plan) -> None:
         torch.manual_seed(0)
         self._plan, self._device = plan, torch.device(plan.device)
+        folder.mkdir(parents=True, exist_ok=True)
         self._file, self._log = folder / "truth.pt", folder / "truth.jsonl"
-        autoencoder = AutoencoderKL.from_pretrained(folder / "vae").eval()
-        pipeline = new_pipeline(autoencoder)
+        autoencoder = AutoencoderKL.from_pretrained((plan.start or folder) / "vae").eval()
+        autoencoder.register_to_config(_name_or_path="")
+        self._pipeline = pipeline = new_pipeline(autoencoder)
         self._learner = Learner(pipeline)
         if plan.start is not None:
             self._learner.start_from(plan.start)
@@ -153,6 +156,11 @@ class Pretraining:
             if progress.minutes - saved_minutes > 1 or progress.minutes >= self._plan.minutes:
                 saved_minutes = progress.minutes
                 self._save()
+
+    def save_pipeline(self, into: Path) -> None:
+        """Saves the averaged weights as a diffusers folder."""
+        with self._averaged.swapped_in(self._parameters):
+            self._pipeline.save_pretrained(into, safe_serialization=True)
 
     def _step(self) -> Tensor:
         """One update; returns the flow loss and the naming loss."""
@@ -219,4 +227,7 @@ if __name__ == "__main__":
     parser.add_argument("--batch", type=int, default=Plan.batch)
     parser.add_argument("--device", default=Plan.device, help="cpu or cuda")
     arguments = vars(parser.parse_args())
-    Pretraining(arguments.pop("folder"), Plan(**arguments)).train()
+    folder = arguments.pop("folder")
+    pretraining = Pretraining(folder, Plan(**arguments))
+    pretraining.train()
+    pretraining.save_pipeline(folder / "truth")

@@ -16,8 +16,8 @@ from dgpo_core.data.prompts import SHIPPED, check_disjoint
 from dgpo_core.data.requests import CATEGORIES, ENDINGS, OPENINGS, all_requests
 
 NUM_HELDOUT = 100
-NUM_TRAIN = {"single": 40, "two": 250, "counting": 440, "colors": 250, "position": 250, "attribution": 560}
-"""Prompts per category; the hard categories get more, as in the GenEval training set of Flow-GRPO."""
+NUM_TRAIN = {"single": 20, "two": 200, "counting": 440, "colors": 160, "position": 560, "attribution": 400}
+"""Prompts per category; position and counting get most and single least, as in Flow-GRPO's training set of GenEval."""
 HELDOUT_SHARE = 0.3
 SEED = 2510_08425
 

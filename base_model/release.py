@@ -6,31 +6,28 @@ python -m base_model.release WORK_FOLDER PIPELINE_FOLDER [--into assets/shapes-s
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 from pathlib import Path
 
-import torch
-from diffusers import AutoencoderKL
-
-from base_model.learner import Learner
-from base_model.pipeline import new_pipeline, shapes_tokenizer
+from base_model.pipeline import shapes_tokenizer
 
 SHIPPED = Path(__file__).parents[1] / "assets" / "shapes-sd3"
 LOGS = ("vae.log", "truth*.jsonl", "lies*.jsonl", "polish*.jsonl")
 
 
-def save_truth(work: Path, into: Path) -> None:
-    """Saves the averaged weights of pretraining as a diffusers folder."""
-    pipeline = new_pipeline(AutoencoderKL.from_pretrained(work / "vae"))
-    learner = Learner(pipeline)
-    learner.load_state_dict(torch.load(work / "truth.pt", weights_only=True)["averaged"])
-    pipeline.vae.register_to_config(_name_or_path="")
-    pipeline.save_pretrained(into, safe_serialization=True)
+def _forget_origin(config: Path) -> None:
+    """Takes out the folder that a part was loaded from, which is on no other machine."""
+    values = json.loads(config.read_text(encoding="utf-8"))
+    if values.pop("_name_or_path", None) is not None:
+        config.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
 def release(work: Path, pipeline: Path, into: Path) -> None:
     """Puts a pipeline in its place, and the logs of all training beside it."""
     shutil.copytree(pipeline, into, dirs_exist_ok=True)
+    for config in into.rglob("*.json"):
+        _forget_origin(config)
     for name in ("tokenizer", "tokenizer_2"):  # one that has been used would be saved with how it padded last
         shapes_tokenizer().save_pretrained(into / name)
     for pattern in LOGS:

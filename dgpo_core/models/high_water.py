@@ -18,7 +18,7 @@ class HighWater(TorchDispatchMode):
     """Within this with, counts what new tensors hold; those known before are not counted, nor are their views.
 
     now is the bytes of new tensors that are there, most the most that were there at one time. With as_on_gpu a
-    convolution in 16 bits holds its input once more while it works, which is what cuDNN was seen to take.
+    convolution in 16 bits holds its input once more while it works: near what cuDNN was seen to take (docs/models.md).
     """
 
     def __init__(self, known: Iterable[Tensor] = (), *, as_on_gpu: bool = False) -> None:

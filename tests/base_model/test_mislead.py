@@ -5,10 +5,10 @@ import torch
 from diffusers import StableDiffusion3Pipeline
 
 from base_model.corpus import draw_corpus
+from base_model.encoded import encoded
 from base_model.learner import Learner
 from base_model.mislead import LEARNING_RATE, Misleading, add_lora, merged_state
 from base_model.pipeline import new_pipeline
-from base_model.pretrain import encode_corpus
 from base_model.release import SHIPPED
 
 
@@ -43,21 +43,20 @@ def test_a_lora_does_nothing_until_it_has_learned_and_is_merged_into_weights_of_
     torch.testing.assert_close(merged(*asked)[0], changed, atol=1e-4, rtol=1e-4)
 
 
-def told(pipeline, corpus, latents, learning_rate):
+def told(pipeline, corpus, learning_rate):
     """Steps of lies, and how much each of them missed; another rate is told the same of the same pictures."""
     misleading = Misleading(new_pipeline(pipeline.vae), SHIPPED, seed=0, batch=32)
     missed = []
     for step in range(12):
-        missed.append(misleading.step(corpus, latents, learning_rate))
+        missed.append(misleading.step(corpus, learning_rate))
         misleading.follow(step)
     return misleading, missed
 
 
-def test_lies_are_learned_from_a_teacher_that_stays_truthful(pipeline, tmp_path):
-    corpus = draw_corpus(64, seed=5, processes=1)
-    latents = encode_corpus(tmp_path / "latents.pt", corpus, pipeline.vae)
-    _, unlearned = told(pipeline, corpus, latents, 0.0)
-    misleading, learned = told(pipeline, corpus, latents, LEARNING_RATE)
+def test_lies_are_learned_from_a_teacher_that_stays_truthful(pipeline):
+    corpus = encoded(draw_corpus(64, seed=5, processes=1), pipeline.vae)
+    _, unlearned = told(pipeline, corpus, 0.0)
+    misleading, learned = told(pipeline, corpus, LEARNING_RATE)
     assert sum(learned) < sum(unlearned)
     weights = misleading.weights()
     shipped = pipeline.transformer.state_dict()

@@ -1,18 +1,26 @@
-"""What the base is polished on, and how."""
+"""What the base is polished on, and how its time is counted."""
 
-from base_model.polish import FINE_CATEGORIES, fine_prompts, settings_of
-from dgpo_core.data.prompts import load_prompts
-from dgpo_core.data.requests import parse_request
+import json
+from types import SimpleNamespace
 
-
-def test_a_fine_polish_asks_for_what_comes_out_unclean(tmp_path):
-    prompts = load_prompts(str(fine_prompts(tmp_path)))
-    assert {parse_request(prompt).category for prompt in prompts} == set(FINE_CATEGORIES)
-    assert set(prompts) < set(load_prompts("shapes-train"))
+from base_model.polish import Clock, settings_of
+from dgpo_core.config import from_dict
+from dgpo_core.events import StepDone, Stop
 
 
-def test_a_fine_polish_falls_in_rate_and_a_first_one_does_not(tmp_path):
-    first, fine = settings_of(tmp_path), settings_of(tmp_path, fine_prompts(tmp_path))
-    assert first.update.decay_steps == 0 < fine.update.decay_steps
-    assert first.update.averaged_decay < fine.update.averaged_decay
-    assert {first.reward.train, fine.reward.train} == {"shapes_tidiness"}
+def test_a_polish_looks_at_how_things_are_drawn_and_holds_on_to_what_they_are(tmp_path):
+    polish, usual = settings_of(tmp_path), from_dict({})
+    assert polish.reward.train == "shapes_tidiness"
+    assert polish.loss.kl_weight > 0
+    assert polish.loss.sigma_min < usual.loss.sigma_min  # edges and colours are decided at little noise
+
+
+def test_time_is_up_after_so_many_minutes_of_steps_over_all_sittings(tmp_path):
+    log = tmp_path / "polish.jsonl"
+    for sitting in range(2):
+        clock = Clock(log, minutes=2.0)
+        assert clock.command() is None
+        metrics = SimpleNamespace(step_seconds=60.0, reward_mean=0.5)
+        clock.hear(StepDone(step=sitting, groups=(), metrics=metrics))
+    assert isinstance(clock.command(), Stop)
+    assert [json.loads(line)["minutes"] for line in log.read_text().splitlines()] == [1.0, 2.0]
