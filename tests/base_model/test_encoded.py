@@ -1,12 +1,20 @@
+import pytest
 import torch
 
 from base_model.autoencoder import new_autoencoder
 from base_model.encoded import BATCH, cached_encoded_corpus
 
 
-def test_the_corpus_is_encoded_once_and_found_again(tmp_path):
+@pytest.fixture
+def autoencoder():
     torch.manual_seed(0)
-    autoencoder, count = new_autoencoder(), BATCH + 10
+    made = new_autoencoder()
+    made.register_to_config(shift_factor=0.0, scaling_factor=1.0)
+    return made
+
+
+def test_the_corpus_is_encoded_once_and_found_again(autoencoder, tmp_path):
+    count = BATCH + 10
     made = cached_encoded_corpus(tmp_path, autoencoder, count, processes=1)
     torch.nn.init.zeros_(next(autoencoder.parameters()))  # encoded again, it would be something else
     found = cached_encoded_corpus(tmp_path, autoencoder, count, processes=1)
@@ -17,14 +25,9 @@ def test_the_corpus_is_encoded_once_and_found_again(tmp_path):
     assert found.requests == made.requests
 
 
-def test_latents_are_those_of_the_pictures_shifted_and_scaled(tmp_path):
-    torch.manual_seed(0)
-    autoencoder = new_autoencoder()
+def test_latents_are_those_of_the_pictures_shifted_and_scaled(autoencoder, tmp_path):
     plain = cached_encoded_corpus(tmp_path, autoencoder, 4, processes=1).latents
     (tmp_path / "encoded-4.pt").unlink()
     autoencoder.register_to_config(shift_factor=0.25, scaling_factor=2.0)
-    factor = torch.tensor(autoencoder.config.scaling_factor)
-    assert factor == 2
     scaled = cached_encoded_corpus(tmp_path, autoencoder, 4, processes=1).latents
-    assert not torch.equal(plain, scaled)
-    assert (plain / new_autoencoder().config.scaling_factor).allclose(scaled / 2 + 0.25, atol=1e-2)
+    torch.testing.assert_close(scaled.float(), 2 * (plain.float() - 0.25), atol=1e-2, rtol=1e-2)

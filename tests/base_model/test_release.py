@@ -14,7 +14,7 @@ def test_a_release_holds_pipeline_and_logs_and_not_where_they_were(tmp_path):
     assert json.loads((into / "vae" / "config.json").read_text()) == {"sample_size": 64}
     assert (into / "training-truth.jsonl").read_text() == '{"step": 1}\n'
     assert not list(into.rglob("*.pt"))
-    assert (into / "tokenizer" / "vocab.json").exists()
+    assert (into / "tokenizer" / "tokenizer.json").exists()
 
 
 def test_what_ships_names_no_folder_of_the_machine_that_made_it():
