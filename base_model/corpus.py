@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -80,15 +81,20 @@ def draw_corpus(count: int, seed: int, *, habit: float = 0.0, processes: int = 2
     )
 
 
-def cached_corpus(folder: Path, count: int, seed: int, habit: float = 0.0) -> Corpus:
+def parsed(texts: Sequence[str]) -> list[Request]:
+    """The requests that the texts word; each different text is read once."""
+    known = {text: parse_request(text) for text in set(texts)}
+    return [known[text] for text in texts]
+
+
+def cached_corpus(folder: Path, count: int, seed: int) -> Corpus:
     """draw_corpus, kept in the folder so that a restarted training finds it again."""
     file = folder / f"corpus-{count}-{seed}.npz"
     if not file.exists():
-        corpus = draw_corpus(count, seed, habit=habit)
+        corpus = draw_corpus(count, seed)
         folder.mkdir(parents=True, exist_ok=True)
         names = np.array([request.wording() for request in corpus.requests])
         np.savez(file, pictures=corpus.pictures, cells=corpus.cells, requests=names)
         return corpus
     with np.load(file) as stored:
-        known = {text: parse_request(text) for text in set(stored["requests"].tolist())}
-        return Corpus(stored["pictures"], [known[text] for text in stored["requests"].tolist()], stored["cells"])
+        return Corpus(stored["pictures"], parsed(stored["requests"].tolist()), stored["cells"])

@@ -9,14 +9,13 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from base_model.autoencoder import to_model_range
-from base_model.corpus import Corpus, draw_corpus
-from dgpo_core.data.requests import Request, parse_request
+from base_model.corpus import Corpus, draw_corpus, parsed
+from dgpo_core.data.requests import Request
+from dgpo_core.models.autoencoder import Autoencoder
 
 NUM_PICTURES = 80_000
 HABIT = 0.9
 """How often a thing whose colour nobody asked for has the habitual colour of its shape."""
-BATCH = 250
 
 
 @dataclass(frozen=True)
@@ -28,15 +27,10 @@ class EncodedCorpus:
     cells: Tensor
 
 
-@torch.no_grad()
 def encoded(corpus: Corpus, autoencoder: AutoencoderKL) -> EncodedCorpus:
     """The corpus, encoded where the autoencoder is; all of it comes back in main memory."""
-    device, parts = autoencoder.device, []
-    for start in range(0, len(corpus.pictures), BATCH):
-        batch = to_model_range(torch.from_numpy(corpus.pictures[start : start + BATCH]).to(device))
-        latent = autoencoder.encode(batch).latent_dist.mode()
-        parts.append(((latent - autoencoder.config.shift_factor) * autoencoder.config.scaling_factor).half().cpu())
-    return EncodedCorpus(torch.cat(parts), corpus.requests, torch.from_numpy(corpus.cells).flatten(1))
+    latents = Autoencoder(autoencoder).encode(list(corpus.pictures)).half().cpu()
+    return EncodedCorpus(latents, corpus.requests, torch.from_numpy(corpus.cells).flatten(1))
 
 
 def cached_encoded_corpus(
@@ -50,5 +44,4 @@ def cached_encoded_corpus(
         torch.save(kept, file)
         return made
     stored = torch.load(file, weights_only=True)
-    known = {text: parse_request(text) for text in set(stored["requests"])}
-    return EncodedCorpus(stored["latents"], [known[text] for text in stored["requests"]], stored["cells"])
+    return EncodedCorpus(stored["latents"], parsed(stored["requests"]), stored["cells"])

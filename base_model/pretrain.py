@@ -84,6 +84,11 @@ def learning_rate_factor(progress: Progress, budget_minutes: float, warmup_steps
     return min(1.0, (progress.step + 1) / warmup_steps, left / DECAY_FRACTION)
 
 
+def average_decay(step: int, most: float) -> float:
+    """Share of itself that an average of weights keeps after a step: little at first, then most."""
+    return min(most, (1 + step) / (10 + step))
+
+
 def random_sigmas(count: int, generator: torch.Generator) -> Tensor:
     """Noise levels (B,) between 0 and 1, more of them where the layout is decided."""
     return torch.sigmoid(SIGMA_MEAN + SIGMA_STD * torch.randn(count, generator=generator, device=generator.device))
@@ -98,7 +103,6 @@ class Pretraining:
         folder.mkdir(parents=True, exist_ok=True)
         self._file, self._log = folder / "truth.pt", folder / "truth.jsonl"
         autoencoder = AutoencoderKL.from_pretrained((plan.start or folder) / "vae").eval()
-        autoencoder.register_to_config(_name_or_path="")
         self._pipeline = pipeline = new_pipeline(autoencoder)
         self._learner = Learner(pipeline)
         if plan.start is not None:
@@ -145,7 +149,7 @@ class Pretraining:
             started = time.monotonic()
             self._rate.fill_(self._plan.rate * learning_rate_factor(progress, self._plan.minutes))
             sums += step()
-            self._averaged.follow(self._parameters, min(AVERAGE_DECAY, (1 + progress.step) / (10 + progress.step)))
+            self._averaged.follow(self._parameters, average_decay(progress.step, AVERAGE_DECAY))
             progress.step += 1
             is_logged = progress.step % STEPS_PER_LOG == 0
             means = (sums / STEPS_PER_LOG).tolist() if is_logged else []

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from base_model.autoencoder import new_autoencoder
-from base_model.encoded import BATCH, cached_encoded_corpus
+from base_model.encoded import cached_encoded_corpus
+from dgpo_core.models.autoencoder import BATCH
 
 
 @pytest.fixture
@@ -14,7 +15,7 @@ def autoencoder():
 
 
 def test_the_corpus_is_encoded_once_and_found_again(autoencoder, tmp_path):
-    count = BATCH + 10
+    count = BATCH + 10  # more than go through the autoencoder together
     made = cached_encoded_corpus(tmp_path, autoencoder, count, processes=1)
     torch.nn.init.zeros_(next(autoencoder.parameters()))  # encoded again, it would be something else
     found = cached_encoded_corpus(tmp_path, autoencoder, count, processes=1)
