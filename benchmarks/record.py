@@ -15,7 +15,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def machine() -> str:
-    """Processor, cores and torch threads in words."""
+    """Processor, cores, torch threads and the card, if there is one, in words."""
     import torch
 
     model = platform.processor() or platform.machine()
@@ -23,7 +23,9 @@ def machine() -> str:
     if cpuinfo.exists():
         names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
         model = names[0] if names else model
-    return f"{model}, {os.cpu_count()} cores, {torch.get_num_threads()} torch threads, torch {torch.__version__}"
+    card = f"{torch.cuda.get_device_name()}, " if torch.cuda.is_available() else ""
+    threads = torch.get_num_threads()
+    return f"{card}{model}, {os.cpu_count()} cores, {threads} torch threads, torch {torch.__version__}"
 
 
 def commit() -> str:

@@ -10,6 +10,10 @@ from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
 
+from app.race.plan import plan_of
+from app.race.report import CAPTION, markdown, quality_rows, remarks, rows_of, tuning_rows
+from app.race.result import result_of
+from benchmarks.race import rows_from
 from benchmarks.record import kept
 
 PAGE = Path(__file__).parents[1] / "docs" / "results.md"
@@ -179,6 +183,15 @@ def memory(result: dict[str, Any]) -> str:
     return table(["what", "measured"], rows) + "\n" + table(["part, foretold", "GB"], parts) + about + said
 
 
+def race(result: dict[str, Any]) -> str:
+    """Standings, what was said of them, quality at the end, and the grid of learning rates."""
+    plan, runs = plan_of(result["plan"], result["name"]), rows_from(result["runs"])
+    found = result_of(plan, runs)
+    tables = [markdown(rows) for rows in (rows_of(found), quality_rows(found), tuning_rows(found)) if len(rows) > 1]
+    said = [f"{CAPTION}.", *remarks(plan, found)]
+    return "\n\n".join([tables[0], *said, *tables[1:]]) + "\n"
+
+
 def gigabytes(value: float) -> str:
     """Bytes in gigabytes."""
     return f"{value / 1e9:.2f}"
@@ -196,6 +209,7 @@ SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "label_page": ("label_page", label_page),
     "label_storm": ("label_storm", label_storm),
     "memory": ("memory", memory),
+    "race": ("race-shapes", race),
 }
 WHEN_MEASURED = {
     "memory": (

@@ -82,7 +82,7 @@ class Conductor:
         """Round after round until everyone has trained for so long, had enough pictures, or failed."""
         while waiting := [place for place in places if not self._is_over(place, minutes)]:
             for place in waiting:
-                self._take_turn(place, minutes)
+                self._take_turn(place, minutes, is_alone=len(waiting) == 1)
 
     def _is_over(self, place: RacePlace, minutes: float) -> bool:
         run = self._run_at(place)
@@ -94,8 +94,8 @@ class Conductor:
         limit = self._plan.rules.pictures
         return seconds >= 60 * minutes or (limit > 0 and pictures >= limit)
 
-    def _take_turn(self, place: RacePlace, minutes: float) -> None:
-        """Trains one entrant for a turn, examines it, and stops it."""
+    def _take_turn(self, place: RacePlace, minutes: float, *, is_alone: bool) -> None:
+        """Trains one entrant for a turn, examines it, and stops it; for turn after turn where nobody else waits."""
         run = self._run_at(place)
         heard: Queue[Event] = Queue()
         if run is None:
@@ -106,27 +106,33 @@ class Conductor:
         else:
             run_id = self._runner.resume(run.run_id, heard.put)
         spent = run.points[-1].seconds if run and run.points else 0.0
-        pictures = _pictures(run) if run else 0
-        goal = min(minutes, spent / 60 + self._plan.rules.turn_minutes)
-        self._follow(run_id, heard, lambda seconds, drawn: self._is_enough(spent + seconds, pictures + drawn, goal))
+        self._follow(run_id, heard, _Spent(spent, _pictures(run) if run else 0), minutes, is_alone=is_alone)
         self._tell(place)
 
-    def _follow(self, run_id: int, heard: Queue[Event], is_enough: Callable[[float, int], bool]) -> None:
-        """Hears the run until it has had enough; then has it examined and stopped. Returns when its thread ended."""
-        seconds, drawn, is_asked = 0.0, 0, False
+    def _follow(self, run_id: int, heard: Queue[Event], spent: _Spent, minutes: float, *, is_alone: bool) -> None:
+        """Hears the run for a turn, or turn after turn, each with its examination; then has it stopped.
+
+        Returns when its thread ended.
+        """
+        goal, is_asked = self._end_of_turn(spent, minutes), False
         while not (self._runner.wait(0) and heard.empty()):
             try:
                 event = heard.get(timeout=SECONDS_BETWEEN_LOOKS)
             except Empty:
                 continue
             if isinstance(event, StepDone):
-                seconds += event.metrics.step_seconds
-                drawn += sum(len(group.samples) for group in event.groups)
-                if not is_asked and is_enough(seconds, drawn):
+                spent.add(event)
+                if not is_asked and self._is_enough(spent.seconds, spent.pictures, goal):
                     is_asked = True
                     self._send(run_id, ExamineNow())
             elif isinstance(event, EvaluationDone) and is_asked:
-                self._send(run_id, Stop())
+                if not is_alone or self._is_enough(spent.seconds, spent.pictures, minutes):
+                    self._send(run_id, Stop())
+                else:
+                    goal, is_asked = self._end_of_turn(spent, minutes), False
+
+    def _end_of_turn(self, spent: _Spent, minutes: float) -> float:
+        return min(minutes, spent.seconds / 60 + self._plan.rules.turn_minutes)
 
     def _send(self, run_id: int, command: Command) -> None:
         """Hands over a command; a run that has failed meanwhile needs none."""
@@ -146,6 +152,17 @@ class Conductor:
         else:
             point = run.points[-1]
             self._say(f"{what}: {point.score:.3f} after {point.seconds / 60:.1f} minutes, {point.step} steps")
+
+
+class _Spent:
+    """Seconds of steps and pictures of one run so far."""
+
+    def __init__(self, seconds: float, pictures: int) -> None:
+        self.seconds, self.pictures = seconds, pictures
+
+    def add(self, done: StepDone) -> None:
+        self.seconds += done.metrics.step_seconds
+        self.pictures += sum(len(group.samples) for group in done.groups)
 
 
 def _pictures(run: RaceRunRow) -> int:

@@ -59,6 +59,14 @@ def test_everyone_runs_in_turns_and_is_examined_after_each(race):
     assert {run.config["algorithm"]["name"] for run in reader.runs()} == {"dgpo", "diffusion_nft"}
 
 
+def test_who_runs_alone_is_examined_turn_after_turn_without_a_stop(race):
+    reader, race_id, said = race(seeds=[0], entrants={"nft": NFT}, minutes=10, turn_minutes=1e-4, pictures=40)
+    (run,) = reader.race_runs(race_id)
+    assert len(run.points) > 2
+    assert run.points[-1].pictures >= 40
+    assert len(said) == 1, "one turn, however many examinations"
+
+
 def test_seed_follows_seed(race):
     reader, race_id, _ = race(seeds=[4, 1])
     entered = [(run.entrant, run.seed) for run in reader.race_runs(race_id)]
@@ -101,11 +109,11 @@ def test_a_race_that_was_cut_short_goes_on_and_a_finished_one_begins_anew(race, 
     calls = []
     turn = Conductor._take_turn
 
-    def cut(self, place, minutes):
+    def cut(self, place, minutes, **others):
         calls.append(place)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        turn(self, place, minutes)
+        turn(self, place, minutes, **others)
 
     monkeypatch.setattr(Conductor, "_take_turn", cut)
     with pytest.raises(KeyboardInterrupt):

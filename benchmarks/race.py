@@ -1,0 +1,152 @@
+"""A race whose runs all train at once, each in a process and a lab of its own, where one run leaves a machine idle.
+
+    python -m benchmarks.race shapes [--set minutes=5 turn_minutes=0.25] [--entrants dgpo flow_grpo]
+
+Of one race: first every learning rate of every entrant, then every seed at its entrant's best one. All share the
+machine, and so its moods; minutes are longer than those of a race in turns, for all alike. A run that is over is not
+run again, so a race that was cut short goes on. Kept as results/race-NAME.json; docs/race.md says how to read it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from app.__main__ import opened_store
+from app.race.plan import Entrant, RacePlan, load_race, plan_of
+from app.race.report import markdown, remarks, rows_of
+from app.race.result import best_learning_rate, result_of
+from app.settings import Settings
+from app.store.rows import RacePoint, RaceRunRow, RunState
+from benchmarks.record import keep
+
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+def single(plan: RacePlan, entrant: Entrant, rate: float, seed: int, *, is_tuning: bool) -> dict[str, Any]:
+    """The plan of one run of the race, as a race of its own; the target is that of the whole one."""
+    minutes = plan.rules.tuning_minutes if is_tuning else plan.rules.minutes
+    lone = replace(
+        plan,
+        rules=replace(plan.rules, minutes=minutes, against=entrant.name),
+        entrants=(entrant,),
+        seeds=(seed,),
+        learning_rates=(rate,),
+    )
+    return lone.as_dict()
+
+
+class LoneRun:
+    """One run of a race in a process and a lab of its own."""
+
+    def __init__(
+        self, plan: RacePlan, entrant: Entrant, rate: float, seed: int, work: Path, *, is_tuning: bool
+    ) -> None:
+        self._is_tuning = is_tuning
+        self._folder = work / f"{entrant.name}-{rate:g}-seed-{seed}{'-tuning' if is_tuning else ''}"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._race = self._folder / f"{plan.name}.yaml"
+        self._race.write_text(yaml.safe_dump(single(plan, entrant, rate, seed, is_tuning=is_tuning)))
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """The process, whose words go to a file beside the lab."""
+        command = [sys.executable, "-m", "app", "race", str(self._race), "--folder", str(self._folder / "lab")]
+        with (self._folder / "said.txt").open("ab") as said:
+            return subprocess.Popen(command, stdout=said, stderr=said, env=os.environ | ONE_THREAD)
+
+    @property
+    def is_over(self) -> bool:
+        return bool(self._rows(only_ended=True))
+
+    def rows(self) -> list[RaceRunRow]:
+        """What its lab knows of it; nothing where it failed before its first step."""
+        return [replace(row, is_tuning=self._is_tuning) for row in self._rows(only_ended=False)]
+
+    def _rows(self, *, only_ended: bool) -> list[RaceRunRow]:
+        settings = Settings(folder=self._folder / "lab")
+        if not settings.database.exists():
+            return []
+        with opened_store(settings) as (reader, _):
+            races = [race for race in reader.races() if race.ended is not None or not only_ended]
+            return reader.race_runs(races[0].id) if races else []
+
+
+def all_at_once(runs: Sequence[LoneRun]) -> list[RaceRunRow]:
+    """Trains those that are not over, waits for them, and returns what is known of all."""
+    processes = [run.start() for run in runs if not run.is_over]
+    for process in processes:
+        process.wait()
+    return [row for run in runs for row in run.rows()]
+
+
+def raced(plan: RacePlan, work: Path) -> list[RaceRunRow]:
+    """All runs of the race, tuning first."""
+    tuned: list[RaceRunRow] = []
+    if len(plan.learning_rates) > 1:
+        seed = plan.rules.tuning_seed
+        tuned = all_at_once(
+            [
+                LoneRun(plan, entrant, rate, seed, work, is_tuning=True)
+                for entrant in plan.entrants
+                for rate in plan.learning_rates
+            ]
+        )
+    rates = {entrant: best_learning_rate(plan, entrant.name, tuned) for entrant in plan.entrants}
+    racing = [
+        LoneRun(plan, entrant, rate, seed, work, is_tuning=False)
+        for seed in plan.seeds
+        for entrant, rate in rates.items()
+        if rate is not None
+    ]
+    return tuned + all_at_once(racing)
+
+
+def rows_from(kept_runs: Sequence[dict[str, Any]]) -> list[RaceRunRow]:
+    """The runs of a kept result, as the store would give them."""
+    return [
+        RaceRunRow(
+            **{key: value for key, value in run.items() if key not in ("points", "state")},
+            state=RunState(run["state"]),
+            points=tuple(
+                RacePoint(**point | {"quality": tuple((name, value) for name, value in point["quality"])})
+                for point in run["points"]
+            ),
+        )
+        for run in kept_runs
+    ]
+
+
+def changed(plan: RacePlan, changes: Sequence[str], entrants: Sequence[str] = ()) -> RacePlan:
+    """The plan with some of its rules changed, read as in YAML, and with these of its entrants alone."""
+    given = {name: yaml.safe_load(value) for name, _, value in (change.partition("=") for change in changes)}
+    values = plan.as_dict() | given
+    if entrants:
+        values["entrants"] = {name: values["entrants"][name] for name in entrants}
+    return plan_of(values, plan.name)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("race", help="name of a race in assets/races, or a YAML file")
+    parser.add_argument("--set", action="extend", nargs="+", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--entrants", nargs="+", default=[], metavar="NAME", help="these alone; else all of the plan")
+    parser.add_argument("--label", default="", help="name of the result, if not that of the race")
+    parser.add_argument("--work", type=Path, default=Path("work/race"))
+    arguments = parser.parse_args()
+    race_plan = changed(load_race(arguments.race), arguments.set, arguments.entrants)
+    race_label = arguments.label or race_plan.name
+    race_runs = raced(race_plan, arguments.work / race_label)
+    keep(
+        f"race-{race_label}",
+        {"name": race_plan.name, "plan": race_plan.as_dict(), "runs": [asdict(run) for run in race_runs]},
+    )
+    race_result = result_of(race_plan, race_runs)
+    print("\n".join([markdown(rows_of(race_result)), *remarks(race_plan, race_result)]))

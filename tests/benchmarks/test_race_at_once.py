@@ -1,0 +1,48 @@
+"""A race whose runs all train at once, in real processes, on the small model."""
+
+from dataclasses import asdict
+
+import pytest
+from lab_folder import write_recipe
+
+from app.race.plan import load_race, plan_of
+from app.race.result import result_of
+from benchmarks.race import LoneRun, changed, raced, rows_from, single
+
+QUICK = {"minutes": 0.02, "turn_minutes": 0.005, "tuning_minutes": 0.01, "examined_prompts": 2, "against": "dgpo"}
+
+
+@pytest.fixture
+def plan(tmp_path, model_folder):
+    """One entrant, two rates, one seed."""
+    recipe = str(write_recipe(tmp_path, model_folder))
+    return plan_of(
+        QUICK | {"recipe": recipe, "entrants": {"dgpo": {}}, "seeds": [3], "learning_rates": [1e-3, 1e-2]}, "small"
+    )
+
+
+def test_rates_are_tried_and_seeds_raced_in_processes_of_their_own(plan, tmp_path):
+    runs = raced(plan, tmp_path / "work")
+    assert [(run.learning_rate, run.seed) for run in runs if run.is_tuning] == [(1e-3, 1000), (1e-2, 1000)]
+    (raced_run,) = [run for run in runs if not run.is_tuning]
+    assert raced_run.seed == 3
+    assert len(raced_run.points) > 2, "examined turn after turn"
+    result = result_of(plan, runs)
+    assert result.standings[0].num_seeds == 1
+    assert result_of(plan, rows_from([asdict(run) for run in runs])) == result
+    assert LoneRun(plan, plan.entrants[0], raced_run.learning_rate, 3, tmp_path / "work", is_tuning=False).is_over
+
+
+def test_the_plan_of_one_run_is_a_race_that_can_be_read_back(plan):
+    lone = plan_of(single(plan, plan.entrants[0], 1e-2, 7, is_tuning=True), "small")
+    assert (lone.rules.minutes, lone.seeds, lone.learning_rates) == (QUICK["tuning_minutes"], (7,), (1e-2,))
+
+
+def test_rules_are_changed_by_name(plan):
+    assert changed(plan, ["minutes=7", "seeds=[4, 5]"]).seeds == (4, 5)
+    assert changed(plan, ["minutes=7"]).rules.minutes == 7
+
+
+def test_some_of_the_entrants_may_race_alone():
+    plan = changed(load_race("shapes"), [], ["flow_grpo", "dgpo"])
+    assert [entrant.name for entrant in plan.entrants] == ["flow_grpo", "dgpo"]
