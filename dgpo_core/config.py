@@ -186,6 +186,13 @@ class LossConfig:
     clip_range: float = knob(
         1e-2, "How far a sample may move from the old policy before it is clipped; 0 is off.", low=0, high=1
     )
+    dual_clip: float = knob(
+        0.0,
+        "How far a dispreferred sample's error may rise above the frozen reference's before it is pushed no more; "
+        "0 is off.",
+        low=0,
+        high=100,
+    )
     sigma_min: float = knob(0.5, "Only noise levels from here up are trained.", low=0, high=0.99)
     num_sigmas: int = knob(2, "Noise levels trained per step.", low=1, high=64)
     shared_noise: bool = knob(

@@ -64,6 +64,20 @@ def is_clipped(
     return torch.where(advantage > 0, ratio > 1 + clip_range, ratio < 1 - clip_range)
 
 
+def is_pushed_enough(
+    error: Float[Tensor, " B"], frozen_error: Float[Tensor, " B"], advantage: Float[Tensor, " B"], dual_clip: float
+) -> Bool[Tensor, " B"]:
+    """Which dispreferred samples have an error above the frozen reference's by more than dual_clip; 0 finds none.
+
+    The loss of a sample with a negative advantage has no lower bound: clipping against the old policy limits a
+    step, and the next begins anew. Such samples are left where they are, as in dual-clip PPO (arXiv 1912.09729).
+    docs/method.md eq. 8.
+    """
+    if dual_clip == 0:
+        return torch.zeros_like(advantage, dtype=torch.bool)
+    return (advantage < 0) & (error.detach() - frozen_error > dual_clip)
+
+
 def group_preference(
     advantage: Float[Tensor, " B"],
     error: Float[Tensor, " B"],

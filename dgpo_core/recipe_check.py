@@ -98,6 +98,7 @@ READ_BY = {
     "algorithm.temperature": ("reward_weighted",),
     "loss.preference_beta": ("dgpo", "diffusion_dpo"),
     "loss.clip_range": ("dgpo", "flow_grpo"),
+    "loss.dual_clip": ("dgpo",),
     "loss.reference": ("dgpo", "diffusion_dpo"),
     "loss.shared_noise": ("dgpo", "diffusion_nft", "diffusion_dpo", "reward_weighted"),
     "loss.text_dropout": ("dgpo", "diffusion_nft", "diffusion_dpo", "reward_weighted"),

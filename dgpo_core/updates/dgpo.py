@@ -10,7 +10,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from dgpo_core.lesson import Lesson, Tally, TrainingNoise
-from dgpo_core.loss import gated_error, group_preference, is_clipped, kl_to_reference, velocity_error
+from dgpo_core.loss import (
+    gated_error,
+    group_preference,
+    is_clipped,
+    is_pushed_enough,
+    kl_to_reference,
+    velocity_error,
+)
 from dgpo_core.updates.noised import NoisedUpdate
 
 
@@ -39,6 +46,10 @@ class DgpoUpdate(NoisedUpdate):
     def needs_old_policy(self) -> bool:
         """Whether errors under the old policy are part of the loss."""
         return self._config.loss.reference == "old_policy" or self._config.loss.clip_range > 0
+
+    @property
+    def _needs_reference(self) -> bool:
+        return super()._needs_reference or self._config.loss.dual_clip > 0
 
     def _learn_at(self, lesson: Lesson, level: TrainingNoise, tally: Tally, old: Float[Tensor, " B"] | None) -> None:
         gates = []
@@ -103,16 +114,16 @@ class DgpoUpdate(NoisedUpdate):
         velocity = self._model.velocity(x, level.sigma, conditioning)
         error = velocity_error(velocity, target)
         old = error.detach() if old_error is None else old_error[rows]
-        reference_error = old
-        if reference is not None and self._config.loss.reference == "frozen":
-            reference_error = velocity_error(reference, target)
+        frozen = old if reference is None else velocity_error(reference, target)
+        advantage, loss = lesson.advantage[rows], self._config.loss
         return _Part(
             error=error,
-            reference_error=reference_error,
+            reference_error=frozen if loss.reference == "frozen" else old,
             kl=kl_to_reference(velocity, reference) if reference is not None else None,
-            advantage=lesson.advantage[rows],
+            advantage=advantage,
             group=lesson.group[rows] - lesson.group[rows.start],
-            clipped=is_clipped(error, old, lesson.advantage[rows], self._config.loss.clip_range),
+            clipped=is_clipped(error, old, advantage, loss.clip_range)
+            | is_pushed_enough(error, frozen, advantage, loss.dual_clip),
         )
 
     def _whole_groups(self, lesson: Lesson) -> Iterator[slice]:

@@ -15,6 +15,7 @@ from dgpo_core.loss import (
     gated_error,
     group_preference,
     is_clipped,
+    is_pushed_enough,
     kl_to_reference,
     velocity_error,
 )
@@ -243,6 +244,15 @@ def test_only_moves_the_way_of_the_advantage_are_clipped(advantage, ratio, expec
 
 def test_a_clip_range_of_zero_clips_nothing():
     assert is_clipped(torch.zeros(2), torch.ones(2), torch.tensor([1.0, -1.0]), 0.0).tolist() == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("advantage", "error", "expected"), [(-1.0, 0.81, True), (-1.0, 0.79, False), (0.0, 5.0, False), (1.0, 5.0, False)]
+)
+def test_only_dispreferred_samples_far_above_the_frozen_error_are_pushed_enough(advantage, error, expected):
+    found = is_pushed_enough(torch.tensor([error]), torch.tensor([0.7]), torch.tensor([advantage]), 0.1)
+    assert found.tolist() == [expected]
+    assert is_pushed_enough(torch.tensor([9.0]), torch.tensor([0.7]), torch.tensor([advantage]), 0.0).item() is False
 
 
 def test_without_an_old_policy_nothing_is_clipped():

@@ -17,6 +17,8 @@ LOSSES = {
     "old policy": LossConfig(kl_weight=0.0, reference="old_policy", clip_range=0.0),
     "old policy, clip": LossConfig(kl_weight=0.0, reference="old_policy", clip_range=2e-3),
     "old policy, clip, KL": LossConfig(reference="old_policy", clip_range=2e-3, kl_weight=0.3),
+    "old policy, both clips, KL": LossConfig(reference="old_policy", clip_range=2e-3, dual_clip=5e-3, kl_weight=0.3),
+    "dual clip alone": LossConfig(reference="old_policy", clip_range=0.0, dual_clip=5e-3, kl_weight=0.0),
     "guided reference": LossConfig(reference="frozen", reference_guidance=3.0, clip_range=2e-3, kl_weight=0.3),
     "noise of its own for every picture": LossConfig(
         kl_weight=0.0, reference="frozen", shared_noise=False, clip_range=2e-3
@@ -59,11 +61,14 @@ def naive_gradient(model, lesson, config, old_policy):
         frozen_error = ((frozen - target) ** 2).mean((1, 2, 3))
         velocity = model.velocity(x, SIGMA, prompt)
         error = ((velocity - target) ** 2).mean((1, 2, 3))
+        too_far = torch.zeros(G, dtype=torch.bool)
         if config.clip_range:
             ratio = (old_error - error.detach()).exp()
             too_far = torch.where(advantage > 0, ratio > 1 + config.clip_range, ratio < 1 - config.clip_range)
-            num_clipped += int(too_far.sum())
-            error = torch.where(too_far, error.detach(), error)
+        if config.dual_clip:
+            too_far |= (advantage < 0) & (error.detach() > frozen_error + config.dual_clip)
+        num_clipped += int(too_far.sum())
+        error = torch.where(too_far, error.detach(), error)
         reference_error = frozen_error if config.reference == "frozen" else old_error
         preference = config.preference_beta / G * (advantage * (error - reference_error)).sum()
         kl = ((velocity - frozen) ** 2).mean((1, 2, 3)).sum()
@@ -86,7 +91,7 @@ def test_the_gradient_is_that_of_the_papers_loss_for_any_micro_batch(watched, ol
     found, tally = gradient(watched, lesson, config, micro_batch, old_policy)
     assert_same_gradient(found, expected)
     assert int(torch.cat(tally.clipped).sum()) == num_clipped
-    assert (num_clipped > 0) == (config.clip_range > 0)
+    assert (num_clipped > 0) == (config.clip_range > 0 or config.dual_clip > 0)
     gates = torch.cat(tally.gates)
     assert 0.02 < gates.min() < gates.max() < 0.98
 
