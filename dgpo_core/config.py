@@ -187,7 +187,7 @@ class LossConfig:
         1e-2, "How far a sample may move from the old policy before it is clipped; 0 is off.", low=0, high=1
     )
     dual_clip: float = knob(
-        0.0,
+        0.1,
         "How far a dispreferred sample's error may rise above the frozen reference's before it is pushed no more; "
         "0 is off.",
         low=0,

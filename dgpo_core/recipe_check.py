@@ -230,6 +230,17 @@ def _wide_clip(config: RunConfig) -> str:
     return ""
 
 
+def _unbounded_push(config: RunConfig) -> str:
+    loss = config.loss
+    if config.algorithm.name == "dgpo" and loss.reference == "old_policy" and loss.dual_clip == 0:
+        return (
+            "loss.dual_clip = 0 leaves nothing to bound how far dispreferred pictures are pushed away while the "
+            "reference moves along; pictures fall apart after some hundred steps. Set it to 0.1, or loss.reference to "
+            "frozen."
+        )
+    return ""
+
+
 def _is_old_the_policy_itself(config: RunConfig) -> bool:
     """Whether every update is measured against exactly the weights that it starts from."""
     update = config.update
@@ -257,7 +268,7 @@ def _idle_beta(config: RunConfig) -> str:
 def _idle_reference_guidance(config: RunConfig) -> str:
     loss = config.loss
     is_compared = loss.reference == "frozen" and _compares(config)
-    if loss.reference_guidance != 1 and not is_compared and loss.kl_weight == 0:
+    if loss.reference_guidance != 1 and not is_compared and loss.kl_weight == loss.dual_clip == 0:
         return (
             "loss.reference_guidance does nothing: the frozen start is not used. Set loss.reference to frozen, or "
             "loss.kl_weight above 0."
@@ -326,6 +337,7 @@ RULES: tuple[Callable[[RunConfig], str], ...] = (
     _idle_beta,
     _idle_reference_guidance,
     _idle_kl_below,
+    _unbounded_push,
     _idle_switch,
     _high_rate,
     _few_step_base,

@@ -20,7 +20,10 @@ UNWISE = {
     "clip_range = 0.2": {"loss": {"clip_range": 0.2}},
     "loss.clip_range does nothing": {"update": {"per_sigma": False}},
     "loss.preference_beta does nothing": {"loss": {"num_sigmas": 1}},
-    "loss.reference_guidance does nothing": {"loss": {"reference_guidance": 4.5, "kl_weight": 0.0}},
+    "loss.reference_guidance does nothing": {
+        "loss": {"reference_guidance": 4.5, "kl_weight": 0.0, "dual_clip": 0.0},
+    },
+    "loss.dual_clip = 0 leaves nothing": {"loss": {"dual_clip": 0.0}},
     "loss.kl_below does nothing: loss.sigma_min": {"loss": {"kl_below": 1.0, "sigma_min": 0.0}},
     "old_policy_from_step does nothing": {"rollout": {"old_policy_from_step": 200}},
     "learning_rate = 0.01": {"update": {"learning_rate": 0.01}},

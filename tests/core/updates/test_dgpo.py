@@ -12,19 +12,21 @@ from dgpo_core.updates.dgpo import DgpoUpdate
 from dgpo_core.updates.noised import HELD_SHARE
 
 LOSSES = {
-    "frozen reference": LossConfig(kl_weight=0.0, reference="frozen", clip_range=0.0),
-    "frozen reference, clip, KL": LossConfig(reference="frozen", clip_range=2e-3, kl_weight=0.3),
-    "old policy": LossConfig(kl_weight=0.0, reference="old_policy", clip_range=0.0),
-    "old policy, clip": LossConfig(kl_weight=0.0, reference="old_policy", clip_range=2e-3),
-    "old policy, clip, KL": LossConfig(reference="old_policy", clip_range=2e-3, kl_weight=0.3),
+    "frozen reference": LossConfig(dual_clip=0.0, kl_weight=0.0, reference="frozen", clip_range=0.0),
+    "frozen reference, clip, KL": LossConfig(dual_clip=0.0, reference="frozen", clip_range=2e-3, kl_weight=0.3),
+    "old policy": LossConfig(dual_clip=0.0, kl_weight=0.0, reference="old_policy", clip_range=0.0),
+    "old policy, clip": LossConfig(dual_clip=0.0, kl_weight=0.0, reference="old_policy", clip_range=2e-3),
+    "old policy, clip, KL": LossConfig(dual_clip=0.0, reference="old_policy", clip_range=2e-3, kl_weight=0.3),
     "old policy, both clips, KL": LossConfig(reference="old_policy", clip_range=2e-3, dual_clip=5e-3, kl_weight=0.3),
     "dual clip alone": LossConfig(reference="old_policy", clip_range=0.0, dual_clip=5e-3, kl_weight=0.0),
-    "guided reference": LossConfig(reference="frozen", reference_guidance=3.0, clip_range=2e-3, kl_weight=0.3),
+    "guided reference": LossConfig(
+        dual_clip=0.0, reference="frozen", reference_guidance=3.0, clip_range=2e-3, kl_weight=0.3
+    ),
     "noise of its own for every picture": LossConfig(
-        kl_weight=0.0, reference="frozen", shared_noise=False, clip_range=2e-3
+        dual_clip=0.0, kl_weight=0.0, reference="frozen", shared_noise=False, clip_range=2e-3
     ),
     "some groups without their prompt": LossConfig(
-        kl_weight=0.0, reference="old_policy", text_dropout=0.6, clip_range=2e-3
+        dual_clip=0.0, kl_weight=0.0, reference="old_policy", text_dropout=0.6, clip_range=2e-3
     ),
 }
 SOFT_BETA = {"frozen": 5.0, "old_policy": 300.0}
