@@ -51,11 +51,11 @@ def test_warming_up_loads_what_a_run_needs(monkeypatch):
 
 def test_what_is_unwise_stands_in_the_diary_of_a_run_that_is_started_all_the_same(lab, config_of):
     runner, reader = lab
-    config = config_of(rollout={"group_size": 4}, loss={"reference_guidance": 2.0, "kl_weight": 0.0})
+    config = config_of(rollout={"group_size": 4}, loss={"reference_guidance": 2.0, "kl_weight": 0.0, "dual_clip": 0.0})
     run_id = runner.start(config)
     assert runner.wait(PATIENCE_SECONDS)
     messages = [row.message for row in reader.diary(run_id)]
-    assert len(cautions(config)) == 3
+    assert len(cautions(config)) == 4
     assert set(cautions(config)) < set(messages)
 
 
