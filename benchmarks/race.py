@@ -27,6 +27,7 @@ from app.race.result import best_learning_rate, result_of
 from app.settings import Settings
 from app.store.rows import RacePoint, RaceRunRow, RunState
 from benchmarks.record import keep
+from dgpo_core.errors import ConfigError
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
@@ -128,6 +129,9 @@ def changed(plan: RacePlan, changes: Sequence[str], entrants: Sequence[str] = ()
     """The plan with some of its rules changed, read as in YAML, and with these of its entrants alone."""
     given = {name: yaml.safe_load(value) for name, _, value in (change.partition("=") for change in changes)}
     values = plan.as_dict() | given
+    if unknown := set(entrants) - set(values["entrants"]):
+        known = ", ".join(values["entrants"])
+        raise ConfigError(f"{plan.name} has no entrant {', '.join(sorted(unknown))}. Its entrants: {known}.")
     if entrants:
         values["entrants"] = {name: values["entrants"][name] for name in entrants}
     return plan_of(values, plan.name)

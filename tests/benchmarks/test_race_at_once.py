@@ -8,6 +8,7 @@ from lab_folder import write_recipe
 from app.race.plan import load_race, plan_of
 from app.race.result import result_of
 from benchmarks.race import LoneRun, changed, raced, rows_from, single
+from dgpo_core.errors import ConfigError
 
 QUICK = {"minutes": 0.02, "turn_minutes": 0.005, "tuning_minutes": 0.01, "examined_prompts": 2, "against": "dgpo"}
 
@@ -46,3 +47,8 @@ def test_rules_are_changed_by_name(plan):
 def test_some_of_the_entrants_may_race_alone():
     plan = changed(load_race("shapes"), [], ["flow_grpo", "dgpo"])
     assert [entrant.name for entrant in plan.entrants] == ["flow_grpo", "dgpo"]
+
+
+def test_an_entrant_that_the_race_does_not_have_is_named():
+    with pytest.raises(ConfigError, match=r"shapes has no entrant ppo\. Its entrants: dgpo"):
+        changed(load_race("shapes"), [], ["ppo", "dgpo"])

@@ -36,8 +36,12 @@ def lab_url(tmp_path: Path, free_port: int) -> Iterator[str]:
     url = f"http://127.0.0.1:{free_port}"
     _wait_for(url, lab, tmp_path / "lab.log")
     yield url
-    lab.send_signal(signal.SIGINT)
-    assert lab.wait(timeout=90) == 0, (tmp_path / "lab.log").read_text()
+    in_background = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # a shell lets what runs there ignore Ctrl-C
+    lab.send_signal(signal.SIGTERM if in_background else signal.SIGINT)
+    try:
+        assert lab.wait(timeout=90) == 0, (tmp_path / "lab.log").read_text()
+    finally:
+        lab.kill()
 
 
 def _wait_for(url: str, lab: subprocess.Popen[bytes], log: Path) -> None:
