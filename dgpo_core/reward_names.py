@@ -80,6 +80,13 @@ REWARD_FACTS: dict[str, RewardFacts] = {
         weights="yuvalkirstain/PickScore_v1",
     ),
     "hpsv2": RewardFacts("cosine of picture and prompt, CLIP tuned to rankings", -1, 1, weights="adams-story/HPSv2-hf"),
+    "imagereward": RewardFacts(
+        "how much people would prefer the picture for its prompt, as BLIP tuned to rankings guesses; around 0",
+        weights="THUDM/ImageReward",
+    ),
+    "hpsv3": RewardFacts(
+        "what HPSv3 answers at reward.server, from its own package (examples/reward_server.py)", needs_server=True
+    ),
     "aesthetic": RewardFacts(
         "beauty as the LAION head guesses people's marks of 1 to 10 from CLIP's view of the picture",
         weights="shunk031/aesthetics-predictor-v2-sac-logos-ava1-l14-linearMSE",

@@ -10,7 +10,8 @@ from dgpo_core.reward_names import PREFERENCE, REWARD_NAMES, is_own, parse_mixtu
 from dgpo_core.rewards.clip_rewards import SCALES, AestheticReward, ClipReward
 from dgpo_core.rewards.contract import Reward
 from dgpo_core.rewards.geneval_models import geneval_reward
-from dgpo_core.rewards.image_statistics import STATISTICS, image_statistic
+from dgpo_core.rewards.image_reward import ImageReward
+from dgpo_core.rewards.image_statistics import STATISTICS, clean_and_noisy, image_statistic
 from dgpo_core.rewards.mixture import Mixture, Part
 from dgpo_core.rewards.mouths import mouth_of
 from dgpo_core.rewards.ocr import OcrReward
@@ -52,6 +53,8 @@ REWARDS: dict[str, Maker] = {
     **{name: partial(_statistic, name) for name in STATISTICS},
     "ocr": OcrReward,
     **{name: partial(_clip, name) for name in SCALES},
+    "imagereward": ImageReward,
+    "hpsv3": partial(RemoteReward, name="hpsv3", trials=clean_and_noisy),
     "aesthetic": AestheticReward,
     **{name: partial(_vision_language, name) for name in ("deqa", "unifiedreward", "vlm_judge")},
     "geneval": partial(geneval_reward, is_strict=False),

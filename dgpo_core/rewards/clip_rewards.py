@@ -9,24 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from dgpo_core.errors import RewardError
 from dgpo_core.reward_names import REWARD_FACTS
 from dgpo_core.rewards.contract import Judgement, Picture, Trial
-from dgpo_core.rewards.image_statistics import blurred, grain, patches, plain
-from dgpo_core.rewards.pretrained import loading
+from dgpo_core.rewards.image_statistics import blurred, colour_trials, grain, patches
+from dgpo_core.rewards.pretrained import head_from, loading, weights_file
 from dgpo_core.rewards.supplies import Supplies
 
 BATCH = 16
-HEAD_PREFIX = "layers."
-HEAD_FILE = "model.safetensors"
+HEAD = "layers."
 
 SCALES: dict[str, Callable[[float], float]] = {
     "clipscore": lambda cosine: 2.5 * max(cosine, 0.0),
@@ -56,8 +52,7 @@ class ClipReward:
         return judgements
 
     def trials(self) -> list[Trial]:
-        red, blue = plain(220, 20, 20), plain(20, 40, 220)
-        return [Trial(red, blue, "a red picture"), Trial(blue, red, "a blue picture")]
+        return colour_trials()
 
     @torch.no_grad()
     def _cosines(self, pictures: Sequence[Picture], prompts: Sequence[str]) -> list[float]:
@@ -124,7 +119,7 @@ class AestheticReward:
 
         with loading(self.name, self._place):
             encoder = CLIPVisionModelWithProjection.from_pretrained(self._place, use_safetensors=True)
-            head = head_from(_head_weights(self._place))
+            head = head_from(_head_weights(self._place), self.name)
         return encoder.to(self._supplies.device).eval(), head.to(self._supplies.device).eval()
 
     @cached_property
@@ -135,32 +130,8 @@ class AestheticReward:
             return CLIPImageProcessorPil.from_pretrained(self._place)
 
 
-def head_from(weights: dict[str, Tensor]) -> nn.Module:
-    """Linear layers one after the other, in the order of their numbers; dropout between them plays no part here.
-
-    Raises:
-        RewardError: there are none, or they do not fit each other.
-    """
-    numbers = sorted({int(name.split(".")[1]) for name in weights if name.endswith(".weight")})
-    layers = []
-    for number in numbers:
-        weight, bias = weights[f"{HEAD_PREFIX}{number}.weight"], weights[f"{HEAD_PREFIX}{number}.bias"]
-        layer = nn.Linear(weight.shape[1], weight.shape[0])
-        layer.weight, layer.bias = nn.Parameter(weight.float()), nn.Parameter(bias.float())
-        layers.append(layer)
-    fits = all(one.out_features == other.in_features for one, other in pairwise(layers))
-    if not layers or not fits or layers[-1].out_features != 1:
-        raise RewardError(
-            "The aesthetic head must be linear layers named layers.0, layers.2 ... that end in one number, got "
-            f"{', '.join(sorted(weights))[:200] or 'none'}. Take the LAION head in the layout of its transformers port."
-        )
-    return nn.Sequential(*layers)
-
-
 def _head_weights(place: str) -> dict[str, Tensor]:
-    from huggingface_hub import hf_hub_download
     from safetensors.torch import load_file
 
-    folder = Path(place)
-    file = folder / HEAD_FILE if folder.is_dir() else Path(hf_hub_download(place, HEAD_FILE))
-    return {name: weight for name, weight in load_file(file).items() if name.startswith(HEAD_PREFIX)}
+    stored = load_file(weights_file(place))
+    return {name.removeprefix(HEAD): weight for name, weight in stored.items() if name.startswith(HEAD)}

@@ -113,6 +113,17 @@ def patches() -> Picture:
     return picture
 
 
+def colour_trials() -> list[Trial]:
+    """A plain red and a plain blue picture, each asked for, for rewards that compare picture and prompt."""
+    red, blue = plain(220, 20, 20), plain(20, 40, 220)
+    return [Trial(red, blue, "a plain red picture"), Trial(blue, red, "a plain blue picture")]
+
+
+def clean_and_noisy() -> list[Trial]:
+    """Patches of colour against noise, and against the same out of focus, for rewards that look at quality."""
+    return [Trial(patches(), grain(), "four coloured squares"), Trial(patches(), blurred(patches(), 8), "squares")]
+
+
 STATISTICS: dict[str, tuple[Statistic, Callable[[], tuple[Picture, Picture]]]] = {
     "brightness": (brightness, lambda: (plain(230, 230, 230), plain(20, 20, 20))),
     "colourfulness": (colourfulness, lambda: (patches(), np.repeat(patches()[..., :1], 3, axis=2))),

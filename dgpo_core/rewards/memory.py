@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,17 @@ from dgpo_core.config import RunConfig
 from dgpo_core.errors import RewardError
 from dgpo_core.models.memory import numel
 from dgpo_core.reward_names import PREFERENCE, REWARD_FACTS, is_own, parse_mixture, parse_watched
+from dgpo_core.rewards.image_reward import is_used
+from dgpo_core.rewards.pretrained import WEIGHTS_FILE
 from dgpo_core.rewards.supplies import Supplies, supplies_of
 
 CLIP, DETECTOR, JUDGE = "CLIPModel", "Mask2FormerForUniversalSegmentation", "AutoModelForImageTextToText"
+READER = "BlipTextModel"
 CLASSES = {
     "clipscore": CLIP,
     "pickscore": CLIP,
     "hpsv2": CLIP,
+    "imagereward": READER,
     "aesthetic": "CLIPVisionModelWithProjection",
     "geneval": DETECTOR,
     "geneval_strict": DETECTOR,
@@ -99,6 +104,8 @@ def _model_bytes(place: str | None, kind: str) -> int | None:
 
     if place is None:
         return None
+    if kind == READER:
+        return _stored_bytes(Path(place) / WEIGHTS_FILE)
     made: Any = getattr(transformers, kind)
     settings = transformers.AutoConfig if kind == JUDGE else made.config_class
     try:
@@ -108,3 +115,15 @@ def _model_bytes(place: str | None, kind: str) -> int | None:
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError):
         return None
     return numel(model) * (found.dtype or torch.float32).itemsize
+
+
+def _stored_bytes(file: Path) -> int | None:
+    """Bytes in float32 of ImageReward's weights, which have no configuration beside them."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="pt") as stored:
+            shapes = [stored.get_slice(name).get_shape() for name in filter(is_used, stored.keys())]
+        return sum(4 * prod(shape) for shape in shapes)
+    except (OSError, SafetensorError):
+        return None

@@ -1,11 +1,17 @@
-"""Loading the models that judge: what goes wrong becomes one sentence with a way out."""
+"""Loading the models that judge: where weights lie, heads of linear layers, and what goes wrong in one sentence."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+from torch import Tensor, nn
 
 from dgpo_core.errors import RewardError
+
+WEIGHTS_FILE = "model.safetensors"
 
 
 @contextmanager
@@ -27,3 +33,33 @@ def loading(name: str, place: str) -> Iterator[None]:
             "Only safetensors are read. Fetch it beforehand into reward.models_folder, check its name, or, for a "
             "gated model, log in with the hub's own command."
         ) from error
+
+
+def weights_file(place: str) -> Path:
+    """The one file of weights in a folder, or of a repository on the hub, which is fetched."""
+    from huggingface_hub import hf_hub_download
+
+    folder = Path(place)
+    return folder / WEIGHTS_FILE if folder.is_dir() else Path(hf_hub_download(place, WEIGHTS_FILE))
+
+
+def head_from(weights: Mapping[str, Tensor], name: str) -> nn.Module:
+    """Linear layers one after the other, named by their numbers, in float32; dropout between them plays no part here.
+
+    Raises:
+        RewardError: there are none, they do not fit each other, or they do not end in one number.
+    """
+    numbers = sorted({int(one.split(".")[0]) for one in weights if one.endswith(".weight")})
+    layers = []
+    for number in numbers:
+        weight, bias = weights[f"{number}.weight"], weights[f"{number}.bias"]
+        layer = nn.Linear(weight.shape[1], weight.shape[0])
+        layer.weight, layer.bias = nn.Parameter(weight.float()), nn.Parameter(bias.float())
+        layers.append(layer)
+    fits = all(one.out_features == other.in_features for one, other in pairwise(layers))
+    if not layers or not fits or layers[-1].out_features != 1:
+        raise RewardError(
+            f"The head of {name} must be linear layers named layers.0, layers.2 ... that end in one number, got "
+            f"{', '.join(sorted(weights))[:200] or 'none'}. Take its weights in the layout of docs/rewards.md."
+        )
+    return nn.Sequential(*layers)

@@ -6,10 +6,10 @@ answers              {"rewards": [0.5, null, ...], "details": ["...", ...]}     
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from dgpo_core.errors import RewardError
-from dgpo_core.rewards.contract import Judgement, Picture, as_number
+from dgpo_core.rewards.contract import Judgement, Picture, Trial, as_number
 from dgpo_core.rewards.server import Server, ServerSilentError, png_text
 from dgpo_core.rewards.supplies import Supplies
 
@@ -17,13 +17,22 @@ BATCH = 32
 
 
 class RemoteReward:
-    """Whatever the server says. While it cannot be reached or is busy, pictures are left out and counted."""
+    """Whatever the server says. While it cannot be reached or is busy, pictures are left out and counted.
 
-    name = "remote"
+    trials are what the server must be able to tell apart; none where nobody knows what it judges.
+    """
 
-    def __init__(self, supplies: Supplies, server: Server | None = None) -> None:
+    def __init__(
+        self,
+        supplies: Supplies,
+        server: Server | None = None,
+        *,
+        name: str = "remote",
+        trials: Callable[[], list[Trial]] = list,
+    ) -> None:
+        self.name, self.trials = name, trials
         if not supplies.server:
-            raise RewardError("The reward remote needs reward.server, the address of your server. Set it.")
+            raise RewardError(f"The reward {name} needs reward.server, the address of your server. Set it.")
         self._supplies = supplies
         self._server = server or Server(supplies.server, supplies.server_key)
 

@@ -38,12 +38,13 @@ def self_test(reward: Reward, *, prompt: str = "", seconds: float = 600.0) -> Ou
             tuple(pair for one in outcomes for pair in one.rewards),
         )
     name = name_of(reward)
-    if not isinstance(reward, Testable):
+    trials = reward.trials() if isinstance(reward, Testable) else []
+    if not trials:
         answered = judge(reward, [_gradient()], [prompt], seconds=seconds)[0]
         said = "no opinion" if answered.reward is None else f"{answered.reward:.4g}"
         return Outcome(True, f"{name} answers ({said}) and names no pictures that it must tell apart")
     pairs = []
-    for trial in reward.trials():
+    for trial in trials:
         better, worse = judge(reward, [trial.better, trial.worse], [trial.prompt] * 2, seconds=seconds)
         pairs.append((better.reward, worse.reward))
     right = sum(one is not None and other is not None and one > other for one, other in pairs)

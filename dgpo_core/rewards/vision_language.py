@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from dgpo_core.rewards.contract import Judgement, Picture, Trial
-from dgpo_core.rewards.image_statistics import blurred, grain, patches, plain
+from dgpo_core.rewards.image_statistics import clean_and_noisy, colour_trials
 
 QUALITY_WORDS = {"bad": 1.0, "poor": 2.0, "fair": 3.0, "good": 4.0, "excellent": 5.0}
 FINAL_MARK = re.compile(r"final score\W{0,6}(\d+(?:\.\d+)?)", re.IGNORECASE)
@@ -73,28 +73,19 @@ def _share(said: Said, word: str) -> float:
     return sum(chance for token, chance in said.first.items() if token.strip().casefold() == word)
 
 
-def _colours() -> list[Trial]:
-    red, blue = plain(220, 20, 20), plain(20, 40, 220)
-    return [Trial(red, blue, "a plain red picture"), Trial(blue, red, "a plain blue picture")]
-
-
-def _clean_and_noisy() -> list[Trial]:
-    return [Trial(patches(), grain(), "four coloured squares"), Trial(patches(), blurred(patches(), 8), "squares")]
-
-
 MANNERS: dict[str, Manner] = {
     "vlm_judge": Manner(
         'Does this picture show the following? "{prompt}" Check every object, its number, colour and place, and any '
         "text. Answer with one word: yes or no.",
         probability_of_yes,
         num_tokens=1,
-        trials=_colours,
+        trials=colour_trials,
     ),
     "deqa": Manner(
         "How would you rate the quality of this picture? Answer with one word: excellent, good, fair, poor or bad.",
         quality_level,
         num_tokens=1,
-        trials=_clean_and_noisy,
+        trials=clean_and_noisy,
     ),
     "unifiedreward": Manner(
         "You are given a caption and a picture that was made from it. Judge how well the picture follows the caption "
@@ -102,7 +93,7 @@ MANNERS: dict[str, Manner] = {
         "not, then end with a line of the form: Final Score: X\n\nCaption: {prompt}",
         final_mark,
         num_tokens=512,
-        trials=_colours,
+        trials=colour_trials,
     ),
 }
 

@@ -104,3 +104,9 @@ def test_what_breaks_the_contract_is_said_with_the_name(tmp_path, answer, messag
     supplies = written(tmp_path, f"def red(pictures, prompts):\n    return {answer}\n")
     with pytest.raises(RewardError, match=message):
         judge(new_reward("mine.py:red", supplies), PICTURES, ["", ""])
+
+
+def test_a_function_that_names_no_trials_must_answer_before_a_run(tmp_path):
+    supplies = written(tmp_path, "def broken(pictures, prompts):\n    raise OSError('no such file: marks.csv')\n")
+    with pytest.raises(RewardError, match=r"mine\.py:broken failed with OSError: no such file: marks\.csv"):
+        self_test(new_reward("mine.py:broken", supplies))

@@ -13,6 +13,7 @@ from dgpo_core.errors import RewardError
 from dgpo_core.rewards.catalogue import new_reward
 from dgpo_core.rewards.contract import judge
 from dgpo_core.rewards.remote import RemoteReward
+from dgpo_core.rewards.self_test import self_test
 from dgpo_core.rewards.server import Server
 from dgpo_core.rewards.supplies import Supplies
 
@@ -127,3 +128,30 @@ def test_what_is_no_address_is_refused(address):
 
 def test_the_key_is_not_shown():
     assert "secret" not in repr(Supplies(server_key="secret"))
+
+
+def test_hpsv3_is_a_server_that_must_tell_clean_pictures_from_noise_and_blur():
+    def edges(number, body):
+        pictures = [np.asarray(Image.open(BytesIO(base64.b64decode(one))), float) for one in body["pictures"]]
+        return as_json({"rewards": [float(np.abs(np.diff(one, axis=0)).max()) for one in pictures]})
+
+    with serving(edges) as asked:
+        outcome = self_test(new_reward("hpsv3", Supplies(server=asked.url)))
+    assert outcome.passed
+    assert outcome.words.startswith("hpsv3 puts 2 of 2 good pictures above their bad counterparts (")
+    with serving(lambda number, body: as_json({"rewards": [1.0, 1.0]})) as asked:
+        assert not self_test(new_reward("hpsv3", Supplies(server=asked.url))).passed
+
+
+def test_hpsv3_without_a_server_says_what_it_needs():
+    with pytest.raises(RewardError, match=r"The reward hpsv3 needs reward\.server"):
+        new_reward("hpsv3")
+
+
+def test_a_server_of_unknown_kind_must_just_answer():
+    with serving(lambda number, body: as_json({"rewards": brightness_of(body)})) as asked:
+        assert (
+            self_test(reward_at(asked.url)).words
+            == "remote answers (0.4994) and names no pictures that it must tell apart"
+        )
+    assert len(asked) == 1

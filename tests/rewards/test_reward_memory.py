@@ -3,12 +3,23 @@
 from pathlib import Path
 
 import pytest
-from tiny_models import aesthetic_folder, clip_folder, llava_folder, mask2former_folder
+from safetensors.torch import save_file
+from tiny_models import (
+    aesthetic_folder,
+    bert_tokenizer_files,
+    clip_folder,
+    image_reward_weights,
+    llava_folder,
+    mask2former_folder,
+)
+from torch import nn
 
 from dgpo_core.config import from_dict
 from dgpo_core.reward_names import REWARD_FACTS
 from dgpo_core.rewards.catalogue import new_reward
+from dgpo_core.rewards.image_reward import TOKENIZER
 from dgpo_core.rewards.memory import weights_of_rewards
+from dgpo_core.rewards.pretrained import WEIGHTS_FILE
 from dgpo_core.rewards.supplies import supplies_of
 
 
@@ -28,6 +39,9 @@ def place(tmp_path_factory):
     aesthetic_folder(folder / REWARD_FACTS["aesthetic"].weights)
     mask2former_folder(folder / REWARD_FACTS["geneval"].weights, ["cat", "dog"])
     llava_folder(folder / REWARD_FACTS["vlm_judge"].weights)
+    (folder / REWARD_FACTS["imagereward"].weights).mkdir(parents=True)
+    save_file(image_reward_weights(num_words=40), folder / REWARD_FACTS["imagereward"].weights / WEIGHTS_FILE)
+    bert_tokenizer_files(folder / TOKENIZER)
     return folder
 
 
@@ -38,11 +52,12 @@ def loaded_by(name, settings):
         "clipscore": lambda: reward._model,
         "aesthetic": lambda: reward._parts[0],
         "vlm_judge": lambda: reward._mouth._model,
+        "imagereward": lambda: nn.ModuleList(reward._parts),
     }
     return in_memory(model[name]())
 
 
-@pytest.mark.parametrize("name", ["clipscore", "aesthetic", "vlm_judge"])
+@pytest.mark.parametrize("name", ["clipscore", "aesthetic", "imagereward", "vlm_judge"])
 def test_a_reward_weighs_what_it_loads(name, place):
     settings = config(place, name)
     found = weights_of_rewards(settings)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import (
+    BertTokenizer,
     CLIPConfig,
     CLIPImageProcessorPil,
     CLIPModel,
@@ -83,6 +85,54 @@ def aesthetic_folder(folder: Path) -> dict[str, torch.Tensor]:
     head |= {"layers.2.weight": torch.randn(1, 8), "layers.2.bias": torch.randn(1)}
     save_file(load_file(folder / "model.safetensors") | head, folder / "model.safetensors", {"format": "pt"})
     return head
+
+
+def bert_tokenizer_files(folder: Path) -> BertTokenizer:
+    """A BERT tokenizer that knows a few words, as the files that BERT's have."""
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    vocabulary = {word: index for index, word in enumerate([*special, *WORDS, "plain", "four", "squares"])}
+    tokenizer = BertTokenizer(vocab=vocabulary)
+    tokenizer.save_pretrained(folder)
+    return tokenizer
+
+
+def image_reward_weights(num_words: int, width: int = 128) -> dict[str, torch.Tensor]:
+    """Random weights of a small ImageReward under the names of the published file, some that it does not use among
+    them: two heads of 64 channels, two blocks and layers, pictures of SIDE."""
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def linear(name: str, inside: int, outside: int) -> None:
+        shapes[f"{name}.weight"], shapes[f"{name}.bias"] = (outside, inside), (outside,)
+
+    eye, reader = "blip.visual_encoder", "blip.text_encoder"
+    shapes[f"{eye}.cls_token"], shapes[f"{eye}.pos_embed"] = (1, 1, width), (1, 1 + (SIDE // 8) ** 2, width)
+    shapes[f"{eye}.patch_embed.proj.weight"], shapes[f"{eye}.patch_embed.proj.bias"] = (width, 3, 8, 8), (width,)
+    shapes[f"{reader}.embeddings.word_embeddings.weight"] = (num_words, width)
+    shapes[f"{reader}.embeddings.position_embeddings.weight"] = (64, width)
+    for block in (f"{eye}.blocks.{index}" for index in range(2)):
+        linear(f"{block}.attn.qkv", width, 3 * width)
+        linear(f"{block}.attn.proj", width, width)
+        linear(f"{block}.mlp.fc1", width, 96)
+        linear(f"{block}.mlp.fc2", 96, width)
+    for layer in (f"{reader}.encoder.layer.{index}" for index in range(2)):
+        for part in ("self.query", "self.key", "self.value", "output.dense"):
+            linear(f"{layer}.attention.{part}", width, width)
+            linear(f"{layer}.crossattention.{part}", width, width)
+        linear(f"{layer}.intermediate.dense", width, 96)
+        linear(f"{layer}.output.dense", 96, width)
+    for index, (inside, outside) in zip((0, 2, 4, 6, 7), pairwise((width, 32, 16, 8, 4, 1)), strict=True):
+        linear(f"mlp.layers.{index}", inside, outside)
+    linear("blip.vision_proj", width, 8)
+    generator = torch.Generator().manual_seed(0)
+    weights = {name: 0.1 * torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    norms = [f"{eye}.norm", *(f"{eye}.blocks.{index}.norm{norm}" for index in range(2) for norm in (1, 2))]
+    norms += [f"{reader}.embeddings.LayerNorm"]
+    for part in ("attention.output", "crossattention.output", "output"):
+        norms += [f"{reader}.encoder.layer.{index}.{part}.LayerNorm" for index in range(2)]
+    for norm in norms:
+        weights[f"{norm}.weight"] = 1 + 0.1 * torch.randn(width, generator=generator)
+        weights[f"{norm}.bias"] = 0.1 * torch.randn(width, generator=generator)
+    return weights
 
 
 def mask2former_folder(folder: Path, names: list[str]) -> None:
