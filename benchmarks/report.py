@@ -91,6 +91,8 @@ def step(result: dict[str, Any]) -> str:
         ["overhead, share of a step", f"{result['overhead_fraction']:.1%}"],
         [f"slowdown with {result['pages']} open pages", f"{result['slowdown_by_pages']:+.1%}"],
     ]
+    if "standard_error" in result:
+        rows[-1][1] += f" ± {result['standard_error']:.1%} (standard error)"
     return table(["what", "measured"], rows)
 
 

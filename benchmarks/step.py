@@ -1,9 +1,10 @@
 """How long a step of the default recipe takes, what of it is overhead, and what ten open pages cost.
 
-    python -m benchmarks.step [--steps 22] [--pages 10]
+    python -m benchmarks.step [--steps 42] [--pages 10]
 
-Overhead is everything but network forward and backward, decoding and reward. Steps with and without
-pages take turns in one run, so that the machine's noise hits both alike.
+Overhead is everything but network forward and backward, decoding and reward. The same run is made twice: with pages
+open at every other step, then at the others. Each step is so compared with itself, its work the same to the bit, and
+whatever made one run slower than the other as a whole falls out.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from math import expm1, log, sqrt
 from pathlib import Path
-from statistics import median
+from statistics import mean, median, variance
 from typing import Any
 
 import torch
@@ -32,8 +34,12 @@ from app.ui.build import build_page, launch_options
 from benchmarks.port import free_port
 from benchmarks.record import keep
 from benchmarks.visitors import READY
+from dgpo_core.config import RunConfig
 from dgpo_core.events import EndReason, Event, StepDone
 from dgpo_core.models.sd3 import SD3Model
+
+Row = dict[str, float]
+WARM_UP = 2
 
 
 class NetworkClock:
@@ -85,9 +91,15 @@ class OpenPages:
 
 
 def measure(num_steps: int, num_pages: int) -> dict[str, Any]:
-    """Steps of the default recipe by the runner, into the store, pages open at every other step."""
+    """What steps of the default recipe take, and what open pages add to them."""
     config = configured("shapes", [f"schedule.num_steps={num_steps}", "schedule.evaluate_every=0"])
     config = replace(config, schedule=replace(config.schedule, evaluation_prompts=1, checkpoint_every=num_steps))
+    runs = [_timed_run(config, num_pages, pages_at) for pages_at in (1, 0)]
+    return {"pictures_per_step": config.rollout.groups_per_step * config.rollout.group_size} | summary(runs)
+
+
+def _timed_run(config: RunConfig, num_pages: int, pages_at: int) -> list[Row]:
+    """The steps of one run by the runner, into the store, with pages open at even (0) or odd (1) steps."""
     clock = NetworkClock()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         settings = Settings(folder=Path(folder), port=free_port())
@@ -99,15 +111,15 @@ def measure(num_steps: int, num_pages: int) -> dict[str, Any]:
         page = build_page(lab)
         _, url, _ = page.launch(prevent_thread_lock=True, **launch_options(lab))
         stack.callback(page.close)
-        rows = _Steps(clock, OpenPages(url.rstrip("/"), num_pages))
+        steps = _Steps(clock, OpenPages(url.rstrip("/"), num_pages), pages_at)
         stack.enter_context(clock.running())
-        run_id = runner.start(config, rows.hear)
+        run_id = runner.start(config, steps.hear)
         runner.wait()
-        rows.close_pages()
+        steps.close_pages()
         run = reader.run(run_id)
     if run is None or run.state != EndReason.FINISHED:
         raise SystemExit(f"The run did not finish: {run}")
-    return rows.summary(config.rollout.groups_per_step * config.rollout.group_size)
+    return steps.rows
 
 
 class _Steps:
@@ -116,12 +128,12 @@ class _Steps:
     A step ends when the store has taken it, so the time to hand it over is inside; the page is served meanwhile.
     """
 
-    def __init__(self, clock: NetworkClock, pages: OpenPages) -> None:
-        self._clock, self._pages = clock, pages
+    def __init__(self, clock: NetworkClock, pages: OpenPages, pages_at: int) -> None:
+        self._clock, self._pages, self._pages_at = clock, pages, pages_at
         self._open = ExitStack()
         self._started = time.perf_counter()
         self._network_before = 0.0
-        self.rows: list[dict[str, float]] = []
+        self.rows: list[Row] = []
 
     def hear(self, event: Event) -> None:
         if not isinstance(event, StepDone):
@@ -129,36 +141,54 @@ class _Steps:
         seconds = time.perf_counter() - self._started
         network = self._clock.seconds - self._network_before
         useful = network + event.metrics.decoding_seconds + event.metrics.scoring_seconds
-        is_with_pages = len(self.rows) % 2 == 1
-        self.rows.append({"seconds": seconds, "overhead": 1 - useful / seconds, "pages": float(is_with_pages)})
+        self.rows.append({"seconds": seconds, "overhead": 1 - useful / seconds, "pages": float(self._has_pages())})
         self.close_pages()
-        if len(self.rows) % 2 == 1:
+        if self._has_pages():
             self._open.enter_context(self._pages.open())
         self._started, self._network_before = time.perf_counter(), self._clock.seconds
+
+    def _has_pages(self) -> bool:
+        """Whether the step that comes next is one with pages; the first never is."""
+        return bool(self.rows) and len(self.rows) % 2 == self._pages_at
 
     def close_pages(self) -> None:
         self._open.close()
 
-    def summary(self, num_pictures: int) -> dict[str, Any]:
-        """Medians over the steps after the first two, which warm up."""
-        warm = self.rows[2:]
-        alone = [row["seconds"] for row in warm if not row["pages"]]
-        watched = [row["seconds"] for row in warm if row["pages"]]
-        return {
-            "pictures_per_step": num_pictures,
-            "step_seconds": median(alone),
-            "step_seconds_with_pages": median(watched),
-            "slowdown_by_pages": median(watched) / median(alone) - 1,
-            "overhead_fraction": median(row["overhead"] for row in warm if not row["pages"]),
-            "steps": self.rows,
-        }
+
+def summary(runs: Sequence[Sequence[Row]]) -> dict[str, Any]:
+    """Medians and the pages' part over the steps after the first two, which warm up."""
+    warm = [rows[WARM_UP:] for rows in runs]
+    alone = [row for rows in warm for row in rows if not row["pages"]]
+    slowdown, error = slowdown_by_pages(*warm)
+    return {
+        "step_seconds": median(row["seconds"] for row in alone),
+        "overhead_fraction": median(row["overhead"] for row in alone),
+        "slowdown_by_pages": slowdown,
+        "standard_error": error,
+        "runs": [list(rows) for rows in runs],
+    }
+
+
+def slowdown_by_pages(one: Sequence[Row], other: Sequence[Row]) -> tuple[float, float]:
+    """By how much pages lengthen a step, as a share, and its standard error, from two runs of the same steps.
+
+    The two orders, pages in the one run and pages in the other, count alike, so a run that is slower throughout does
+    not matter. Shares are means of logarithms.
+    """
+    orders: dict[float, list[float]] = {0.0: [], 1.0: []}
+    for mine, theirs in zip(one, other, strict=True):
+        watched, alone = (mine, theirs) if mine["pages"] else (theirs, mine)
+        orders[mine["pages"]].append(log(watched["seconds"] / alone["seconds"]))
+    middle = mean(mean(ratios) for ratios in orders.values())
+    error = sqrt(sum(variance(ratios) / len(ratios) for ratios in orders.values())) / 2
+    return expm1(middle), error
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=22)
+    parser.add_argument("--steps", type=int, default=42)
     parser.add_argument("--pages", type=int, default=10)
     arguments = parser.parse_args()
     found = measure(arguments.steps, arguments.pages)
     keep("step", found | {"pages": arguments.pages})
-    print({name: value for name, value in found.items() if name != "steps"})
+    print({name: value for name, value in found.items() if name != "runs"})
