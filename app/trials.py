@@ -92,13 +92,14 @@ def judged(bench: Bench, settings: Settings, look: Callable[[], None]) -> TrialR
     Raises:
         LabError: the reward cannot be made, cannot judge the prompt, or breaks its contract.
     """
-    from dgpo_core.rewards.catalogue import new_mixture
+    from dgpo_core.rewards.catalogue import new_mixture, new_reward
     from dgpo_core.rewards.contract import judge
     from dgpo_core.rewards.self_test import self_test
     from dgpo_core.rewards.supplies import supplies_of
 
     config = bench.config
-    reward = new_mixture(config.reward.train, "The reward", supplies_of(config, settings.folder, bench.notes))
+    supplies = supplies_of(config, settings.folder, bench.notes)
+    reward = new_mixture(config.reward.train, "The reward", lambda name: new_reward(name, supplies))
     reward.check_prompts([bench.prompt])
     outcome = self_test(reward, prompt=bench.prompt, seconds=config.reward.seconds)
     prompts = [bench.prompt] * len(bench.pictures)

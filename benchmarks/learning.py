@@ -22,7 +22,7 @@ from benchmarks.record import keep, kept
 from dgpo_core.assembly import assemble
 from dgpo_core.checkpoint import newest_checkpoint, step_of
 from dgpo_core.comparison import averaged_weights
-from dgpo_core.config import RunConfig, to_dict
+from dgpo_core.config import RunConfig, from_dict, to_dict
 from dgpo_core.ema import WeightCopy
 from dgpo_core.events import CheckpointSaved, Command, Event, StepDone, Stop
 from dgpo_core.trainer import Parts, train
@@ -91,7 +91,7 @@ class TimedRun:
 def measure(config: RunConfig, seeds: Sequence[int], minutes: Sequence[float], label: str, work: Path) -> None:
     """Every seed at every mark; what is known already is not measured again, and the base only once."""
     result = kept(f"learning-{label}") or {"config": to_dict(config), "runs": {}}
-    if result["config"] != to_dict(config):
+    if from_dict(result["config"]) != config:  # settings that came since are at their defaults
         raise SystemExit(f"The label {label!r} is taken by other settings. Give this measurement another --label.")
     base = next((marks["base"] for marks in result["runs"].values()), None)
     for seed in seeds:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -20,6 +21,7 @@ from dgpo_core.models.protocol import Model
 from dgpo_core.models.source import configurations_fetched, fetched_before
 from dgpo_core.preference.picture_features import PictureFeatures, PipelineFeatures
 from dgpo_core.preference.saved import load_preference
+from dgpo_core.reward_config import OFFLOAD
 from dgpo_core.reward_names import PREFERENCE, parse_watched
 from dgpo_core.rewards.catalogue import new_mixture, new_reward
 from dgpo_core.rewards.contract import Reward
@@ -61,9 +63,10 @@ def assemble(
     if PREFERENCE in config.reward.names:
         model = model or load_model(config)
         supplies = replace(supplies, preference=_saved_preference(config, model, folder))
-    reward = new_mixture(config.reward.train, "reward.train", supplies)
-    evaluation_reward = new_reward(config.reward.evaluation, supplies)
-    watched = {name: new_reward(name, supplies) for name in parse_watched(config.reward.watch, "reward.watch")}
+    reward_named = cache(partial(new_reward, supplies=supplies))
+    reward = new_mixture(config.reward.train, "reward.train", reward_named)
+    evaluation_reward = reward_named(config.reward.evaluation)
+    watched = {name: reward_named(name) for name in parse_watched(config.reward.watch, "reward.watch")}
     watch_prompts = spread_over(watch_set.prompts, config.schedule.evaluation_prompts, category_of)
     if not stored_groups and needs_reward(config.people, num_labelled=0, num_groups=1):
         _check(reward, train_prompts, config)
@@ -156,7 +159,12 @@ def expected_memory(config: RunConfig, folder: Path = Path(), *, may_fetch: bool
     _, described = places(config.model, PROJECT, configurations_fetched if may_fetch else fetched_before)
     memory = memory_of(config, described, torch.bfloat16 if torch.cuda.is_available() else torch.float32)
     rewards = weights_of_rewards(config, folder)
-    return replace(memory, rewards=rewards.num_bytes, uncounted=rewards.uncounted)
+    return replace(
+        memory,
+        rewards=rewards.num_bytes,
+        rewards_visit=config.reward.models == OFFLOAD,
+        uncounted=rewards.uncounted,
+    )
 
 
 def memory_cautions(config: RunConfig, folder: Path = Path()) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any, get_type_hints
 from dgpo_core.errors import ConfigError
 from dgpo_core.knob import Knob, knob
 from dgpo_core.model_config import ModelConfig
-from dgpo_core.reward_names import REWARD_NAMES, only_reward, parse_mixture, parse_watched
+from dgpo_core.reward_config import RewardConfig
 
 ALGORITHM_NAMES = ("dgpo", "flow_grpo", "diffusion_nft", "diffusion_dpo", "reward_weighted")
 STOCHASTIC_SAMPLER = "flow_sde"
@@ -29,58 +29,6 @@ class PromptsConfig:
     )
     heldout: str = knob("shapes-heldout", "Prompts of the examination, none of them trained on.")
     watch: str = knob("", "Prompts that the watched rewards judge; empty takes those of the examination.")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RewardConfig:
-    """Who judges the pictures."""
-
-    train: str = knob(
-        "shapes_partial",
-        "Reward that is trained on: a name, yours as file.py:function, or a mixture: ocr*0.7 + clipscore*0.3.",
-        offers=REWARD_NAMES,
-        is_important=True,
-    )
-    evaluation: str = knob(
-        "shapes_strict",
-        "Reward that the examination reports: one name, or your own as file.py:function.",
-        offers=REWARD_NAMES,
-    )
-    watch: str = knob(
-        "",
-        "Rewards that are watched at examinations and never trained on, separated by commas; empty watches none.",
-        offers=REWARD_NAMES,
-    )
-    on_alarm: str = knob(
-        "warn",
-        "What happens when the score rises while a watched number falls: a warning, or a pause as well.",
-        choices=("warn", "pause"),
-    )
-    seconds: float = knob(
-        600.0, "Seconds that a reward may take for the pictures of a step before the run ends.", low=0.1, high=1_000_000
-    )
-    models_folder: str = knob(
-        "", "Folder of reward models fetched before, named like their hub ids; empty fetches them on first use."
-    )
-    server: str = knob(
-        "",
-        "Address of the server of the reward remote, or of an OpenAI-compatible one for vlm_judge, deqa and "
-        "unifiedreward; empty runs these in this process.",
-    )
-    server_model: str = knob(
-        "", "Model that the server, or this process, is to use for vlm_judge, deqa and unifiedreward; empty: the usual."
-    )
-
-    def __post_init__(self) -> None:
-        parse_mixture(self.train, "reward.train")
-        only_reward(self.evaluation, "reward.evaluation")
-        parse_watched(self.watch, "reward.watch")
-
-    @property
-    def names(self) -> frozenset[str]:
-        """Every reward that is named anywhere, alone or in a mixture."""
-        trained = [share.name for share in parse_mixture(self.train, "reward.train")]
-        return frozenset([*trained, self.evaluation, *parse_watched(self.watch, "reward.watch")])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

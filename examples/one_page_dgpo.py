@@ -2,7 +2,7 @@
 
     python -m examples.one_page_dgpo [steps] [groups per step]
 
-Only diffusers, peft and a reward; the lab's own loop (dgpo_core/trainer.py) does the same with checkpoints, clip, KL,
+Only diffusers, peft and a reward; the lab's own loop (dgpo_core/trainer.py) does the same with checkpoints, clips, KL,
 guidance, averaged weights and any micro-batch. The numbers in brackets are equations of docs/method.md.
 """
 

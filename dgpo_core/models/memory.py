@@ -33,7 +33,8 @@ BYTES = {"8bit": 1.05, "4bit": 0.57}
 
 PHASES = ("drawing", "decoding", "activations")
 """Parts that never meet."""
-PARTS = ("weights", "trained", "text_encoders", "autoencoder", *PHASES, "rewards")
+REWARDS = "rewards"
+PARTS = ("weights", "trained", "text_encoders", "autoencoder", *PHASES, REWARDS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,7 @@ class Memory:
     decoding what pictures take in the autoencoder, as many as go through it together; both with an encoded prompt for
     each picture of a step.
     encoding is the sum before that, while prompts are encoded and all text encoders are there.
+    rewards_visit says that the models of rewards are there only while they judge, when nothing else is.
     uncounted are rewards whose size cannot be known beforehand.
     """
 
@@ -55,23 +57,25 @@ class Memory:
     decoding: int
     activations: int
     rewards: int = 0
+    rewards_visit: bool = False
     encoding: int = 0
     uncounted: tuple[str, ...] = ()
 
     @property
     def training(self) -> int:
         """The most at one time while it trains."""
-        always = sum(getattr(self, name) for name in PARTS if name not in PHASES)
-        return always + max(self.drawing, self.decoding, self.activations)
+        always = sum(getattr(self, name) for name in PARTS if name not in (*PHASES, REWARDS))
+        by_turns = [getattr(self, name) for name in PHASES]
+        return always + (max(*by_turns, self.rewards) if self.rewards_visit else max(by_turns) + self.rewards)
 
     @property
     def peak(self) -> int:
         """The most at one time in the whole run."""
-        return max(self.training, self.encoding)
+        return max(self.training, self.encoding + (0 if self.rewards_visit else self.rewards))
 
     def in_words(self) -> str:
         """The peak and its parts, in gigabytes, and what is not counted."""
-        when = f", while prompts are encoded; {self.training / 1e9:.1f} GB after that" * (self.encoding > self.training)
+        when = f", while prompts are encoded; {self.training / 1e9:.1f} GB after that" * (self.peak > self.training)
         parts = ", ".join(f"{name.replace('_', ' ')} {getattr(self, name) / 1e9:.2f}" for name in PARTS)
         left_out = f" Not counted, as their size is not known here: {', '.join(self.uncounted)}." * bool(self.uncounted)
         return f"About {self.peak / 1e9:.1f} GB of memory at most{when}: {parts}.{left_out}"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from dgpo_core.errors import RewardError
-from dgpo_core.reward_names import PREFERENCE, REWARD_NAMES, is_own, parse_mixture
+from dgpo_core.reward_names import PREFERENCE, REWARD_FACTS, REWARD_NAMES, is_own, parse_mixture
 from dgpo_core.rewards.clip_rewards import SCALES, AestheticReward, ClipReward
 from dgpo_core.rewards.contract import Reward
 from dgpo_core.rewards.geneval_models import geneval_reward
@@ -21,6 +22,7 @@ from dgpo_core.rewards.shapes_tidiness import ShapesTidiness
 from dgpo_core.rewards.shapes_verifier import ShapesVerifier
 from dgpo_core.rewards.supplies import Supplies
 from dgpo_core.rewards.vision_language import VisionLanguageReward
+from dgpo_core.rewards.visiting import Visiting
 
 Maker = Callable[[Supplies], Reward]
 
@@ -72,16 +74,17 @@ def new_reward(name: str, supplies: Supplies | None = None) -> Reward:
     Raises:
         RewardError: there is none, or something that it needs is missing; the message says what to install.
     """
-    supplies = supplies or Supplies()
+    supplies = replace(supplies or Supplies(), networks=[])
     if is_own(name):
         return own_reward(name, supplies)
     if name not in REWARDS:
         raise RewardError(f"There is no reward {name!r}. Choose one of {', '.join(REWARD_NAMES)}.")
-    return REWARDS[name](supplies)
+    reward = REWARDS[name](supplies)
+    return Visiting(reward, supplies) if supplies.offloads and REWARD_FACTS[name].weights else reward
 
 
-def new_mixture(text: str, setting: str, supplies: Supplies | None = None) -> Reward:
-    """The reward that a setting names: one alone as it is, several or a weighted one as a mixture.
+def new_mixture(text: str, setting: str, make: Callable[[str], Reward] = new_reward) -> Reward:
+    """The reward that a setting names: one alone as make gives it, several or a weighted one as a mixture.
 
     Raises:
         ConfigError: the text is no mixture.
@@ -89,5 +92,5 @@ def new_mixture(text: str, setting: str, supplies: Supplies | None = None) -> Re
     """
     shares = parse_mixture(text, setting)
     if len(shares) == 1 and shares[0].weight == 1:
-        return new_reward(shares[0].name, supplies)
-    return Mixture([Part(share.name, share.weight, new_reward(share.name, supplies)) for share in shares])
+        return make(shares[0].name)
+    return Mixture([Part(share.name, share.weight, make(share.name)) for share in shares])

@@ -71,7 +71,7 @@ class ClipReward:
         from transformers import CLIPModel
 
         with loading(self.name, self._place):
-            return CLIPModel.from_pretrained(self._place, use_safetensors=True).to(self._supplies.device).eval()
+            return self._supplies.settle(CLIPModel.from_pretrained(self._place, use_safetensors=True))
 
     @cached_property
     def _tokenizer(self) -> Any:
@@ -120,7 +120,7 @@ class AestheticReward:
         with loading(self.name, self._place):
             encoder = CLIPVisionModelWithProjection.from_pretrained(self._place, use_safetensors=True)
             head = head_from(_head_weights(self._place), self.name)
-        return encoder.to(self._supplies.device).eval(), head.to(self._supplies.device).eval()
+        return self._supplies.settle(encoder), self._supplies.settle(head)
 
     @cached_property
     def _processor(self) -> Any:

@@ -27,16 +27,16 @@ BATCH = 4
 
 def geneval_reward(supplies: Supplies, *, is_strict: bool) -> GenEvalReward:
     """GenEval with the usual models; they are loaded at the first picture."""
-    detector = Mask2FormerDetector(supplies.place(REWARD_FACTS["geneval"].weights), supplies.device)
-    colors = ClipColors(supplies.place(REWARD_FACTS["clipscore"].weights), supplies.device)
+    detector = Mask2FormerDetector(supplies.place(REWARD_FACTS["geneval"].weights), supplies)
+    colors = ClipColors(supplies.place(REWARD_FACTS["clipscore"].weights), supplies)
     return GenEvalReward(supplies, detector.detect, colors.name_color, is_strict=is_strict)
 
 
 class Mask2FormerDetector:
     """Objects with masks, by instance segmentation."""
 
-    def __init__(self, place: str, device: str) -> None:
-        self._place, self._device = place, device
+    def __init__(self, place: str, supplies: Supplies) -> None:
+        self._place, self._supplies = place, supplies
 
     @torch.no_grad()
     def detect(self, pictures: Sequence[Picture]) -> list[list[Detection]]:
@@ -50,7 +50,7 @@ class Mask2FormerDetector:
     def _detected(self, pictures: Sequence[Picture]) -> list[list[Detection]]:
         processor, model = self._parts
         images = [Image.fromarray(one) for one in pictures]
-        inputs = processor(images=images, return_tensors="pt").to(self._device)
+        inputs = processor(images=images, return_tensors="pt").to(self._supplies.device)
         sizes = [picture.shape[:2] for picture in pictures]
         answers = processor.post_process_instance_segmentation(
             model(**inputs), threshold=CONFIDENCE, target_sizes=sizes, return_binary_maps=True
@@ -77,14 +77,14 @@ class Mask2FormerDetector:
         with loading("geneval", self._place):
             processor = Mask2FormerImageProcessorPil.from_pretrained(self._place)
             model = Mask2FormerForUniversalSegmentation.from_pretrained(self._place, use_safetensors=True)
-        return processor, model.to(self._device).eval()
+        return processor, self._supplies.settle(model)
 
 
 class ClipColors:
     """The colour of an object that CLIP finds most like it, everything around the object painted grey."""
 
-    def __init__(self, place: str, device: str) -> None:
-        self._place, self._device = place, device
+    def __init__(self, place: str, supplies: Supplies) -> None:
+        self._place, self._supplies = place, supplies
         self._known: dict[str, Tensor] = {}
 
     @torch.no_grad()
@@ -92,7 +92,7 @@ class ClipColors:
         """One of COLOR_NAMES."""
         processor, _, model = self._parts
         pixels = processor(images=[Image.fromarray(cut_out(picture, detection))], return_tensors="pt")["pixel_values"]
-        seen = model.get_image_features(pixel_values=pixels.to(self._device)).pooler_output
+        seen = model.get_image_features(pixel_values=pixels.to(self._supplies.device)).pooler_output
         likeness = _unit(seen) @ self._words(detection.object_class).T
         return COLOR_NAMES[int(likeness.argmax())]
 
@@ -101,7 +101,7 @@ class ClipColors:
         if thing not in self._known:
             _, tokenizer, model = self._parts
             texts = [words.format(color=color, thing=thing) for color in COLOR_NAMES for words in WORDINGS]
-            tokens = tokenizer(texts, padding=True, truncation=True, return_tensors="pt").to(self._device)
+            tokens = tokenizer(texts, padding=True, truncation=True, return_tensors="pt").to(self._supplies.device)
             features = _unit(model.get_text_features(**tokens).pooler_output)
             self._known[thing] = _unit(features.unflatten(0, (len(COLOR_NAMES), len(WORDINGS))).mean(dim=1))
         return self._known[thing]
@@ -111,7 +111,7 @@ class ClipColors:
         from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
         with loading("geneval", self._place):
-            model = CLIPModel.from_pretrained(self._place, use_safetensors=True).to(self._device).eval()
+            model = self._supplies.settle(CLIPModel.from_pretrained(self._place, use_safetensors=True))
             return CLIPImageProcessorPil.from_pretrained(self._place), CLIPTokenizer.from_pretrained(self._place), model
 
 

@@ -98,8 +98,9 @@ class ImageReward:
         from safetensors.torch import load_file
 
         with loading(self.name, self._place):
-            parts = parts_from(load_file(weights_file(self._place)))
-        tower, reader, head = (part.to(self._supplies.device).eval() for part in parts)
+            tower, reader, head = (
+                self._supplies.settle(one) for one in parts_from(load_file(weights_file(self._place)))
+            )
         return tower, reader, head
 
     @cached_property

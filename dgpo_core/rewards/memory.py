@@ -37,29 +37,27 @@ CLASSES = {
 
 @dataclass(frozen=True, slots=True)
 class RewardWeights:
-    """Bytes of all models of a run's rewards, and the rewards whose size is not known: not fetched yet, or no model
-    of transformers."""
+    """Bytes of the models of a run's rewards, all or, where they are offloaded, the largest reward's; and the rewards
+    whose size is not known: not fetched yet, or no model of transformers."""
 
     num_bytes: int
     uncounted: tuple[str, ...]
 
 
 def weights_of_rewards(config: RunConfig, folder: Path = Path()) -> RewardWeights:
-    """What the rewards of the settings weigh; folder is where relative names begin.
-
-    One that is both trained on and reported is loaded twice, and counts twice.
-    """
+    """What the rewards of the settings weigh, each loaded once; folder is where relative names begin."""
     supplies = supplies_of(config, folder, {})
     sizes = [(name, _bytes_of(name, config, supplies)) for name in _loaded(config)]
-    uncounted = dict.fromkeys(name for name, size in sizes if size is None)
-    return RewardWeights(sum(size for _, size in sizes if size is not None), tuple(uncounted))
+    uncounted = tuple(name for name, size in sizes if size is None)
+    known = [size for _, size in sizes if size is not None]
+    return RewardWeights(max(known, default=0) if supplies.offloads else sum(known), uncounted)
 
 
 def _loaded(config: RunConfig) -> list[str]:
-    """The rewards of a run, each as often as it is made."""
+    """The rewards of a run, each once."""
     reward = config.reward
     trained = [share.name for share in parse_mixture(reward.train, "reward.train")]
-    return [*trained, reward.evaluation, *parse_watched(reward.watch, "reward.watch")]
+    return list(dict.fromkeys([*trained, reward.evaluation, *parse_watched(reward.watch, "reward.watch")]))
 
 
 def _bytes_of(name: str, config: RunConfig, supplies: Supplies) -> int | None:

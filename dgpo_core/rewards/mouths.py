@@ -26,7 +26,7 @@ def mouth_of(name: str, supplies: Supplies) -> Mouth:
     model = supplies.server_model or REWARD_FACTS[name].weights
     if supplies.server:
         return ServerMouth(Server(supplies.server, supplies.server_key), model)
-    return LocalMouth(name, supplies.place(model), supplies.device)
+    return LocalMouth(name, supplies.place(model), supplies)
 
 
 class ServerMouth:
@@ -72,15 +72,15 @@ class ServerMouth:
 class LocalMouth:
     """A model that transformers loads, on the device of the run."""
 
-    def __init__(self, name: str, place: str, device: str) -> None:
-        self._name, self._place, self._device = name, place, device
+    def __init__(self, name: str, place: str, supplies: Supplies) -> None:
+        self._name, self._place, self._supplies = name, place, supplies
 
     @torch.no_grad()
     def ask(self, picture: Picture, question: str, *, num_tokens: int) -> Said:
         content = [{"type": "image"}, {"type": "text", "text": question}]
         words = self._processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
         inputs = self._processor(text=[words], images=[Image.fromarray(picture)], return_tensors="pt")
-        inputs = inputs.to(self._device)
+        inputs = inputs.to(self._supplies.device)
         told = self._model.generate(
             **inputs, max_new_tokens=num_tokens, do_sample=False, output_scores=True, return_dict_in_generate=True
         )
@@ -101,7 +101,7 @@ class LocalMouth:
 
         with loading(self._name, self._place):
             model = AutoModelForImageTextToText.from_pretrained(self._place, use_safetensors=True, dtype="auto")
-            return model.to(self._device).eval()
+            return self._supplies.settle(model)
 
     @cached_property
     def _processor(self) -> Any:

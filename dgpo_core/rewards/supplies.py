@@ -6,14 +6,17 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
+from torch import nn
 
 from dgpo_core.config import RunConfig
 from dgpo_core.errors import RewardError
+from dgpo_core.reward_config import OFFLOAD
 from dgpo_core.rewards.contract import Reward
 
+Network = TypeVar("Network", bound=nn.Module)
 SERVER_KEY = "DGPO_REWARD_KEY"
 """The environment variable that holds the key of reward.server."""
 Note = Mapping[str, Any]
@@ -24,7 +27,11 @@ Notes = Mapping[str, Note]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Supplies:
     """notes are by prompt; folder is where relative names of a person's own files begin; models_folder holds models
-    that were fetched before, in folders named like their hub ids; preference is what was learned from labels."""
+    that were fetched before, in folders named like their hub ids; preference is what was learned from labels.
+
+    networks are those of the one reward that is made with these supplies; offloads says that they are to wait in main
+    memory while it does not judge.
+    """
 
     notes: Notes = field(default_factory=dict)
     folder: Path = field(default_factory=Path)
@@ -33,11 +40,18 @@ class Supplies:
     server_model: str = ""
     server_key: str = field(default="", repr=False)
     device: str = "cpu"
+    offloads: bool = False
+    networks: list[nn.Module] = field(default_factory=list, compare=False)
     preference: Reward | None = None
 
     def note(self, prompt: str) -> Note:
         """What is known of a prompt; empty where nothing is."""
         return self.notes.get(prompt, {})
+
+    def settle(self, network: Network) -> Network:
+        """The network on the device, for judging only, and remembered."""
+        self.networks.append(network.to(self.device).eval())
+        return network
 
     def place(self, hub_id: str) -> str:
         """Where a model is loaded from: its folder where models_folder is given, else its id on the hub.
@@ -67,4 +81,5 @@ def supplies_of(config: RunConfig, folder: Path, notes: Notes) -> Supplies:
         server_model=reward.server_model,
         server_key=os.environ.get(SERVER_KEY, ""),
         device="cuda" if torch.cuda.is_available() else "cpu",
+        offloads=reward.models == OFFLOAD,
     )

@@ -1,6 +1,7 @@
 """The memory that is foretold, beside what is really there."""
 
 import json
+from dataclasses import replace
 from shutil import copytree
 from threading import Event, Thread
 
@@ -99,6 +100,8 @@ def test_words_tell_the_time_of_the_peak_and_what_is_not_counted():
         "1.00, decoding 2.00, activations 3.00, rewards 1.00. Not counted, as their size is not known here: ocr, "
         "mine.py:red."
     )
+    visiting = [replace(plain, rewards_visit=True, rewards=size * 10**9).peak for size in (1, 3, 6)]
+    assert visiting == [4 * 10**9, 4 * 10**9, 7 * 10**9]
     early = Memory(**billions, encoding=9 * 10**9)
     assert early.in_words().startswith(
         "About 9.0 GB of memory at most, while prompts are encoded; 4.0 GB after that: weights 1.00"

@@ -15,7 +15,7 @@ from dgpo_core.rewards.self_test import self_test
 from dgpo_core.rewards.supplies import Supplies
 
 RED, BLUE = (np.tile(np.array(color, np.uint8), (40, 40, 1)) for color in ((210, 30, 30), (20, 30, 200)))
-PROMPTS = ["a red picture", "a blue picture"]
+PROMPTS = ["a plain red picture", "a plain blue picture"]
 NAMES = ("clipscore", "pickscore", "hpsv2")
 
 
@@ -58,7 +58,7 @@ def test_scales_are_those_of_the_papers(taught):
     values = {name: judge(new_reward(name, taught), [RED], PROMPTS[:1])[0].reward for name in NAMES}
     assert values["pickscore"] == pytest.approx(100 * values["hpsv2"], rel=1e-5)
     assert values["clipscore"] == pytest.approx(2.5 * max(0, values["hpsv2"]), rel=1e-5)
-    wrong = judge(new_reward("clipscore", taught), [RED], ["a blue picture"])[0].reward
+    wrong = judge(new_reward("clipscore", taught), [RED], PROMPTS[1:])[0].reward
     assert wrong >= 0
 
 

@@ -190,8 +190,8 @@ def test_the_models_load_and_their_answers_reach_the_checks(tiny, monkeypatch):
 
     monkeypatch.setattr(geneval_models, "CONFIDENCE", 0.0)
     pictures = [np.random.default_rng(seed).integers(0, 256, (50, 70, 3), dtype=np.uint8) for seed in range(3)]
-    detector = geneval_models.Mask2FormerDetector(tiny.place(REWARD_FACTS["geneval"].weights), "cpu")
-    colors = geneval_models.ClipColors(tiny.place(REWARD_FACTS["clipscore"].weights), "cpu")
+    detector = geneval_models.Mask2FormerDetector(tiny.place(REWARD_FACTS["geneval"].weights), tiny)
+    colors = geneval_models.ClipColors(tiny.place(REWARD_FACTS["clipscore"].weights), tiny)
     per_picture = detector.detect(pictures)
     assert len(per_picture) == 3
     everything = [one for of_picture in per_picture for one in of_picture]

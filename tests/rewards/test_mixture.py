@@ -1,5 +1,7 @@
 """Several rewards as one."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -138,7 +140,9 @@ def test_a_mixture_of_the_catalogue_judges():
 
 def test_what_was_learned_from_labels_can_be_mixed_and_is_refused_where_it_is_not_at_hand():
     learned = new_reward("brightness")
-    mixture = new_mixture("preference*0.5 + colourfulness", "reward.train", Supplies(preference=learned))
+    mixture = new_mixture(
+        "preference*0.5 + colourfulness", "reward.train", partial(new_reward, supplies=Supplies(preference=learned))
+    )
     assert mixture.parts[0].reward is learned
     with pytest.raises(RewardError, match=r"learned from labels.*Train, examine or watch with it"):
         new_mixture("preference", "The reward")

@@ -71,9 +71,15 @@ def test_geneval_weighs_its_detector_and_clip(place):
     assert weights_of_rewards(config(place, "geneval*0.5 + clipscore")).num_bytes == both.num_bytes + alone
 
 
-def test_a_reward_that_is_made_twice_counts_twice(place):
+def test_a_reward_that_is_named_twice_is_loaded_and_counted_once(place):
     one, two = (weights_of_rewards(config(place, "clipscore", other)) for other in ("sharpness", "clipscore"))
-    assert two.num_bytes == 2 * one.num_bytes
+    assert two.num_bytes == one.num_bytes
+
+
+def test_of_offloaded_rewards_only_the_largest_is_there_at_a_time(place):
+    clip, aesthetic = (weights_of_rewards(config(place, name)).num_bytes for name in ("clipscore", "aesthetic"))
+    both = weights_of_rewards(config(place, "clipscore + aesthetic", models="offload"))
+    assert both.num_bytes == max(clip, aesthetic)
 
 
 def test_what_needs_no_model_weighs_nothing(place):

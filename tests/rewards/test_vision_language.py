@@ -133,7 +133,7 @@ def test_a_judge_in_this_process_gives_probabilities_of_its_first_word(tmp_path)
     first, again = (judge(reward, [RED, BLUE], ["a red picture"] * 2) for _ in range(2))
     assert first == again
     assert all(one.reward is None or 0 <= one.reward <= 1 for one in first)
-    said = LocalMouth("vlm_judge", supplies.place("me/tiny"), "cpu").ask(RED, "a red picture ?", num_tokens=3)
+    said = LocalMouth("vlm_judge", supplies.place("me/tiny"), supplies).ask(RED, "a red picture ?", num_tokens=3)
     assert len(said.first) > 3
     assert sum(said.first.values()) <= 1 + 1e-6
 
