@@ -59,7 +59,7 @@ def head_from(weights: Mapping[str, Tensor], name: str) -> nn.Module:
     fits = all(one.out_features == other.in_features for one, other in pairwise(layers))
     if not layers or not fits or layers[-1].out_features != 1:
         raise RewardError(
-            f"The head of {name} must be linear layers named layers.0, layers.2 ... that end in one number, got "
-            f"{', '.join(sorted(weights))[:200] or 'none'}. Take its weights in the layout of docs/rewards.md."
+            f"The head of {name} must be linear layers, one after the other, that end in one number; its weights are "
+            f"{', '.join(sorted(weights))[:200] or 'none'}. Take the model that docs/rewards.md names."
         )
     return nn.Sequential(*layers)
