@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
+from functools import cache
 from math import isfinite
 from typing import Any, get_type_hints
 
@@ -247,9 +248,13 @@ class Setting:
     knob: Knob
 
 
-def settings(config_type: type = RunConfig, prefix: str = "") -> list[Setting]:
+type_hints = cache(get_type_hints)
+
+
+@cache
+def settings(config_type: type = RunConfig, prefix: str = "") -> tuple[Setting, ...]:
     """Every setting below a config class, in reading order."""
-    hints = get_type_hints(config_type)
+    hints = type_hints(config_type)
     found: list[Setting] = []
     for one in fields(config_type):
         if is_dataclass(hints[one.name]):
@@ -257,7 +262,7 @@ def settings(config_type: type = RunConfig, prefix: str = "") -> list[Setting]:
         else:
             assert one.default is not MISSING
             found.append(Setting(prefix + one.name, hints[one.name], one.default, one.metadata["knob"]))
-    return found
+    return tuple(found)
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -286,7 +291,7 @@ def checked_section(values: Any, config_type: type, prefix: str = "") -> Any:
     """
     if not isinstance(values, dict):
         raise ConfigError(f"{prefix.rstrip('.') or 'A recipe'} must be a group of settings, got {values!r}.")
-    hints = get_type_hints(config_type)
+    hints = type_hints(config_type)
     for key in values:
         if key not in hints:
             raise ConfigError(_unknown(f"{prefix}{key}", [f"{prefix}{name}" for name in hints]))
