@@ -96,6 +96,16 @@ def step(result: dict[str, Any]) -> str:
     return table(["what", "measured"], rows)
 
 
+def page_ticks(result: dict[str, Any]) -> str:
+    """CPU time that the lab spends on a page that polls, by what was written since it last asked."""
+    words = {"nothing": "nothing", "phase": "a phase of the run", "step": "a step of 6 groups of 16"}
+    rows = [
+        [words[kind], f"{median(times):.2f}", f"{min(times):.2f} to {max(times):.2f}"]
+        for kind, times in result["milliseconds"].items()
+    ]
+    return table(["since the page last asked came", "CPU milliseconds, median", "range"], rows)
+
+
 def page(result: dict[str, Any]) -> str:
     """How soon the page is there, and how soon a step is seen."""
     rows = [
@@ -207,6 +217,7 @@ SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "model_steer": ("people_steer-model", people_steer),
     "label_saving": ("label_saving", label_saving),
     "step": ("step", step),
+    "page_ticks": ("page_ticks", page_ticks),
     "page": ("page", page),
     "label_page": ("label_page", label_page),
     "label_storm": ("label_storm", label_storm),
