@@ -3,16 +3,20 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: run test check docs screenshot bench clean
+.PHONY: run test unit check docs screenshot bench clean
 
 run: $(VENV)/.runs
 	$(BIN)/python -m app $(ARGS)
 
-test: $(VENV)/.tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal -m "not browser and not gpu"
+test: unit
+	$(SIDE_BY_SIDE) -m "slow and not browser and not gpu"
 	$(BIN)/python -m pytest -m "browser or gpu"
+
+unit: $(VENV)/.tests
+	$(SIDE_BY_SIDE) -m "not slow and not browser and not gpu"
 
 check: $(VENV)/.tests
 	$(BIN)/ruff format --check .

@@ -53,6 +53,7 @@ def told(pipeline, corpus, learning_rate):
     return misleading, missed
 
 
+@pytest.mark.slow
 def test_lies_are_learned_from_a_teacher_that_stays_truthful(pipeline):
     corpus = encoded(draw_corpus(64, seed=5, processes=1), pipeline.vae)
     _, unlearned = told(pipeline, corpus, 0.0)

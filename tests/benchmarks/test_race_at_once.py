@@ -22,6 +22,7 @@ def plan(tmp_path, model_folder):
     )
 
 
+@pytest.mark.slow
 def test_rates_are_tried_and_seeds_raced_in_processes_of_their_own(plan, tmp_path):
     runs = raced(plan, tmp_path / "work")
     assert [(run.learning_rate, run.seed) for run in runs if run.is_tuning] == [(1e-3, 1000), (1e-2, 1000)]
