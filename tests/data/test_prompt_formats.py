@@ -82,7 +82,6 @@ def test_a_pasted_text_is_known_by_its_first_letter():
     assert [kind_of(text) for text in ('\n{"prompt": "a"}', "a {b}", "")] == ["jsonl", "txt", "txt"]
 
 
-@pytest.mark.filterwarnings("ignore:Cannot (locate|pickle)")  # the library's own, when it hashes what it holds
 def test_a_data_set_on_disk_is_read_without_its_pictures(tmp_path):
     datasets = pytest.importorskip("datasets", reason="the extra of requirements-datasets.txt is not installed")
     data = datasets.Dataset.from_dict({"caption": ["a", "b", "a"], "text": ["A", "B", "A"]})
