@@ -86,3 +86,14 @@ def test_tests_replace_nothing_of_our_own_by_a_mock():
 def test_patterns_find_what_they_look_for(pattern, bad, good):
     assert pattern.search(bad)
     assert not pattern.search(good)
+
+
+def test_a_class_is_styled_as_itself_in_one_sheet_only():
+    """All sheets are one on the page, so a second rule for the same bare class changes another panel."""
+    sheets = {}
+    for path in files(".css"):
+        for selectors in re.findall(r"([^{}]+)\{", re.sub(r"/\*.*?\*/", "", text_of(path), flags=re.DOTALL)):
+            for selector in map(str.strip, selectors.split(",")):
+                if re.fullmatch(r"\.[\w-]+", selector):
+                    sheets.setdefault(selector, set()).add(path)
+    assert {selector: paths for selector, paths in sheets.items() if len(paths) > 1} == {}

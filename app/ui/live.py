@@ -116,6 +116,8 @@ class Live:
     def poll(self, request: dict[str, Any]) -> bytes:
         """What changed since the page's token, as JSON: {"token"} alone when nothing did, else the topics' answers.
 
+        While the token stands only topics are asked that more than the store decides.
+
         While the lab is in trouble "error" says so beside them; alone, it says why the store cannot be read.
         """
         try:
@@ -127,18 +129,17 @@ class Live:
 
     def _changes(self, request: dict[str, Any]) -> dict[str, Any]:
         token = str(self.reader.change_token())
-        if request.get("token") == token:
+        is_known = request.get("token") == token
+        cursors = request.get("topics")
+        open_to_news = self._unshared if is_known else self._topics.keys()
+        asked = {name: cursors[name] for name in cursors if name in open_to_news} if isinstance(cursors, dict) else {}
+        if is_known and not asked:
             return {"token": token}
         chosen = whole_number(request.get("run"))
         runs = self._runs.answer(token, chosen, partial(self._runs_for, chosen))
-        cursors = request.get("topics")
-        answers = {
-            name: self._answer(token, name, runs.shown, cursor)
-            for name, cursor in (cursors.items() if isinstance(cursors, dict) else ())
-            if name in self._topics
-        }
+        answers = {name: self._answer(token, name, runs.shown, cursor) for name, cursor in asked.items()}
         news = {name: orjson.Fragment(answer) for name, answer in answers.items() if answer != NOTHING_NEW}
-        return {"token": token, **runs.ids(), "topics": news}
+        return {"token": token} if is_known and not news else {"token": token, **runs.ids(), "topics": news}
 
     def _runs_for(self, chosen: int | None) -> _Runs:
         live = self.reader.live_run()

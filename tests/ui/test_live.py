@@ -269,6 +269,18 @@ def test_a_topic_that_more_than_the_store_decides_is_worked_out_for_every_page(l
     assert topic.asked == 3
 
 
+def test_a_topic_that_more_than_the_store_decides_is_heard_while_nothing_is_written(live, writer):
+    start_run(writer)
+    said = ["on"]
+    live.topic("race", lambda run, cursor: said[0] if cursor != said[0] else None, is_of_store=False)
+    first = poll(live, {"token": None, "topics": {"race": None, "status": None}})
+    assert first["topics"]["race"] == "on"
+    known = {"token": first["token"], "topics": {"race": "on", "status": None}}
+    assert poll(live, known) == {"token": first["token"]}
+    said[0] = "over"
+    assert poll(live, known)["topics"] == {"race": "over"}
+
+
 def test_what_is_kept_for_pages_stays_small_whatever_they_ask(live, writer):
     start_run(writer)
     live.topic("long", lambda run, cursor: "x" * 100_000)

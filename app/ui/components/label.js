@@ -36,7 +36,7 @@ class LabelPage {
     this.name = h("input", { maxlength: 60, value: localStorage.getItem(NAME) ?? "me", "aria-label": "Your name", onchange: () => this.rename() });
     this.ways = h("div", { class: "lab-ways", role: "group", "aria-label": "How to judge" }, Object.entries(WAYS).map(([way, { name }]) =>
       button(name, () => this.choose(way), { "data-way": way, class: "lab-button small" })));
-    this.bar = h("div", { class: "lab-bar" }, h("span", {}));
+    this.bar = h("div", { class: "lab-label-bar" }, h("span", {}));
     this.progress = h("p", { class: "lab-label-progress" });
     this.help = h("p", { class: "lab-label-help" });
     this.place = h("p", { class: "lab-label-place" });

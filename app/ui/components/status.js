@@ -33,6 +33,7 @@ class StatusCard {
     this.shown = null;
     this.state = null;
     this.waiting = null; // the action that was pressed and has not shown in the run yet
+    this.isTold = false; // whether the lab has answered that it does so
     this.title = h("h2", {}, "No run yet");
     this.badge = h("span", { class: "lab-badge", role: "status" });
     this.follow = h("button", { type: "button", class: "lab-link", hidden: true, onclick: () => show(null) });
@@ -58,9 +59,11 @@ class StatusCard {
 
   async press(action) {
     this.waiting = action;
+    this.isTold = false;
     this.label();
     say(this.answer, "");
     const answer = await this.act(action).catch(() => null);
+    this.isTold = true;
     if ((!answer || answer.error) && this.waiting === action) this.waiting = null;
     say(this.answer, answer ? (answer.error ?? answer.done ?? "") : "The lab did not answer. Try again.");
     this.label();
@@ -89,9 +92,11 @@ class StatusCard {
     this.label();
   }
 
-  // Whether the run shows what was asked of it. A stop is under way until there is nothing left to stop.
+  // Whether the run shows what was asked of it. A stop is under way until there is nothing left to stop; a run that
+  // failed again as soon as it was resumed looks as before.
   isAnswered(run) {
     if (run.id !== this.shown || this.waiting === "save") return true;
+    if (this.waiting === "resume" && this.isTold && run.can.includes("resume")) return true;
     return this.waiting === "stop" ? !run.can.includes("stop") : run.state !== this.state;
   }
 
