@@ -142,6 +142,7 @@ def open_lab(settings: Settings, options: argparse.Namespace) -> int:
         warm_up()
 
     with LabLock(settings.folder, "lab"), opened_store(settings) as (reader, writer):
+        writer.fail_lost_trials()
         runner = Runner(settings, reader, writer)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:

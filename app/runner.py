@@ -39,6 +39,7 @@ SECONDS_TO_LET_GO = 1.0
 SECONDS_BETWEEN_WATCHES = 5.0
 _NEVER_DRAWN = "The run ended before this comparison was drawn. Ask for it again."
 _CLOSED = "The lab was closed while this comparison was drawn. Ask for it again."
+_TRIAL_CLOSED = "The lab was closed while this reward was tried. Try it again."
 OnEvent = Callable[[Event], None]
 
 
@@ -137,7 +138,8 @@ class Runner:
             raise
 
         def look() -> None:
-            self._end_if_closing(0, 0)
+            if self._is_closing.is_set():
+                raise StoreError(_TRIAL_CLOSED)
 
         def work() -> None:
             self._writer.finish_trial(trial_id, judged(bench, self._settings, look))

@@ -17,6 +17,8 @@ from dgpo_core.rewards.contract import Picture
 from dgpo_core.rewards.label_scores import Scores, agreement
 
 MAX_PICTURES = 64
+PLACES = ("server", "server_model", "models_folder")
+"""Where a reward finds its model; the settings and a wish have the same names for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +46,7 @@ def bench_of(wish: TrialWish, reader: Reader, settings: Settings) -> Bench:
     """
     if wish.run_id is not None:
         return _group_bench(wish, reader, settings)
-    own = RewardConfig(
-        train=wish.reward, models_folder=wish.models_folder, server=wish.server, server_model=wish.server_model
-    )
+    own = RewardConfig(train=wish.reward, **{name: getattr(wish, name) for name in PLACES})
     if not 1 <= len(wish.files) <= MAX_PICTURES:
         raise RewardError(f"1 to {MAX_PICTURES} pictures can be tried at once, got {len(wish.files)}. Choose pictures.")
     pictures = [picture_in(data, f"Picture {number}") for number, data in enumerate(wish.files, start=1)]
@@ -64,7 +64,8 @@ def _group_bench(wish: TrialWish, reader: Reader, settings: Settings) -> Bench:
         raise StoreError(
             f"There is no group {wish.group_index} of step {wish.step} in that run. Choose a step that is done."
         )
-    config = from_dict(run.config | {"reward": run.config["reward"] | {"train": wish.reward}})
+    places = {name: value for name in PLACES if (value := getattr(wish, name))}
+    config = from_dict(run.config | {"reward": run.config["reward"] | places | {"train": wish.reward}})
     samples = sorted(group.samples, key=lambda one: one.member)
     pictures = [picture_in(reader.picture(one.sha) or b"", f"Picture {one.member}") for one in samples]
     notes = load_prompt_set(config.prompts.train, settings.folder).notes

@@ -16,7 +16,7 @@ class RewardConfig:
 
     train: str = knob(
         "shapes_partial",
-        "Reward that is trained on: a name, yours as file.py:function, or a mixture: ocr*0.7 + clipscore*0.3.",
+        "Reward that is trained on: a name, yours as file.py:function, or a mixture: ocr*0.7 + clipscore.",
         offers=REWARD_NAMES,
         is_important=True,
     )

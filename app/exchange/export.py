@@ -34,6 +34,13 @@ def export_groups(reader: Reader, run_id: int | None, folder: Path, layout: str 
     unfinished = folder.with_name(f"{folder.name}.unfinished")
     try:
         unfinished.mkdir(parents=True)
+    except FileExistsError as error:
+        raise ExchangeError(
+            f"{unfinished} is there already, of an export under way or cut short. Wait for it, or remove it."
+        ) from error
+    except OSError as error:
+        raise ExchangeError(f"{folder} cannot be written: {error.strerror}. Choose another folder.") from error
+    try:
         if layout == "parquet":
             write_parquet(groups, unfinished / PARQUET_NAME, lambda group, member: _png(reader, group, member))
         else:

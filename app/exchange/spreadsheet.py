@@ -24,12 +24,18 @@ def unescaped(cell: str) -> str:
 
 
 def write_rows(file: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """A CSV file in UTF-8; None is an empty cell."""
+    """A CSV file in UTF-8; None is an empty cell, and numbers stay numbers, also below zero."""
     with file.open("w", encoding="utf-8", newline="") as opened:
         writer = csv.writer(opened)
         writer.writerow(columns)
         for row in rows:
-            writer.writerow(["" if row.get(name) is None else escaped(str(row[name])) for name in columns])
+            writer.writerow([_cell(row.get(name)) for name in columns])
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return str(value) if isinstance(value, int | float) else escaped(str(value))
 
 
 def read_rows(file: Path, needed: Iterable[str]) -> list[tuple[int, dict[str, str]]]:

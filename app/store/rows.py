@@ -266,7 +266,8 @@ class Said:
 class TrialWish:
     """A reward that somebody wants to try: on pictures of their own with a prompt, or on a stored group of a run.
 
-    note is JSON of what a prompt file would say beside the prompt; files are pictures in any common format.
+    note is JSON of what a prompt file would say beside the prompt; files are pictures in any common format. For a
+    stored group server, server_model and models_folder are the run's where they are empty.
     """
 
     reward: str

@@ -37,10 +37,9 @@ def label_of(setting: Setting) -> str:
 
 
 def info_of(setting: Setting) -> str:
-    """The setting's help, and its range where it has one; stars escaped, since Gradio reads it as Markdown."""
+    """The setting's help, and its range where it has one. Gradio sets what stands between two stars in italics."""
     knob = setting.knob
-    words = knob.help if knob.choices or knob.low is None else f"{knob.help} Allowed: {knob.allowed()}."
-    return words.replace("*", r"\*")
+    return knob.help if knob.choices or knob.low is None else f"{knob.help} Allowed: {knob.allowed()}."
 
 
 def control(

@@ -11,12 +11,13 @@ import pytest
 from lab_folder import wait_for, write_recipe
 
 from app import __main__ as program
-from app.__main__ import configured, main
+from app.__main__ import configured, main, opened_store
 from app.recipes import load_recipe
+from app.settings import Settings
 from app.store.database import open_for_writing
 from app.store.lock import LabLock
 from app.store.reader import Reader
-from app.store.rows import RunState
+from app.store.rows import RunState, TrialWish
 from dgpo_core.config import from_dict
 from dgpo_core.errors import ConfigError
 from dgpo_core.recipe_check import cautions
@@ -124,6 +125,17 @@ def test_setting_a_damaged_database_aside_keeps_it(tmp_path, capsys, monkeypatch
     (aside,) = tmp_path.glob("lab.db.corrupt-*")
     assert capsys.readouterr().out == f"The damaged store was moved to {aside}. A new one begins.\n"
     assert aside.read_bytes() == b"no database at all" * 100
+
+
+def test_a_trial_that_closing_cut_off_is_said_to_be_lost_when_the_lab_opens_again(tmp_path, monkeypatch):
+    with opened_store(Settings(folder=tmp_path)) as (_, writer):
+        writer.request_trial(TrialWish(reward="brightness"), [])
+    monkeypatch.setattr("app.ui.build.serve", lambda lab, welcome: None)
+    handler = signal.getsignal(signal.SIGTERM)
+    assert main(["--folder", str(tmp_path)]) == 0
+    signal.signal(signal.SIGTERM, handler)
+    with opened_store(Settings(folder=tmp_path)) as (reader, _):
+        assert [one.message for one in reader.trials()] == ["The lab was closed before this trial was done. Try again."]
 
 
 def test_a_sound_database_is_not_set_aside(tmp_path, capsys, monkeypatch):

@@ -7,7 +7,9 @@ import pytest
 from lab_folder import PATIENCE_SECONDS, wait_for
 from PIL import Image
 
+from app.settings import Settings
 from app.store.rows import TrialWish
+from app.trials import bench_of
 from dgpo_core.errors import ConfigError, RewardError, StoreError
 
 
@@ -50,6 +52,15 @@ def test_a_group_of_a_run_is_judged_by_another_reward(lab, config_of):
     assert [dict(one.terms)["brightness"] for one in pictures] == pytest.approx([one.reward for one in by_member])
     runner.delete(run_id)
     assert reader.trials() == []
+
+
+def test_where_the_models_of_a_stored_group_are_can_be_said_anew(lab, config_of, tmp_path):
+    runner, reader = lab
+    run_id = runner.start(config_of(reward={"server": "http://127.0.0.1:1", "models_folder": "models"}))
+    assert runner.wait(PATIENCE_SECONDS)
+    wish = TrialWish(reward="remote", run_id=run_id, step=0, group_index=0, server="http://127.0.0.1:2")
+    asked = bench_of(wish, reader, Settings(folder=tmp_path)).config.reward
+    assert (asked.train, asked.server, asked.models_folder) == ("remote", "http://127.0.0.1:2", "models")
 
 
 def test_metadata_reaches_the_reward(lab, tmp_path):

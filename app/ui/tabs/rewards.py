@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -117,15 +118,14 @@ def _wish(source: str, values: tuple[Any, ...]) -> TrialWish:
     """
     reward, files, prompt, note, run_id, step, group, *places = values
     server, server_model, models_folder = (str(one or "").strip() for one in places)
-    name = str(reward or "").strip()
+    wish = TrialWish(
+        reward=str(reward or "").strip(), server=server, server_model=server_model, models_folder=models_folder
+    )
     if source != STORED_GROUP:
-        return TrialWish(
-            reward=name,
+        return replace(
+            wish,
             prompt=str(prompt or "").strip(),
             note=str(note or ""),
-            server=server,
-            server_model=server_model,
-            models_folder=models_folder,
             files=tuple(map(_bytes_of, files or [])),
         )
     numbers = [
@@ -133,7 +133,7 @@ def _wish(source: str, values: tuple[Any, ...]) -> TrialWish:
     ]
     if whole_number(run_id) is None or None in numbers:
         raise StoreError("Choose a run, and a step and a group as whole numbers from 0, such as the wall shows.")
-    return TrialWish(reward=name, run_id=run_id, step=numbers[0], group_index=numbers[1])
+    return replace(wish, run_id=run_id, step=numbers[0], group_index=numbers[1])
 
 
 def _bytes_of(file: str) -> bytes:

@@ -49,6 +49,15 @@ def test_what_cannot_be_exported_is_said(lab, finished, tmp_path, run_id, words)
         export_groups(reader, run_id, tmp_path / "taken")
 
 
+def test_a_folder_of_somebody_else_is_left_alone(lab, finished, tmp_path):
+    _, reader = lab
+    (tmp_path / "mine.unfinished").mkdir()
+    (tmp_path / "mine.unfinished" / "dear").write_text("x")
+    with pytest.raises(ExchangeError, match=r"mine\.unfinished is there already, of an export under way"):
+        export_groups(reader, finished, tmp_path / "mine")
+    assert (tmp_path / "mine.unfinished" / "dear").read_text() == "x"
+
+
 def test_the_command_says_what_to_do_next(lab, finished, tmp_path, capsys):
     assert main(["export", str(finished), str(tmp_path / "groups"), "--folder", str(tmp_path)]) == 0
     assert "4 groups are in" in capsys.readouterr().out

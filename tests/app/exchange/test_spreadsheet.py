@@ -39,6 +39,12 @@ def test_rows_come_back_from_the_file_and_none_is_an_empty_cell(tmp_path):
         assert not any(cell.startswith(("=", "-")) for row in csv.reader(opened) for cell in row)
 
 
+def test_numbers_below_zero_stay_numbers(tmp_path):
+    file = tmp_path / "rows.csv"
+    write_rows(file, ("reward", "prompt"), [{"reward": -0.5, "prompt": "-0.5"}, {"reward": 3, "prompt": "+1"}])
+    assert file.read_text().splitlines() == ["reward,prompt", "-0.5,'-0.5", "3,'+1"]
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
