@@ -357,22 +357,10 @@ class Runner:
 
     def _begin_comparison(self, run: RunRow, request: Compare) -> None:
         def work() -> None:
-            from app.people import people_of
-            from dgpo_core.assembly import assemble
-            from dgpo_core.checkpoint import newest_checkpoint, step_of
-            from dgpo_core.comparison import averaged_weights, compare
-            from dgpo_core.errors import CheckpointError
+            from app.comparisons import compared
 
-            folder = self.checkpoints(run.id)
-            newest = newest_checkpoint(folder)
-            if newest is None:
-                raise CheckpointError(f"Run {run.id} has no checkpoint to compare. Resume it, or start another run.")
-            step = step_of(newest) if request.step is None else request.step
-            people = people_of(self._reader, run.id)
-            parts = assemble(from_dict(run.config), folder, folder=self._settings.folder, people=people)
-            weights = averaged_weights(folder, step, parts.model)
-            prompts, on_step = parts.heldout_prompts, self._end_if_closing
-            done = compare(parts.examiner, prompts, request, weights=weights, step=step, on_step=on_step)
+            folder = self._settings.folder
+            done = compared(run, request, self._reader, folder, self.checkpoints(run.id), look=self._end_if_closing)
             self._writer.record(run.id, done)
             self._writer.flush()
 
@@ -381,7 +369,7 @@ class Runner:
 
         self._begin(work, on_failure)
 
-    def _end_if_closing(self, index: int, total: int) -> None:
+    def _end_if_closing(self) -> None:
         if self._is_closing.is_set():
             raise StoreError(_CLOSED)
 

@@ -38,7 +38,8 @@ class Examiner:
     """Draws prompts with given weights and has the pictures judged.
 
     watched rewards judge pictures of watch_prompts, or of the examination where there are none; nothing is ever
-    trained on what they say. seconds is the time that a reward has.
+    trained on what they say. seconds is the time that a reward has; look is called while it is waited for, and may
+    raise to stop.
     """
 
     model: Model
@@ -50,6 +51,7 @@ class Examiner:
     watched: Mapping[str, Reward] = field(default_factory=dict)
     watch_prompts: Sequence[str] = ()
     seconds: float = inf
+    look: Callable[[], None] | None = None
 
     def examine(
         self, prompts: Sequence[str], *, seed: int, step: int, weights: WeightCopy | None, on_step: OnStep | None = None
@@ -86,7 +88,8 @@ class Examiner:
     def _seen_by(
         self, name: str, reward: Reward, examined: Sequence[Examined], pictures: Sequence[Picture]
     ) -> tuple[Examined, ...]:
-        judgements = judge(reward, pictures, [one.prompt for one in examined], seconds=self.seconds)
+        prompts = [one.prompt for one in examined]
+        judgements = judge(reward, pictures, prompts, seconds=self.seconds, look=self.look)
         return tuple(
             replace(one, score=judgement.reward, category=name, details=judgement.details)
             for one, judgement in zip(examined, judgements, strict=True)
@@ -125,7 +128,7 @@ class Examiner:
             latents = draw_latents(self.model, conditioning, noise, self.rollout, batch=self.batch, on_step=on_step)
         pictures = self.model.decode(latents)
         judgements = (
-            judge(self.reward, pictures, prompts, seconds=self.seconds)
+            judge(self.reward, pictures, prompts, seconds=self.seconds, look=self.look)
             if is_judged
             else [Judgement(None)] * len(pictures)
         )

@@ -15,13 +15,15 @@ class Advantages:
 
     mean and std are of each group's own rewards (population std), NaN for a group without any.
     A group has_preference when at least two of its samples have a reward and not all are equal;
-    the advantages of any other group are zero. is_trained says which samples take part in the update.
+    the advantages of any other group are zero. is_trained says which samples take part in the update; those of them
+    without a reward are there to fill their group only.
     """
 
     advantage: Float[Tensor, " B"]
     mean: Float[Tensor, " K"]
     std: Float[Tensor, " K"]
     has_preference: Bool[Tensor, " K"]
+    has_reward: Bool[Tensor, " B"]
     is_trained: Bool[Tensor, " B"]
 
 
@@ -69,6 +71,7 @@ def group_advantages(
         mean=mean.to(reward.dtype),
         std=spread.to(reward.dtype),
         has_preference=has_preference,
+        has_reward=has_reward,
         is_trained=has_preference[group],
     )
 
@@ -78,16 +81,18 @@ def extremes_only(advantages: Advantages, group_size: int, count: int) -> Advant
 
     Samples are group-major, ties go by their order. The advantages of those that stay are moved to sum zero in their
     group again; all others are zero. What is left out is near the mean, so it would hardly have moved anything.
+    Samples without a reward are neither top nor bottom; they fill a group that has fewer than count with one.
     """
-    by_group = advantages.advantage.unflatten(0, (-1, group_size))
-    place = by_group.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
-    num_top = count - count // 2
-    stays = (place < num_top) | (place >= group_size - count // 2)
-    centred = by_group - (by_group * stays).sum(1, keepdim=True) / count
+    by_group, judged = (one.unflatten(0, (-1, group_size)) for one in (advantages.advantage, advantages.has_reward))
+    place = by_group.masked_fill(~judged, -torch.inf).argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+    num_judged = judged.sum(1, keepdim=True)
+    counts = judged & ((place < count - count // 2) | (place >= num_judged - count // 2))
+    centred = by_group - (by_group * counts).sum(1, keepdim=True) / counts.sum(1, keepdim=True).clamp(min=1)
+    stays = (counts | ((place >= num_judged) & (place < count))).flatten() & advantages.is_trained
     return replace(
         advantages,
-        advantage=torch.where(stays, centred, 0.0).flatten() * advantages.is_trained,
-        is_trained=stays.flatten() & advantages.is_trained,
+        advantage=torch.where(counts, centred, 0.0).flatten() * advantages.is_trained,
+        is_trained=stays,
     )
 
 

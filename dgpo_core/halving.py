@@ -40,6 +40,20 @@ def halving(work: Callable[[], Result], size: Callable[[], int], halve: Callable
             torch.cuda.empty_cache()
 
 
+def halved_until_it_fits(work: Callable[[int], Result], size: int) -> Result:
+    """What work(size) returns, with half the size each time memory runs out in it.
+
+    Raises:
+        ModelError: as halving.
+    """
+    left = [size]
+
+    def halve() -> None:
+        left[0] = max(1, left[0] // 2)
+
+    return halving(lambda: work(left[0]), lambda: left[0], halve)
+
+
 def is_out_of_memory(error: RuntimeError) -> bool:
     """Whether a device, or main memory, had no room."""
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)

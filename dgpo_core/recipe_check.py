@@ -34,8 +34,8 @@ def check(config: RunConfig) -> None:
 
     Raises:
         ConfigError: more noise levels are to be trained than the sampling grid has above the least one, a single
-            picture of each group is to be trained on, Flow-GRPO is asked to learn from a sampler without noise, or a
-            learned preference is not named.
+            picture of each group is to be trained on, Flow-GRPO is asked to learn from a sampler without noise,
+            Diffusion-DPO to compare without a beta, or a learned preference is not named.
     """
     _check_noise_levels(config)
     if config.loss.extremes == 1:
@@ -47,6 +47,11 @@ def check(config: RunConfig) -> None:
         raise ConfigError(
             "The reward preference is what was learned from labels, but people.preference names none. Set it to a "
             "version's folder, such as lab/preferences/3/version-2, or choose another reward."
+        )
+    if config.algorithm.name == "diffusion_dpo" and config.loss.preference_beta == 0:
+        raise ConfigError(
+            "algorithm.name is diffusion_dpo, which compares by loss.preference_beta, but that is 0. Set it above 0; "
+            "recipes here have 10 to 1000."
         )
     if config.algorithm.name == "flow_grpo":
         _check_paths(config.rollout)
@@ -107,7 +112,13 @@ READ_BY = {
 }
 """Settings that not every algorithm reads, and which do."""
 
-READ_WHERE_DRAWN = ("prompts.train", "reward.train", "rollout.group_size", "rollout.old_policy_from_step")
+READ_WHERE_DRAWN = (
+    "prompts.train",
+    "reward.train",
+    "rollout.group_size",
+    "rollout.old_policy_from_step",
+    "people.weight",
+)
 
 
 def _unread(config: RunConfig) -> str:
@@ -203,7 +214,7 @@ def _never_gated(config: RunConfig) -> str:
 
 def _small_groups(config: RunConfig) -> str:
     size = config.rollout.group_size
-    if size < SMALLEST_GOOD_GROUP:
+    if size < SMALLEST_GOOD_GROUP and not config.rollout.stored_groups:
         return (
             f"Groups of {size} seldom hold both good and bad pictures. Set rollout.group_size to "
             f"{SMALLEST_GOOD_GROUP} or more; the paper has 24."
@@ -213,7 +224,7 @@ def _small_groups(config: RunConfig) -> str:
 
 def _idle_extremes(config: RunConfig) -> str:
     size = config.rollout.group_size
-    if config.loss.extremes >= size:
+    if config.loss.extremes >= size and not config.rollout.stored_groups:
         return (
             f"loss.extremes = {config.loss.extremes} does nothing: a group has only {size} pictures, and all are "
             "trained on. Set it below rollout.group_size, or to 0."

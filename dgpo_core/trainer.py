@@ -304,21 +304,21 @@ class _Run:
             self.control.is_paused |= self.config.reward.on_alarm == "pause"
 
     def _examined_with(self, weights: WeightCopy | None) -> tuple[events.EvaluationDone, Watched]:
-        def examine() -> tuple[events.EvaluationDone, Watched]:
-            return self._examiner().examine_and_watch(
-                self.examined,
-                seed=self.config.seed,
-                step=0 if weights is None else self.state.step,
-                weights=weights,
-                on_step=self._on_step(Phase.EXAMINING),
-            )
+        seed, step = self.config.seed, 0 if weights is None else self.state.step
+        on_step = self._on_step(Phase.EXAMINING)
+        return self._by_examiner(
+            lambda one: one.examine_and_watch(self.examined, seed=seed, step=step, weights=weights, on_step=on_step)
+        )
 
-        return self._fitting(examine)
+    def _by_examiner(self, work: Callable[[Examiner], Result]) -> Result:
+        """What work gives, by an examiner that hears a stop and draws no more at once than memory was found to hold."""
 
-    def _examiner(self) -> Examiner:
-        """The examiner, drawing no more pictures at once than memory was found to hold."""
-        examiner = self.parts.examiner
-        return replace(examiner, batch=min(examiner.batch, 2 * self.update.micro_batch))
+        def fitting() -> Result:
+            examiner = self.parts.examiner
+            batch = min(examiner.batch, 2 * self.update.micro_batch)
+            return work(replace(examiner, batch=batch, look=self.control.look))
+
+        return self._fitting(fitting)
 
     def _save(self) -> None:
         self._tell(Phase.SAVING, 0, 1)
@@ -354,10 +354,10 @@ class _Run:
             self._compare(errand)
 
     def _preview(self, errand: events.SampleNow) -> None:
-        on_step = self._on_step(Phase.SAMPLING)
+        weights, on_step = self.state.averaged, self._on_step(Phase.SAMPLING)
         try:
-            samples = self.parts.examiner.draw(
-                errand.prompts, seed=errand.seed, weights=self.state.averaged, on_step=on_step
+            samples = self._by_examiner(
+                lambda one: one.draw(errand.prompts, seed=errand.seed, weights=weights, on_step=on_step)
             )
         except LabError as error:
             self._warn(str(error))
@@ -365,13 +365,13 @@ class _Run:
             self.emit(events.Preview(step=self.state.step, samples=samples))
 
     def _compare(self, errand: events.Compare) -> None:
-        step = self.state.step if errand.step is None else errand.step
-        model, folder, prompts = self.parts.model, self.parts.checkpoints, self.parts.heldout_prompts
-        on_step = self._on_step(Phase.COMPARING)
+        now, parts, on_step = self.state, self.parts, self._on_step(Phase.COMPARING)
+        step, prompts = now.step if errand.step is None else errand.step, parts.heldout_prompts
         try:
-            is_now = step == self.state.step
-            weights = self.state.averaged if is_now else averaged_weights(folder, step, model)
-            done = compare(self.parts.examiner, prompts, errand, weights=weights, step=step, on_step=on_step)
+            weights = now.averaged if step == now.step else averaged_weights(parts.checkpoints, step, parts.model)
+            done = self._by_examiner(
+                lambda one: compare(one, prompts, errand, weights=weights, step=step, on_step=on_step)
+            )
         except LabError as error:
             self.emit(events.ComparisonFailed(request_id=errand.request_id, message=str(error)))
         else:

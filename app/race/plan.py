@@ -18,6 +18,14 @@ LISTS = ("entrants", "seeds", "learning_rates")
 LARGEST_SEED = 2**31 - 1
 
 
+OWN_WORDS = {
+    "update.learning_rate": "Name the rates to try in learning_rates.",
+    "seed": "Name them in seeds.",
+    "schedule.evaluation_prompts": "Set examined_prompts.",
+}
+OTHERWISE = "Leave it out."
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RaceRules:
     """What holds for every entrant alike."""
@@ -54,7 +62,11 @@ class RacePlan:
     learning_rates: tuple[float, ...]
 
     def config_of(self, entrant: Entrant, *, learning_rate: float, seed: int) -> RunConfig:
-        """The settings of one run of the race. It is examined when the race asks, not by steps."""
+        """The settings of one run of the race. It is examined when the race asks, not by steps.
+
+        Raises:
+            ConfigError: the entrant changes what the race sets, or a setting is unknown or out of range.
+        """
         values = to_dict(load_recipe(self.rules.recipe))
         here: dict[str, Any] = {
             "name": f"{self.name}: {entrant.name}, rate {learning_rate:g}, seed {seed}"[:200],
@@ -66,6 +78,9 @@ class RacePlan:
             "schedule.checkpoint_every": 100_000,
             "schedule.checkpoints_kept": 1,
         }
+        taken = next((path for path, _ in entrant.changes if path in here), "")
+        if taken:
+            raise ConfigError(f"{taken} is the race's to set. {OWN_WORDS.get(taken, OTHERWISE)}")
         for path, value in [*entrant.changes, *here.items()]:
             values = with_setting(values, path, value)
         return from_dict(values)

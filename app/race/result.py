@@ -105,7 +105,8 @@ def cost_to_reach(target: float, points: Sequence[RacePoint], cost: Cost) -> flo
 
 
 def _best_of(entrant: str, racing: Sequence[RaceRunRow]) -> float | None:
-    best = [max(point.score for point in run.points) for run in racing if run.entrant == entrant and run.points]
+    sound = [run for run in racing if run.entrant == entrant and run.points and not run.has_failed]
+    best = [max(point.score for point in run.points) for run in sound]
     return fmean(best) if best else None
 
 

@@ -90,7 +90,7 @@ class NoisedUpdate(Update[TrainingNoise]):
 
 
 class PictureUpdate(NoisedUpdate):
-    """Algorithms whose loss is a mean over pictures, each by itself, with a KL beside it."""
+    """Algorithms whose loss is a mean over judged pictures, each by itself, with a KL beside it."""
 
     @abstractmethod
     def _losses(
@@ -104,7 +104,8 @@ class PictureUpdate(NoisedUpdate):
             self._before_part()
             x, target, conditioning = level.apply(lesson, rows)
             velocity = self._model.velocity(x, level.sigma, conditioning)
-            loss = self._losses(lesson, rows, velocity, target, None if old is None else old[rows]).sum()
+            losses = self._losses(lesson, rows, velocity, target, None if old is None else old[rows])
+            loss = losses[lesson.is_judged[rows]].sum()
             if kl_weight > 0:
                 kl = kl_to_reference(velocity, self._reference(x, level.sigma, conditioning))
                 loss = loss + kl_weight * kl.sum()

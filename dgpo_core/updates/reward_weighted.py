@@ -22,5 +22,6 @@ class RewardWeightedUpdate(PictureUpdate):
     def _losses(
         self, lesson: Lesson, rows: Rows, velocity: Tensor, target: Tensor, old: Tensor | None
     ) -> Float[Tensor, " B"]:
-        weight = weights(lesson.advantage, lesson.group_size, temperature=self._config.algorithm.temperature)
+        temperature = self._config.algorithm.temperature
+        weight = weights(lesson.advantage, lesson.is_judged, lesson.group_size, temperature=temperature)
         return weighted_loss(velocity_error(velocity, target), weight[rows])

@@ -188,6 +188,26 @@ def test_extremes_worked_out_by_hand():
     assert found.advantage.tolist() == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    ("rewards", "count", "trained", "order"),
+    [
+        # one liked, five disliked, six without an opinion: the best two are the liked and a disliked one
+        ([1, *[0] * 5, *[None] * 6], 4, [0, 1, 4, 5], [3, -1, 0, 0, -1, -1, *[0] * 6]),
+        # fewer judged than wanted: all of them count, and others fill the group
+        ([None, 1, None, 0, None, None], 4, [0, 1, 2, 3], [0, 1, 0, -1, 0, 0]),
+    ],
+)
+def test_samples_without_a_reward_are_neither_the_best_nor_the_worst(rewards, count, trained, order):
+    known = torch.tensor([one is not None for one in rewards])
+    reward = torch.tensor([float(one or 0) for one in rewards], dtype=torch.float64)
+    size = len(rewards)
+    every = group_advantages(reward, torch.zeros(size, dtype=torch.long), num_groups=1, has_reward=known)
+    found = extremes_only(every, size, count)
+    assert found.is_trained.nonzero().flatten().tolist() == trained
+    scale = found.advantage.max() / max(order)
+    assert found.advantage.tolist() == pytest.approx([float(scale) * one for one in order])
+
+
 @given(st.lists(st.lists(st.integers(0, 4), min_size=6, max_size=6), min_size=1, max_size=4), st.integers(2, 5))
 def test_extremes_are_count_pictures_of_every_group_with_a_preference_and_sum_to_zero(groups, count):
     every = advantages([[float(value) for value in one] for one in groups])

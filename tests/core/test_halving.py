@@ -1,23 +1,24 @@
 import pytest
 import torch
+from small_model import PROMPTS
 from small_run import Listener, run, small_config, small_parts
 
 from dgpo_core.errors import ModelError
-from dgpo_core.events import StepDone, Warned
-from dgpo_core.halving import halving, is_out_of_memory
+from dgpo_core.events import Compare, ComparisonDone, Preview, SampleNow, StepDone, Warned
+from dgpo_core.halving import halved_until_it_fits, halving, is_out_of_memory
 
 
 class Cramped:
-    """The model on a machine with room for some pictures at a time where gradients are kept."""
+    """The model on a machine with room for some pictures at a time where gradients are kept, or when it draws."""
 
-    def __init__(self, model, room):
-        self._model, self._room = model, room
+    def __init__(self, model, room, room_to_draw=1000):
+        self._model, self._room, self._room_to_draw = model, room, room_to_draw
 
     def __getattr__(self, name):
         return getattr(self._model, name)
 
     def velocity(self, x, sigma, conditioning):
-        if torch.is_grad_enabled() and len(x) > self._room:
+        if len(x) > (self._room if torch.is_grad_enabled() else self._room_to_draw):
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore words.")
         return self._model.velocity(x, sigma, conditioning)
 
@@ -36,6 +37,37 @@ def test_a_run_that_runs_out_of_memory_learns_the_same_in_smaller_parts(model, t
     assert words == [f"Memory ran out, so update.micro_batch is {size} from now on; nothing is lost." for size in sizes]
     (step,) = heard.of(StepDone)
     assert step.metrics.grad_norm > 0
+
+
+@pytest.mark.parametrize(
+    ("errand", "answer"),
+    [
+        (SampleNow(prompts=tuple(PROMPTS * 2), seed=1), Preview),
+        (Compare(request_id=1, step=None, num_prompts=2, seed=1), ComparisonDone),
+    ],
+)
+def test_what_is_asked_for_between_steps_is_drawn_in_smaller_parts_too(model, tmp_path, errand, answer):
+    config = small_config(schedule={"num_steps": 1, "evaluation_prompts": 1}, rollout={"groups_per_step": 1})
+    commands = [errand]
+    parts = small_parts(Cramped(model, 1000, room_to_draw=2), tmp_path, config)
+    _, heard = run(config, parts, next_command=lambda: commands.pop() if commands else None)
+    assert len(heard.of(answer)) == 1
+    assert heard.of(Warned)[0].message.startswith("Memory ran out, so update.micro_batch is 4 from now on")
+
+
+def test_a_size_is_halved_until_the_work_fits():
+    tried = []
+
+    def work(size):
+        tried.append(size)
+        if size > 3:
+            raise torch.OutOfMemoryError("no room")
+        return size
+
+    assert halved_until_it_fits(work, 24) == 3
+    assert tried == [24, 12, 6, 3]
+    with pytest.raises(ModelError, match="one picture at a time"):
+        halved_until_it_fits(lambda size: work(size + 3), 4)
 
 
 def test_without_room_for_one_picture_the_run_says_what_helps(model, tmp_path):

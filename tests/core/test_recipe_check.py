@@ -58,6 +58,19 @@ SOUND = [
 ]
 
 
+def test_diffusion_dpo_is_refused_without_a_beta():
+    rival = {"algorithm": {"name": "diffusion_dpo"}, "loss": {"preference_beta": 0}}
+    with pytest.raises(ConfigError, match=r"compares by loss\.preference_beta, but that is 0\. Set it above 0"):
+        check(from_dict(rival))
+
+
+def test_stored_groups_have_sizes_of_their_own_and_nobody_is_asked_about_them():
+    stored = {"rollout": {"stored_groups": "groups"}, "loss": {"extremes": 12}, "people": {"weight": 1}}
+    assert cautions(from_dict(stored)) == (
+        "people.weight does nothing: the groups of rollout.stored_groups are learned from, and none is drawn.",
+    )
+
+
 @pytest.mark.parametrize("words", UNWISE)
 def test_an_unwise_recipe_is_told_so(words):
     assert any(words in caution for caution in cautions(from_dict(UNWISE[words])))

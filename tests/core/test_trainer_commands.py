@@ -1,3 +1,6 @@
+from threading import Event
+from time import monotonic, sleep
+
 import pytest
 from small_model import PROMPTS
 from small_run import EVERY_STEP, Forwards, Listener, numbers_at, run, small_config, small_parts, without_phases
@@ -24,6 +27,7 @@ from dgpo_core.events import (
     Stop,
     Warned,
 )
+from dgpo_core.rewards.contract import Judgement
 from dgpo_core.rewards.shapes_verifier import ShapesVerifier
 
 
@@ -130,6 +134,32 @@ def test_errands_and_examinations_do_not_disturb_training(model, tmp_path, strai
     assert [event.step for event in heard.of(EvaluationDone)] == [0, 1, 2, 3]
     assert len(heard.of(Preview)) == 1
     assert len(heard.of(ComparisonDone)) + len(heard.of(ComparisonFailed)) == 2
+
+
+@pytest.mark.parametrize("schedule", [{"evaluate_every": 1}, {"evaluate_every": 0}])
+def test_a_stop_is_heard_while_a_picture_of_an_examination_or_a_preview_is_judged(model, tmp_path, schedule):
+    config = small_config(schedule=schedule)
+    asked = [SampleNow(prompts=tuple(PROMPTS[:1]), seed=1)]
+    judging = Event()
+
+    class Slow:
+        name = "slow"
+
+        def check_prompts(self, prompts):
+            pass
+
+        def __call__(self, pictures, prompts):
+            judging.set()
+            sleep(20)
+            return [Judgement(1.0)] * len(pictures)
+
+    def command():
+        return Stop() if judging.is_set() else (asked.pop() if asked else None)
+
+    started = monotonic()
+    reason, _ = run(config, small_parts(model, tmp_path, config, judge=Slow()), next_command=command)
+    assert reason is EndReason.STOPPED
+    assert monotonic() - started < 15
 
 
 def test_a_preview_is_drawn_with_the_averaged_weights_and_its_seed_remakes_it(model, tmp_path):

@@ -1,5 +1,9 @@
 """Networks of rewards come when they are needed and leave again."""
 
+from multiprocessing.pool import ThreadPool
+from threading import Event
+from time import sleep
+
 import pytest
 import torch
 from tiny_models import aesthetic_folder, clip_folder
@@ -66,6 +70,29 @@ def test_it_leaves_when_judging_fails():
     with pytest.raises(RuntimeError, match="too large"):
         Visiting(reward, supplies)(PICTURES, ["", ""])
     assert reward.network.sent == ["the card", "cpu"]
+
+
+def test_a_visit_waits_for_one_that_was_left_behind():
+    supplies = Supplies(device="the card", offloads=True)
+    may_end, moves = Event(), []
+
+    class Slow(ByNetwork):
+        def __call__(self, pictures, prompts):
+            answer = super().__call__(pictures, prompts)
+            moves.append(list(self.network.sent))
+            may_end.wait(5)
+            return answer
+
+    visiting = Visiting(Slow(supplies), supplies)
+    with ThreadPool(2) as pool:
+        both = [pool.apply_async(visiting, (PICTURES, ["", ""])) for _ in range(2)]
+        while not moves:
+            sleep(0.01)
+        sleep(0.1)
+        assert len(moves) == 1
+        may_end.set()
+        assert both[0].get(5) == both[1].get(5)
+    assert moves[1] == ["the card", "cpu", "the card"]
 
 
 @pytest.fixture(scope="module")

@@ -49,6 +49,11 @@ def test_without_a_grid_the_rate_is_the_recipes():
         ({"entrants": {"dgpo": {"loss.beta": 3}}}, "Entrant dgpo: loss.beta is not a setting"),
         ({"entrants": {"grpo": {"algorithm.name": "flow_grpo"}}}, "Entrant grpo: algorithm.name is flow_grpo, which"),
         ({"entrants": {"dgpo": {"loss.kl_weight": -1}}}, "Entrant dgpo: loss.kl_weight must be 0 to 100, got -1"),
+        (
+            {"entrants": {"dgpo": {"update.learning_rate": 1e-4}}},
+            "Entrant dgpo: update.learning_rate is the race's to set. Name the rates to try in learning_rates.",
+        ),
+        ({"entrants": {"dgpo": {"name": "mine"}}}, "Entrant dgpo: name is the race's to set. Leave it out."),
         ({"seeds": []}, "seeds must be whole numbers"),
         ({"seeds": [1, 1]}, "seeds must be whole numbers from 0 up, each once, got [1, 1]"),
         ({"seeds": [True]}, "seeds must be whole numbers"),

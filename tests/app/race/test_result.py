@@ -108,6 +108,7 @@ def test_a_failed_run_is_left_out_and_named_and_a_target_never_reached_is_said()
         run("nft", 1, examined=points(0.2, 0.1), state=RunState.FAILED, message="Out of memory."),
     ]
     result = result_of(PLAN, runs)
+    assert result.target == 0.9
     assert result.standings[1].num_seeds == 1
     assert remarks(PLAN, result)[1:] == [
         "dgpo never reached the target in the time it had.",

@@ -72,11 +72,19 @@ def test_dpo_at_the_reference_is_log_two_and_pulls_the_errors_apart():
 @pytest.mark.parametrize("temperature", [0.1, 1.0, 100.0])
 def test_reward_weights_have_mean_one_in_their_group_and_keep_the_order(temperature):
     advantage = torch.tensor([1.0, -1.0, 0.0, 0.7, 0.3, -1.0])
-    found = weights(advantage, 3, temperature=temperature)
+    found = weights(advantage, torch.ones(6, dtype=torch.bool), 3, temperature=temperature)
     assert found.view(2, 3).mean(1).tolist() == pytest.approx([1, 1])
     assert torch.equal(found.view(2, 3).argsort(), advantage.view(2, 3).argsort())
     ratio = float(found[0] / found[2])
     assert ratio == pytest.approx(exp(1 / temperature), rel=1e-4)
+
+
+def test_pictures_without_a_reward_have_no_weight():
+    judged = torch.tensor([True, True, False, True, True, True])
+    found = weights(torch.tensor([1.0, -1.0, 0.0, 0.0, 0.0, 0.0]), judged, 3, temperature=1.0).view(2, 3)
+    share = exp(1) / (exp(1) + exp(-1))
+    assert found[0].tolist() == pytest.approx([2 * share, 2 * (1 - share), 0])
+    assert found[1].tolist() == pytest.approx([1, 1, 1])
 
 
 def test_the_weighted_loss_is_the_error_times_its_weight():

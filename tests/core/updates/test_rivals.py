@@ -66,6 +66,19 @@ def test_diffusion_nft(watched, old_policy, micro_batch):
     torch.testing.assert_close(torch.cat(tally.errors), square(policy - target).detach())
 
 
+@pytest.mark.parametrize("algorithm", ["diffusion_nft", "reward_weighted"])
+@pytest.mark.parametrize("micro_batch", MICRO_BATCHES)
+def test_pictures_without_a_reward_pull_nowhere(watched, old_policy, micro_batch, algorithm):
+    config = run_config(AGAINST_OLD, micro_batch, algorithm)
+    lesson = lesson_of(watched, two_of_three_groups())
+    unjudged = replace(lesson, is_judged=torch.arange(len(lesson.clean)) % G != 1)
+    other = replace(unjudged, clean=torch.where(unjudged.is_judged[:, None, None, None], lesson.clean, -lesson.clean))
+    found = [
+        gradient(watched, one, AGAINST_OLD, micro_batch, old_policy, config=config)[0] for one in (unjudged, other)
+    ]
+    same(*found)
+
+
 @pytest.mark.parametrize("micro_batch", MICRO_BATCHES)
 def test_reward_weighted(watched, old_policy, micro_batch):
     lesson = lesson_of(watched, two_of_three_groups())
