@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from app.store.rows import Agreement
 from app.store.writer import Writer
 from dgpo_core.errors import StoreError
 from dgpo_core.events import Event
@@ -36,13 +37,18 @@ class Recorder:
         Raises:
             StoreError: it still could not after ten minutes, or the run is to stop.
         """
-        self._patiently(lambda: self._writer.record(self.run_id, event))
+        self.patiently(lambda: self._writer.record(self.run_id, event))
 
     def flush(self) -> None:
         """Returns when all is on disk; waits and raises like record()."""
-        self._patiently(self._writer.flush)
+        self.patiently(self._writer.flush)
 
-    def _patiently(self, write: Callable[[], None]) -> None:
+    def put_agreements(self, agreements: Sequence[Agreement]) -> None:
+        """Keeps how labels agree; waits and raises like record()."""
+        self.patiently(lambda: self._writer.put_agreements(agreements))
+
+    def patiently(self, write: Callable[[], None]) -> None:
+        """Writes something else of the run's; waits and raises like record()."""
         for tried in range(1, self._num_tries + 1):
             try:
                 write()

@@ -87,15 +87,26 @@ class Runner:
             return run_id
 
     def resume(self, run_id: int, on_event: OnEvent | None = None) -> int:
-        """Goes on from the run's newest whole checkpoint, or from its start where it has none."""
+        """Goes on from the run's newest whole checkpoint, or from its start where it never had one.
+
+        Raises:
+            StoreError: another run is live, or none of the run's checkpoints is whole: beginning anew would delete all
+                that it has done.
+            CheckpointError: the newest one cannot be read.
+        """
         from dgpo_core.checkpoint import newest_checkpoint
 
         with self._one_at_a_time:
             run = self._run(run_id)
             config = from_dict(run.config)
             with self._reserved():
-                self._writer.resume_run(run_id)
                 checkpoint = newest_checkpoint(self.checkpoints(run_id))
+                if checkpoint is None and self._reader.checkpoints(run_id):
+                    raise StoreError(
+                        f"Run {run_id} cannot go on: no checkpoint in {self.checkpoints(run_id)} is whole, and to "
+                        "begin anew would delete what it has done. Put them back, or start a new run from its recipe."
+                    )
+                self._writer.resume_run(run_id)
                 self._begin_training(run_id, config, checkpoint, on_event)
             return run_id
 
@@ -308,7 +319,7 @@ class Runner:
             with ExitStack() as stack:
                 hear: OnEvent = emit
                 if config.people.weight > 0:
-                    study = stack.enter_context(self._study(run_id, config, parts, emit))
+                    study = stack.enter_context(self._study(run_id, config, parts, emit, recorder))
                     parts, hear = replace(parts, preference=study), study.beside(emit)
                 train(config, parts, emit=hear, next_command=commands.next, resume_from=checkpoint)
             recorder.flush()
@@ -321,7 +332,7 @@ class Runner:
 
         self._begin(work, on_failure)
 
-    def _study(self, run_id: int, config: RunConfig, parts: Parts, emit: OnEvent) -> Study:
+    def _study(self, run_id: int, config: RunConfig, parts: Parts, emit: OnEvent, recorder: Recorder) -> Study:
         from app.study import Study
         from dgpo_core.assembly import preference_features
         from dgpo_core.reward_names import REWARD_FACTS
@@ -332,7 +343,7 @@ class Runner:
         return Study(
             run_id,
             reader=self._reader,
-            writer=self._writer,
+            recorder=recorder,
             emit=emit,
             features=preference_features(config, parts.model, self._settings.folder),
             rewards={name: new_reward(name) for name in QUICK_REWARDS} | trained,

@@ -14,11 +14,11 @@ from types import TracebackType
 from torch import Tensor
 
 from app.people import Crowd, by_group, by_task, scores_in
+from app.recorder import Recorder
 from app.store.reader import Reader
 from app.store.rows import Agreement, LabelRow
-from app.store.writer import Writer
 from dgpo_core.data.pictures import picture_of
-from dgpo_core.errors import LabelError, PromptError
+from dgpo_core.errors import LabelError, PromptError, StoreError
 from dgpo_core.events import Event, GroupsClosed, PreferenceLearned
 from dgpo_core.preference.learned_reward import LearnedReward, learn
 from dgpo_core.preference.orders import Trust
@@ -38,14 +38,14 @@ class Study:
         run_id: int,
         *,
         reader: Reader,
-        writer: Writer,
+        recorder: Recorder,
         emit: Callable[[Event], None],
         features: PictureFeatures,
         rewards: Mapping[str, Reward],
         folder: Path,
         seed: int,
     ) -> None:
-        self._run_id, self._reader, self._writer, self._emit = run_id, reader, writer, emit
+        self._run_id, self._reader, self._recorder, self._emit = run_id, reader, recorder, emit
         self._features, self._rewards, self._folder, self._seed = features, rewards, folder, seed
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="study")
         self._begun: dict[int, Future[LearnedReward | None]] = {}
@@ -115,7 +115,7 @@ class Study:
         accuracy = trust.accuracy if trust else None
         calibration_error = trust.calibration_error if trust else None
         about = About(num_groups=num_groups, accuracy=accuracy, calibration_error=calibration_error)
-        save_preference(folder, reward, about)
+        self._recorder.patiently(lambda: _saved(folder, reward, about))
         self._emit(
             PreferenceLearned(
                 step=step,
@@ -148,7 +148,8 @@ class Study:
         for group, together in by_group(rows).items():
             ids = [row.id for row in together]
             if self._compared.get(group) != ids:
-                self._writer.put_agreements([*between(together), *self._with_rewards(group, together)])
+                found = [*between(together), *self._with_rewards(group, together)]
+                self._recorder.put_agreements(found)
                 self._compared[group] = ids
 
     def _with_rewards(self, group: int, rows: Sequence[LabelRow]) -> Iterable[Agreement]:
@@ -157,6 +158,13 @@ class Study:
             for row in rows:
                 if (tau := agreement(scores_in(row), judged)) is not None:
                     yield Agreement(row.id, "reward", name, tau)
+
+
+def _saved(folder: Path, reward: LearnedReward, about: About) -> None:
+    try:
+        save_preference(folder, reward, about)
+    except OSError as error:
+        raise StoreError(f"{folder} cannot be written: {error.strerror}. Make room for it.") from error
 
 
 def scores_by(rewards: Mapping[str, Reward], pictures: Sequence[Picture], prompt: str) -> dict[str, Scores]:

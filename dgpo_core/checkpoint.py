@@ -103,6 +103,14 @@ def load_checkpoint(folder: Path, identity: Mapping[str, str | int] | None = Non
 def find_damage(folder: Path) -> str:
     """What is wrong with a checkpoint's files, in words; empty when every file is as it was written."""
     try:
+        return _damage(folder)
+    except OSError as error:
+        return f"it cannot be read ({error.strerror})"
+
+
+def _damage(folder: Path) -> str:
+    """As find_damage, but an OSError passes through: the file may be whole, and the disk may not."""
+    try:
         manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
         if not isinstance(manifest, dict) or set(manifest) != {_TENSORS, _STATE}:
             return "its manifest is damaged"
@@ -111,8 +119,6 @@ def find_damage(folder: Path) -> str:
                 return f"{name} is not as it was written"
     except FileNotFoundError as error:
         return f"{Path(error.filename).name} is missing"
-    except OSError as error:
-        return f"it cannot be read ({error.strerror})"
     except ValueError:
         return "its manifest is damaged"
     return ""
@@ -130,8 +136,25 @@ def step_of(folder: Path) -> int:
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint without damage, or None."""
-    return next((path for path in reversed(checkpoint_folders(folder)) if not find_damage(path)), None)
+    """The newest checkpoint without damage, or None.
+
+    Raises:
+        CheckpointError: the disk does not give one that is newer than all known to be whole. It may be sound, and a run
+            taken up from an older one would remove it.
+    """
+    return next((path for path in reversed(checkpoint_folders(folder)) if _is_whole(path)), None)
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        return not _damage(folder)
+    except (IsADirectoryError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise CheckpointError(
+            f"Checkpoint {folder} cannot be read ({error.strerror}), and may be whole. Nothing was changed. Make it "
+            "readable, or move it away to go on from an older one."
+        ) from error
 
 
 def drop_old_checkpoints(folder: Path, kept: int, step: int) -> list[Path]:

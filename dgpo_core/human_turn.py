@@ -128,7 +128,8 @@ def joined(
     """One judgement per picture: people's and the reward's, each brought to mean 0 and spread 1 in its group, weighted.
 
     In a group without a label the learned reward stands in for people, where there is one and the settings want it;
-    else it has its automatic judgements, or none. automatic is None where needs_reward() said so.
+    else its automatic rewards count alone, on the same scale, or it has none. automatic is None where needs_reward()
+    said so.
     """
     size = len(rollout.pictures) // len(rollout.prompts)
     judgements: list[Judgement] = []
@@ -139,8 +140,10 @@ def joined(
             judgements += _mixed("people", labelled[index], own, config.weight)
         elif learned:
             judgements += _mixed("learned", [one.reward for one in learned[rows]], own, config.weight)
+        elif config.without_label == "reward":
+            judgements += _mixed("people", [None] * size, own, 0.0)
         else:
-            judgements += own if config.without_label == "reward" else [Judgement(None)] * size
+            judgements += [Judgement(None)] * size
     return judgements
 
 

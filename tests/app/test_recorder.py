@@ -15,6 +15,7 @@ class FullDisk:
     def __init__(self, refusals: int) -> None:
         self.refusals = refusals
         self.written: list[tuple[int, Warned]] = []
+        self.agreements: list[list] = []
 
     def record(self, run_id: int, event: Warned) -> None:
         if self.refusals:
@@ -25,6 +26,10 @@ class FullDisk:
     def flush(self) -> None:
         self.record(0, EVENT)
 
+    def put_agreements(self, agreements: list) -> None:
+        self.record(0, EVENT)
+        self.agreements.append(agreements)
+
 
 def test_an_event_is_given_again_until_there_is_room_and_the_trouble_is_said_meanwhile():
     disk, said = FullDisk(refusals=3), []
@@ -33,6 +38,12 @@ def test_an_event_is_given_again_until_there_is_room_and_the_trouble_is_said_mea
     assert disk.written == [(7, EVENT)]
     assert said == ["The disk is full. The run waits and goes on by itself."] * 3
     assert recorder.trouble == ""
+
+
+def test_agreements_wait_for_room_too():
+    disk, waits = FullDisk(refusals=2), []
+    Recorder(disk, 7, wait=waits.append).put_agreements([])
+    assert (disk.agreements, len(waits)) == ([[]], 2)
 
 
 def test_patience_ends():

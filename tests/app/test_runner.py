@@ -14,6 +14,7 @@ from app.endings import end_in_words
 from app.runner import warm_up
 from app.store.rows import RunState
 from app.store.writer import Writer
+from dgpo_core.config import to_dict
 from dgpo_core.errors import ConfigError, StoreError
 from dgpo_core.events import Pause, Resume, RunFailed, RunStarted, SampleNow, SaveNow, StepDone, Stop
 from dgpo_core.recipe_check import cautions
@@ -249,15 +250,24 @@ def test_a_run_that_lost_its_process_is_interrupted_when_somebody_speaks_to_it(l
     assert reader.run(run_id).state is RunState.INTERRUPTED
 
 
-def test_a_resumed_run_whose_checkpoints_are_all_damaged_begins_anew(lab, finished):
+def test_a_run_whose_checkpoints_are_all_damaged_is_not_begun_anew_over_what_it_has_done(lab, finished):
     runner, reader = lab
     for file in runner.checkpoints(finished).rglob("tensors.safetensors"):
         file.write_bytes(b"")
-    runner.resume(finished)
-    assert runner.wait(PATIENCE_SECONDS)
+    with pytest.raises(StoreError, match=rf"Run {finished} cannot go on: no checkpoint in .* is whole"):
+        runner.resume(finished)
     assert reader.run(finished).state is RunState.FINISHED
     assert [row.step for row in reader.steps(finished)] == [0, 1]
-    assert [row.step for row in reader.checkpoints(finished)] == [1, 2]
+    assert reader.live_run() is None
+
+
+def test_a_run_that_was_never_saved_begins_anew(lab, config_of, tmp_path):
+    runner, reader = lab
+    with Writer(tmp_path / "lab.db") as gone:
+        run_id = gone.create_run(to_dict(config_of()), 2)
+    runner.resume(run_id)
+    assert runner.wait(PATIENCE_SECONDS)
+    assert [row.step for row in reader.steps(run_id)] == [0, 1]
 
 
 @pytest.mark.slow

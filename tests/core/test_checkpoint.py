@@ -227,6 +227,18 @@ def test_a_pickle_in_the_place_of_the_tensors_is_not_opened(tmp_path, monkeypatc
     assert not (tmp_path / "exploded").exists()
 
 
+def test_a_newest_checkpoint_that_the_disk_does_not_give_is_not_passed_over(tmp_path):
+    for step in (1, 2):
+        save_checkpoint(tmp_path, a_checkpoint(step))
+    manifest = tmp_path / "step-000002" / "manifest.json"
+    manifest.unlink()
+    manifest.symlink_to(manifest)
+    with pytest.raises(CheckpointError, match=r"step-000002 cannot be read \(.*\), and may be whole\. Nothing"):
+        newest_checkpoint(tmp_path)
+    manifest.unlink()
+    assert newest_checkpoint(tmp_path) == tmp_path / "step-000001"
+
+
 def test_checkpoints_are_listed_by_number_and_nothing_else_is(tmp_path):
     for step in (1_000_000, 2, 999_999, 10):
         save_checkpoint(tmp_path, a_checkpoint(step))

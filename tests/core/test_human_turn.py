@@ -70,6 +70,8 @@ def test_after_its_time_a_step_goes_on_and_the_rest_has_its_automatic_reward(mod
     assert rest.has_preference
     assert all(sample.terms == () or sample.terms[0][0] != "people" for sample in rest.samples)
     assert heard.of(GroupsClosed)[0].num_labelled == 1
+    assert sum(sample.reward for sample in rest.samples) == pytest.approx(0, abs=1e-9)
+    assert rest.reward_std == pytest.approx(labelled.reward_std) == pytest.approx(1), "as people's groups, in a batch"
 
 
 def test_after_its_time_the_rest_may_be_left_out(model, tmp_path):
