@@ -99,6 +99,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run_or_all(text: str) -> int | None:
     """The number of a run; None for all runs."""
+    if text != "all" and not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"a run is named by its number, or all, got {text[:40]!r}")
     return None if text == "all" else int(text)
 
 

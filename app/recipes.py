@@ -91,7 +91,13 @@ def parse_value(text: str, name: str) -> Any:
 
 def dump_recipe(config: RunConfig) -> str:
     """The settings as YAML text; parse_recipe gives them back."""
-    return yaml.dump(to_dict(config), Dumper=_RecipeDumper, sort_keys=False, allow_unicode=True)
+    return dump_values(to_dict(config))
+
+
+def dump_values(values: dict[str, Any]) -> str:
+    """Nested settings as YAML text, also of a run that had settings which are gone; text that looks like a number is
+    quoted."""
+    return yaml.dump(values, Dumper=_RecipeDumper, sort_keys=False, allow_unicode=True)
 
 
 class _RecipeLoader(yaml.SafeLoader):

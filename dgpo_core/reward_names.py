@@ -13,7 +13,7 @@ from dgpo_core.errors import ConfigError
 
 PREFERENCE = "preference"
 """The reward that was learned from people's labels, of the version that people.preference names."""
-OCR_EXTRA = "python -m pip install -c constraints.txt -r requirements-ocr.txt"
+OCR_EXTRA = ".venv/bin/python -m pip install -c constraints.txt -r requirements-ocr.txt"
 """The one line that installs what the reward ocr needs beyond the lab's own requirements."""
 MAX_TERMS = 12
 WEIGHT = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"

@@ -79,7 +79,7 @@ def _extract(archive: ZipFile, entry: ZipInfo, target: Path, left: int) -> int:
                 if count > left:
                     raise ExchangeError(
                         f"{Path(archive.filename or '').name} unpacks to more than the lab takes at once "
-                        f"({MOST_BYTES // 2**30} GB). Unpack it yourself and use python -m app import FOLDER."
+                        f"({MOST_BYTES // 2**30} GB). Unpack it yourself and use .venv/bin/python -m app import FOLDER."
                     )
                 written.write(chunk)
     except (FileExistsError, NotADirectoryError):

@@ -17,7 +17,7 @@ from app.exchange.collected import Group
 from dgpo_core.errors import ExchangeError
 
 PARQUET_NAME = "groups.parquet"
-EXTRA = "python -m pip install -c constraints.txt -r requirements-datasets.txt"
+EXTRA = ".venv/bin/python -m pip install -c constraints.txt -r requirements-datasets.txt"
 ROWS_AT_ONCE = 64
 MOST_ROWS = 1_000_000
 COLUMNS = ("image", "prompt", "group", "reward", "preference", "seed", "labels")

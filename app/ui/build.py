@@ -71,7 +71,7 @@ def launch_options(lab: Lab) -> dict[str, Any]:
     if os.environ.get("GRADIO_VIBE_MODE"):
         raise ConfigError("GRADIO_VIBE_MODE is set: it lets a browser run code on this machine. Unset it first.")
     return {
-        "server_name": lab.settings.host,
+        "server_name": f"[{host}]" if ":" in (host := lab.settings.host) else host,
         "server_port": lab.settings.port,
         "share": False,
         "ssr_mode": False,

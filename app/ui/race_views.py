@@ -14,7 +14,7 @@ from app.ui.table import Column, table
 
 NO_RACE = (
     "No race yet. A race runs DGPO and its rivals from the same start, in turns, and measures how long each takes to "
-    "the same score. Start one above, or in a terminal with: python -m app race shapes"
+    "the same score. Start one above, or in a terminal with: .venv/bin/python -m app race shapes"
 )
 TUNING = "tuning"
 NUM_TEXT_COLUMNS = 1
@@ -44,7 +44,7 @@ def runs_to_draw(runs: Sequence[RaceRunRow], choice: str) -> list[int]:
 
 def heading(race: RaceRow, plan: RacePlan, result: RaceResult) -> str:
     """What the race is, how it stands, and what its numbers mean, one line each."""
-    state = "over" if race.ended else "not over: python -m app race goes on with it"
+    state = "over" if race.ended else "not over: .venv/bin/python -m app race goes on with it"
     rules = plan.rules
     limit = f" or {rules.pictures} pictures" if rules.pictures else ""
     seeds = "one seed" if len(plan.seeds) == 1 else f"{len(plan.seeds)} seeds"

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import yaml
-
+from app.recipes import dump_values
 from app.store.rows import CheckpointRow, EvaluationRow, EventRow, RunRow
 from app.ui.table import NOTHING, Column, table
 from app.ui.train_views import headline, possible_actions
@@ -108,8 +107,7 @@ def settings_of(run: RunRow) -> dict[str, Any]:
 
 def recipe(run: RunRow) -> dict[str, str]:
     """The run's settings as a YAML file that the lab can start from: name and text."""
-    text = yaml.safe_dump(settings_of(run), sort_keys=False, allow_unicode=True)
-    return {"name": recipe_file_name(run), "text": text}
+    return {"name": recipe_file_name(run), "text": dump_values(settings_of(run))}
 
 
 def deletion_question(run: RunRow) -> str:

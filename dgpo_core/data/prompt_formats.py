@@ -17,7 +17,7 @@ from dgpo_core.errors import PromptError
 PROMPT_COLUMNS = ("prompt", "caption", "text")
 """Names of the column that holds the prompt, the first of them that is there."""
 DATASETS = "datasets:"
-DATASETS_EXTRA = "python -m pip install -c constraints.txt -r requirements-datasets.txt"
+DATASETS_EXTRA = ".venv/bin/python -m pip install -c constraints.txt -r requirements-datasets.txt"
 
 Entry = tuple[str, dict[str, Any]]
 

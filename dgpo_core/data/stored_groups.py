@@ -57,7 +57,7 @@ def load_groups(folder: Path) -> list[StoredGroup]:
     except (OSError, UnicodeDecodeError) as error:
         raise PromptError(
             f"There are no stored groups in {str(folder)[:200]}: {INDEX} cannot be read. "
-            "Name a folder made by python -m app export."
+            "Name a folder made by .venv/bin/python -m app export."
         ) from error
     groups: list[StoredGroup] = []
     wrong: list[str] = []

@@ -118,7 +118,7 @@ def _quantized(parts: dict[str, Any], config: ModelConfig, dtype: torch.dtype) -
     if find_spec("bitsandbytes") is None:
         raise ModelError(
             f"model.quantization is {config.quantization}, which needs the package bitsandbytes. Install it with "
-            "python -m pip install -c constraints.txt bitsandbytes, or set model.quantization to none."
+            ".venv/bin/python -m pip install -c constraints.txt bitsandbytes, or set model.quantization to none."
         )
     four_bits = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": dtype}
     backend, details = {

@@ -95,6 +95,6 @@ def test_a_data_set_on_disk_is_read_without_its_pictures(tmp_path):
 def test_a_missing_library_is_said_with_its_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(
-        PromptError, match=r"needs the library datasets\. Install it: python -m pip install .*datasets\.txt"
+        PromptError, match=r"needs the library datasets\. Install it: \.venv/bin/python -m pip install .*datasets\.txt"
     ):
         load_prompt_set("datasets:someone/something")

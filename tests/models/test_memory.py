@@ -215,5 +215,7 @@ def test_quantizing_without_its_library_names_the_line_that_installs_it(model_fo
 
     if find_spec("bitsandbytes"):
         pytest.skip("bitsandbytes is installed")
-    with pytest.raises(ValueError, match=r"needs the package bitsandbytes. Install it with python -m pip install"):
+    with pytest.raises(
+        ValueError, match=r"needs the package bitsandbytes. Install it with \.venv/bin/python -m pip install"
+    ):
         load(ModelConfig(folder=str(model_folder), quantization=quantization), seed=0)

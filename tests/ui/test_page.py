@@ -66,6 +66,11 @@ def test_the_launch_shares_sends_and_records_nothing(lab, page_of_an_empty_lab):
     assert page_of_an_empty_lab.analytics_enabled is False
 
 
+def test_an_address_with_colons_is_handed_on_in_brackets(lab):
+    six = replace(lab, settings=replace(lab.settings, host="::1"))
+    assert launch_options(six)["server_name"] == "[::1]"
+
+
 def test_a_taken_port_is_told_with_one_that_may_be_free(tmp_path, lab):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

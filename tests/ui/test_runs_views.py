@@ -226,7 +226,7 @@ def test_recipe_files_have_names_that_every_system_takes(name, file_name):
     assert views.recipe_file_name(run(7, name=name)) == file_name
 
 
-@pytest.mark.parametrize("name", ["plain", HOSTILE, "5", "null", "naïve # not a comment: really"])
+@pytest.mark.parametrize("name", ["plain", HOSTILE, "5", "3e-4", "null", "naïve # not a comment: really"])
 def test_a_downloaded_recipe_starts_the_same_run_under_its_present_name(name):
     saved = views.recipe(run(name=name, config=to_dict(RunConfig(name="before", seed=3))))
     assert parse_recipe(saved["text"]) == RunConfig(name=name, seed=3)

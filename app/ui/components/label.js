@@ -306,7 +306,7 @@ const button = (words, act, attributes = {}) => h("button", {
 }, words);
 
 const emptyWords = () => h("p", { class: "lab-empty" },
-  "Groups come here while a run asks people: set people.weight above 0 in its settings and press Start. This page looks for them by itself.");
+  "Groups come here while a run asks people: set People's share of the reward (people.weight) above 0 in its settings and press Start. This page looks for them by itself.");
 
 // crypto.randomUUID is missing where a phone comes over plain http.
 const newMark = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");

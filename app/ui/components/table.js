@@ -4,6 +4,8 @@
 import { h } from "./dom.js";
 
 export function mount({ element, props, trigger, watch }) {
+  let drawn; // what is on the page, as JSON; a redraw takes the keyboard's place in the table along
+
   const headRow = (columns) =>
     h("tr", {}, columns.map((column) => h("th", { scope: "col", class: column.is_number && "number" }, column.label)));
 
@@ -13,7 +15,7 @@ export function mount({ element, props, trigger, watch }) {
       return h("td", { class: columns[index].is_number && "number" }, content);
     });
     const open = props.can_choose && (() => trigger("choose", { id: entry.id }));
-    return h("tr", { "aria-current": entry.id === chosen && "true", onclick: open }, cells);
+    return h("tr", { "data-id": entry.id, "aria-current": entry.id === chosen && "true", onclick: open }, cells);
   }
 
   function drawing(value) {
@@ -30,11 +32,19 @@ export function mount({ element, props, trigger, watch }) {
   }
 
   function draw() {
-    const hadFocus = element.contains(document.activeElement);
-    const scrolled = element.querySelector(".scroller")?.scrollTop ?? 0;
+    const now = JSON.stringify(props.value);
+    if (now === drawn) return;
+    drawn = now;
+    const before = element.querySelector(".scroller");
+    const [left, top, focused] = [before?.scrollLeft ?? 0, before?.scrollTop ?? 0, document.activeElement];
+    const hadFocus = element.contains(focused);
+    const row = hadFocus ? focused.closest("tr")?.dataset.id : undefined;
     element.replaceChildren(...(props.value ? [drawing(props.value)] : []));
-    if (hadFocus) element.querySelector("tr[aria-current] button")?.focus({ preventScroll: true });
-    element.querySelector(".scroller")?.scrollTo(0, scrolled);
+    const after = element.querySelector(".scroller");
+    const same = [...element.querySelectorAll("tr")].find((one) => row !== undefined && one.dataset.id === row);
+    const next = same ?? element.querySelector("tr[aria-current]");
+    if (hadFocus) ((focused !== before && next?.querySelector("button")) || after)?.focus({ preventScroll: true });
+    after?.scrollTo(left, top);
   }
 
   element.classList.add("lab-table");

@@ -107,6 +107,8 @@ def test_many_groups_are_written_in_parts_and_keep_their_order(writer, reader, t
 def test_without_the_library_the_way_to_it_is_said(writer, reader, ranked, tmp_path, monkeypatch):
     run_id, _ = import_groups(writer, ranked, "mine")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ExchangeError, match=r"needs the library pyarrow\. Install it: python -m pip install"):
+    with pytest.raises(
+        ExchangeError, match=r"needs the library pyarrow\. Install it: \.venv/bin/python -m pip install"
+    ):
         export_groups(reader, run_id, tmp_path / "out", "parquet")
     assert not (tmp_path / "out").exists()
