@@ -14,7 +14,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,8 @@ _TENSORS, _STATE, _MANIFEST = "tensors.safetensors", "state.json", "manifest.jso
 class Checkpoint:
     """What is saved: all tensors by name, and the rest as JSON values.
 
-    identity is what a model must match; config the run's settings; versions those of the libraries.
+    identity is what a model must match; config the run's settings; versions those of the libraries; watch what later
+    examinations are compared with (dgpo_core/vigil.py), empty in checkpoints from before it was saved.
     """
 
     step: int
@@ -43,6 +44,7 @@ class Checkpoint:
     identity: Mapping[str, str | int]
     config: dict[str, Any]
     versions: dict[str, str]
+    watch: dict[str, Any] = field(default_factory=dict)
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
@@ -97,6 +99,7 @@ def load_checkpoint(folder: Path, identity: Mapping[str, str | int] | None = Non
         identity=state["identity"],
         config=state["config"],
         versions=state["versions"],
+        watch=state.get("watch", {}),
     )
 
 
@@ -183,6 +186,13 @@ def conditions() -> dict[str, str]:
     return libraries | {"threads": str(torch.get_num_threads())}
 
 
+def other_conditions(saved: Mapping[str, str]) -> str:
+    """What differs from the conditions of a checkpoint, in words; empty where nothing does."""
+    now = conditions()
+    changed = [f"{name} {saved.get(name)} then, {now[name]} now" for name in now if now[name] != saved.get(name)]
+    return f"Resumed under other conditions, so not bit for bit: {'; '.join(changed)}." if changed else ""
+
+
 def same_numbers(tensors: Mapping[str, Tensor]) -> str:
     """One SHA-256 over all tensors by name: equal only if every bit is."""
     digest = hashlib.sha256()
@@ -202,6 +212,7 @@ def _write(checkpoint: Checkpoint, into: Path) -> None:
         "identity": dict(checkpoint.identity),
         "config": checkpoint.config,
         "versions": checkpoint.versions,
+        "watch": checkpoint.watch,
     }
     (into / _STATE).write_text(json.dumps(state, indent=1), encoding="utf-8")
     manifest = {name: _sha256(into / name) for name in (_TENSORS, _STATE)}

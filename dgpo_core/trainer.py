@@ -18,6 +18,7 @@ from dgpo_core.checkpoint import (
     conditions,
     drop_old_checkpoints,
     load_checkpoint,
+    other_conditions,
     save_checkpoint,
     size_of,
     step_of,
@@ -95,7 +96,9 @@ class _Run:
         if resume_from is not None:
             saved = load_checkpoint(resume_from, self.parts.model.identity())
             self.state.load(saved.tensors, saved.step)
-            self._warn_of_other_conditions(saved.versions)
+            self.vigil.take_up(saved.watch)
+            if words := other_conditions(saved.versions):
+                self._warn(words)
         num_trainable = sum(parameter.numel() for parameter in self.state.parameters.values())
         self.emit(events.RunStarted(first_step=self.state.step, num_steps=num_steps, num_trainable=num_trainable))
         reason = EndReason.FINISHED
@@ -328,6 +331,7 @@ class _Run:
             identity=self.parts.model.identity(),
             config=to_dict(self.config),
             versions=conditions(),
+            watch=self.vigil.as_values(),
         )
         folder = save_checkpoint(self.parts.checkpoints, checkpoint)
         self.emit(events.CheckpointSaved(step=checkpoint.step, folder=folder.name, num_bytes=size_of(folder)))
@@ -392,9 +396,3 @@ class _Run:
 
     def _warn(self, message: str) -> None:
         self.emit(events.Warned(step=self.state.step, message=message))
-
-    def _warn_of_other_conditions(self, saved: dict[str, str]) -> None:
-        now = conditions()
-        changed = [f"{name} {saved.get(name)} then, {now[name]} now" for name in now if now[name] != saved.get(name)]
-        if changed:
-            self._warn(f"Resumed under other conditions, so not bit for bit: {'; '.join(changed)}.")

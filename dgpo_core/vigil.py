@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from math import sqrt
 from statistics import fmean, stdev
+from typing import Any
 
 import torch
 
@@ -32,6 +33,9 @@ class Alarm:
     guilty: tuple[Examined, ...]
 
 
+Scores = tuple[float | None, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class _Sight:
     evaluation: EvaluationDone
@@ -39,11 +43,27 @@ class _Sight:
     numbers: dict[str, float]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Baseline:
+    """The first examination, as far as later ones are compared with it: scores by picture, and by watched reward."""
+
+    step: int
+    score: float
+    scores: Scores
+    watched: dict[str, Scores]
+
+    @classmethod
+    def of(cls, sight: _Sight) -> _Baseline:
+        done = sight.evaluation
+        watched = {name: _scores(pictures) for name, pictures in sight.watched.items()}
+        return cls(step=done.step, score=done.score, scores=_scores(done.samples), watched=watched)
+
+
 class Vigil:
     """Compares each examination with the first one it was shown. Says each fall once, and again after a recovery."""
 
     def __init__(self) -> None:
-        self._first: _Sight | None = None
+        self._first: _Baseline | None = None
         self._first_numbers: dict[str, float] = {}
         self._said: set[str] = set()
         self._diversities: list[float] = []
@@ -52,6 +72,19 @@ class Vigil:
     @property
     def has_baseline(self) -> bool:
         return self._first is not None
+
+    def as_values(self) -> dict[str, Any]:
+        """What a resumed run needs to go on watching, as JSON values."""
+        first = asdict(self._first) if self._first else None
+        return {"first": first, "first_numbers": self._first_numbers, "said": sorted(self._said)}
+
+    def take_up(self, values: Mapping[str, Any]) -> None:
+        """Goes on from as_values(); from nothing, it begins with the next examination."""
+        if not values:
+            return
+        first = values["first"]
+        self._first = _Baseline(**first) if first else None
+        self._first_numbers, self._said = dict(values["first_numbers"]), set(values["said"])
 
     def see_groups(self, pictures: Sequence[Picture], judgements: Sequence[Judgement], num_groups: int) -> None:
         """Takes note of a step's groups: how different their pictures are, and how far people and the reward agree."""
@@ -76,12 +109,10 @@ class Vigil:
         for name, value in numbers.items():
             self._first_numbers.setdefault(name, value)
         if self._first is None:
-            self._first = sight
+            self._first = _Baseline.of(sight)
             return []
         fallen = {**self._fallen_rewards(sight), **self._fallen_numbers(sight)}
-        has_risen = (
-            moved([one.score for one in self._first.evaluation.samples], [one.score for one in done.samples]) > 0
-        )
+        has_risen = moved(self._first.scores, _scores(done.samples)) > 0
         news = [name for name in fallen if name not in self._said] if has_risen else []
         self._said = (self._said & set(fallen)) | set(news)
         return [self._alarm(name, *fallen[name], sight) for name in news]
@@ -90,7 +121,7 @@ class Vigil:
         assert self._first is not None
         found = {}
         for name, pictures in sight.watched.items():
-            before, after = ([one.score for one in side] for side in (self._first.watched.get(name, ()), pictures))
+            before, after = self._first.watched.get(name, ()), _scores(pictures)
             if moved(before, after) < 0:
                 both = _both(before, after)
                 found[name] = (fmean(one for one, _ in both), fmean(other for _, other in both))
@@ -107,7 +138,7 @@ class Vigil:
 
     def _alarm(self, name: str, before: float, after: float, sight: _Sight) -> Alarm:
         assert self._first is not None
-        first, now = self._first.evaluation, sight.evaluation
+        first, now = self._first, sight.evaluation
         message = (
             f"The reward may be gamed: the held-out score rose from {first.score:.3g} to {now.score:.3g} since step "
             f"{first.step}, while {name} fell from {before:.3g} to {after:.3g}. Look at the pictures; raise "
@@ -119,8 +150,7 @@ class Vigil:
         """The watched pictures that lost most, worst first; for a number of groups, the examined ones that gained."""
         assert self._first is not None
         if name not in sight.watched:
-            gains = zip(self._first.evaluation.samples, sight.evaluation.samples, strict=True)
-            return _most(gains, sign=1)
+            return _most(zip(self._first.scores, sight.evaluation.samples, strict=True), sign=1)
         return _most(zip(self._first.watched[name], sight.watched[name], strict=True), sign=-1)
 
 
@@ -144,11 +174,15 @@ def _both(before: Sequence[float | None], after: Sequence[float | None]) -> list
     return [(one, other) for one, other in pairs if one is not None and other is not None]
 
 
-def _most(pairs: Iterable[tuple[Examined, Examined]], sign: int) -> tuple[Examined, ...]:
-    known = [(one, other) for one, other in pairs if one.score is not None and other.score is not None]
-    change = [(sign * ((other.score or 0) - (one.score or 0)), index) for index, (one, other) in enumerate(known)]
-    worst = [index for value, index in sorted(change, key=lambda one: -one[0])[:NUM_GUILTY] if value > 0]
+def _scores(pictures: Sequence[Examined]) -> Scores:
+    return tuple(one.score for one in pictures)
+
+
+def _most(pairs: Iterable[tuple[float | None, Examined]], sign: int) -> tuple[Examined, ...]:
+    known = [(before, now, now.score) for before, now in pairs if before is not None and now.score is not None]
+    known.sort(key=lambda one: sign * (one[0] - one[2]))
     return tuple(
-        replace(known[index][1], details=f"{known[index][0].score:.3g} before, {known[index][1].score:.3g} now")
-        for index in worst
+        replace(picture, details=f"{before:.3g} before, {after:.3g} now")
+        for before, picture, after in known[:NUM_GUILTY]
+        if sign * (after - before) > 0
     )

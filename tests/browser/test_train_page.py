@@ -46,7 +46,10 @@ def test_the_wall_and_the_curves_appear_and_grow_with_new_steps(open_lab, open_p
     lab.writer.flush()
     page.wait_for_function(f"{NUM_POINTS} === {NUM_STEPS + 1}", timeout=5000)
     page.get_by_text(f"step {NUM_STEPS}", exact=True).wait_for()
-    assert page.locator("#status").get_by_text(f"{NUM_STEPS + 1} of 600 steps done").count() == 1
+    words = page.locator("#status").get_by_text(f"{NUM_STEPS + 1} of 600 steps done")
+    assert words.count() == 1
+    inside, around = words.bounding_box(), words.locator("..").bounding_box()
+    assert inside["y"] + inside["height"] <= around["y"] + around["height"] + 1, "the words are cut off by their box"
     take_picture(page, "train-light")
     take_picture(page, "train-light-full", full_page=True)
 

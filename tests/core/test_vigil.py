@@ -1,5 +1,6 @@
 """The watch over what is never trained on: alone with known numbers, and in whole runs."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -81,6 +82,21 @@ def test_numbers_of_the_groups_are_watched_from_when_they_are_first_known(name, 
     if alarms:
         assert name in alarms[0].message
         assert alarms[0].guilty
+
+
+def test_a_watch_that_is_taken_up_goes_on_as_if_it_had_never_ended():
+    straight, saved = Vigil(), {}
+    told = []
+    for step, change in enumerate((0.0, -0.2, -0.3, 0.0, -0.2)):
+        rise = 0.2 if step else 0.0
+        taken_up = Vigil()
+        taken_up.take_up(json.loads(json.dumps(saved)))
+        sight = seen(step, RISING + rise, {"clip": FALLING + change}, {DIVERSITY: 0.2 - step / 30})
+        assert taken_up.has_baseline == (step > 0)
+        told.append((straight.see_examination(*sight), taken_up.see_examination(*sight)))
+        saved = taken_up.as_values()
+    assert [one for one, _ in told] == [other for _, other in told]
+    assert [len(one) for one, _ in told] == [0, 1, 1, 0, 1]
 
 
 def test_groups_are_measured_and_forgotten():
