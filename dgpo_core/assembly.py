@@ -20,7 +20,7 @@ from dgpo_core.models.memory import Memory, memory_of
 from dgpo_core.models.protocol import Model
 from dgpo_core.models.source import configurations_fetched, fetched_before
 from dgpo_core.preference.picture_features import PictureFeatures, PipelineFeatures
-from dgpo_core.preference.saved import load_preference
+from dgpo_core.preference.saved import PROBE_PROMPT, load_preference
 from dgpo_core.reward_config import OFFLOAD
 from dgpo_core.reward_names import PREFERENCE, parse_watched
 from dgpo_core.rewards.catalogue import new_mixture, new_reward
@@ -74,7 +74,8 @@ def assemble(
     for one in watched.values():
         _check(one, watch_prompts or heldout_prompts, config)
     model = model or load_model(config)
-    model.prepare([*train_prompts, *heldout_prompts, UNCONDITIONAL])
+    asked = [PROBE_PROMPT] if config.people.weight > 0 else []
+    model.prepare([*train_prompts, *heldout_prompts, *watch_prompts, *asked, UNCONDITIONAL])
     examiner = Examiner(
         model=model,
         reward=evaluation_reward,

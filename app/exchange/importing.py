@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import combinations
 from math import isfinite
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -17,7 +18,7 @@ from app.store.writer import Writer
 from dgpo_core.config import RunConfig, to_dict
 from dgpo_core.data.pictures import png_of_file
 from dgpo_core.errors import ExchangeError, LabelError, LabError
-from dgpo_core.label import label_from_row, label_to_row
+from dgpo_core.label import Pairs, PairVerdict, label_from_row, label_to_row
 
 MAX_ERRORS_SHOWN = 10
 MOST_PICTURES = 256
@@ -83,6 +84,10 @@ def _checked(draft: Draft, root: Path, spool: Path) -> ImportedGroup:
     if not 2 <= len(draft.files) <= MOST_PICTURES:
         raise ExchangeError(f"a group needs 2 to {MOST_PICTURES} pictures, got {len(draft.files)}")
     labels = tuple(_label(values, len(draft.files)) for values in draft.labels)
+    raters = [one.rater for one in labels]
+    twice = next((rater for rater in raters if raters.count(rater) > 1), None)
+    if twice is not None:
+        raise LabelError(f"{twice[:40]!r} judges this group twice; each rater may judge a group once")
     if not labels and draft.rewards:
         labels = _from_rewards(draft.rewards)
     spool.mkdir()
@@ -128,9 +133,18 @@ def _moment(text: Any) -> str | None:
 
 
 def _from_rewards(rewards: list[Any]) -> tuple[ImportedLabel, ...]:
-    """Rewards as an order; none where no picture has one."""
+    """Rewards as an order, of those pictures that have one; none where no picture has."""
     for one in rewards:
         if one is not None and (type(one) not in (int, float) or not isfinite(one)):
             raise ExchangeError(f"reward or place {str(one)[:40]!r} is not a number")
-    tiers = tiers_of(rewards)
-    return (ImportedLabel(rater=FROM_REWARDS, kind="ranking", body={"tiers": tiers}),) if tiers else ()
+    known = [(member, reward) for member, reward in enumerate(rewards) if reward is not None]
+    if not known:
+        return ()
+    if len(known) == len(rewards):
+        return (ImportedLabel(rater=FROM_REWARDS, kind="ranking", body={"tiers": tiers_of(rewards)}),)
+    verdicts = [
+        PairVerdict(one, other, "both" if reward == less else "first" if reward > less else "second")
+        for (one, reward), (other, less) in combinations(known, 2)
+    ]
+    kind, body = label_to_row(Pairs(tuple(verdicts)))
+    return (ImportedLabel(rater=FROM_REWARDS, kind=kind, body=body),) if verdicts else ()

@@ -53,7 +53,7 @@ def load_groups(folder: Path) -> list[StoredGroup]:
         PromptError: there is no such folder, or lines of its index are wrong; the message lists the first of them.
     """
     try:
-        lines = (folder / INDEX).read_text(encoding="utf-8-sig").splitlines()
+        lines = (folder / INDEX).read_text(encoding="utf-8-sig").split("\n")  # a prompt may hold other ends of lines
     except (OSError, UnicodeDecodeError) as error:
         raise PromptError(
             f"There are no stored groups in {str(folder)[:200]}: {INDEX} cannot be read. "

@@ -14,7 +14,7 @@ from peft.tuners.lora import LoraLayer
 from safetensors import SafetensorError
 from torch import nn
 
-from dgpo_core.config import RunConfig
+from dgpo_core.config import STOCHASTIC_SAMPLER, RunConfig
 from dgpo_core.errors import ModelError
 from dgpo_core.models.activations import activation_bytes, decoding_bytes, forward_bytes
 from dgpo_core.models.autoencoder import pictures_at_once
@@ -25,6 +25,8 @@ from dgpo_core.models.pipeline_folder import OPTIONAL, parts_of, unloadable
 FLOAT32 = 4
 OWN_COPIES = 11
 """Numbers per trained one: itself, gradient, two of Adam, old policy, averaged, and five that a stop goes back to."""
+PATHS_IN_AN_UPDATE = 2
+"""Copies of the paths: those drawn, and those of the groups that are learned from."""
 PIECES_GRADIENTS = 2
 """Gradients that wait for the gate of a group that is larger than a micro-batch."""
 BYTES = {"8bit": 1.05, "4bit": 0.57}
@@ -115,10 +117,19 @@ def _reckoned(config: RunConfig, folder: Path, dtype: torch.dtype) -> Memory:
         text_encoders=text if config.model.text_encoders == "keep" else 0,
         autoencoder=vae,
         drawing=_copy_bytes(model, config, dtype) + prompts + batch * forward_bytes(model, dtype),
-        decoding=prompts + decoded * decoding_bytes(model, dtype),
-        activations=_update_bytes(model, config, dtype, trained),
+        decoding=prompts + decoded * decoding_bytes(model, dtype) + _path_bytes(model, config),
+        activations=_update_bytes(model, config, dtype, trained) + PATHS_IN_AN_UPDATE * _path_bytes(model, config),
         encoding=weights + trained + text + vae,
     )
+
+
+def _path_bytes(model: DiffusersModel, config: RunConfig) -> int:
+    """Every point of the paths that a stochastic sampler drew, for Flow-GRPO to learn from; others keep none."""
+    rollout = config.rollout
+    if rollout.sampler != STOCHASTIC_SAMPLER:
+        return 0
+    points = rollout.groups_per_step * rollout.group_size * (rollout.num_sampling_steps + 1)
+    return FLOAT32 * points * prod(model.latent_shape)
 
 
 def _prompt_bytes(model: DiffusersModel, dtype: torch.dtype) -> int:

@@ -12,6 +12,8 @@ from dgpo_core.preference.orders import Trust, order_loss, pair_information, pai
 from dgpo_core.seeds import generator_for
 
 NUM_HEADS, NUM_HIDDEN = 8, 16
+GROUPS_AT_ONCE = 16
+"""Each group takes a square of its features, which is much where encoders are wide."""
 NUM_FOLDS, HEADS_PER_FOLD = 5, 3
 NUM_UPDATES, LEARNING_RATE, WEIGHT_DECAY = 60, 0.05, 0.3
 PRIOR_PRECISION = 6e-3
@@ -87,10 +89,13 @@ def learned(
     starts = zip(_start(NUM_HEADS, width, own), _start(len(counts) - NUM_HEADS, width, of_folds), strict=True)
     parts = _fitted(standard.flatten(0, 1), said, torch.stack(counts), [torch.cat(pair) for pair in starts])
     strength = _strengths(standard.flatten(0, 1), *parts).unflatten(1, tuple(said.shape))
-    precision = pair_information(standard, strength[:NUM_HEADS].mean(0), said).sum(0)
-    precision += PRIOR_PRECISION * len(said) * torch.eye(len(precision))
+    precision, spread = PRIOR_PRECISION * len(said) * torch.eye(width), torch.zeros(width, width)
+    middle = strength[:NUM_HEADS].mean(0)
+    for rows in everything.split(GROUPS_AT_ONCE):
+        precision += pair_information(standard[rows], middle[rows], said[rows]).sum(0)
+        spread += spread_inside(standard[rows], ~said[rows].isnan()).sum(0)
     first, bias, second, linear = (part[:NUM_HEADS] for part in parts)
-    spread, num_groups = spread_inside(standard, ~said.isnan()).sum(0), torch.tensor(float(len(said)))
+    num_groups = torch.tensor(float(len(said)))
     ensemble = Ensemble(mean, scale, first, bias, second, linear, precision, spread, num_groups)
     return ensemble, _trust(strength, said, folds)
 

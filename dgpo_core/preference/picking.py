@@ -10,6 +10,8 @@ from dgpo_core.preference.ensemble import Ensemble, spread_inside
 from dgpo_core.preference.orders import pair_information
 
 EARLY_GROUPS = 12
+ROUNDING = 1e-9
+"""A feature, in units of its spread, whose variance inside groups is less does not vary there."""
 
 
 def worth_asking(ensemble: Ensemble, features: Float[Tensor, "N G F"], count: int) -> list[int]:
@@ -42,10 +44,12 @@ def most_telling(ensemble: Ensemble, features: Float[Tensor, "N G F"], count: in
     """
     standard = ensemble.standardized(features).double()
     strength = ensemble.strengths(features.flatten(0, 1)).mean(0).unflatten(0, tuple(features.shape[:2])).double()
-    information = pair_information(standard, strength)
     is_there = torch.ones(features.shape[:2], dtype=torch.bool)
     wanted = ensemble.spread.double() + spread_inside(standard, is_there).sum(0)
-    precision, chosen = ensemble.precision.double(), list[int]()
+    varied = wanted.diagonal() > ROUNDING  # what all pictures of a prompt share, such as its encoding, tells no order
+    information = pair_information(standard[..., varied], strength)
+    wanted, precision = (square[varied][:, varied] for square in (wanted, ensemble.precision.double()))
+    chosen = list[int]()
     for _ in range(min(count, len(features))):
         left = [(wanted * torch.linalg.inv(precision + one)).sum() for one in information]
         best = min((index for index in range(len(left)) if index not in chosen), key=lambda index: float(left[index]))

@@ -22,6 +22,8 @@ from dgpo_core.preference.picture_features import PictureFeatures
 
 FORMAT = 1
 TENSORS, ABOUT = "heads.safetensors", "preference.json"
+PROBE_PROMPT = "a picture"
+"""With one fixed picture it tells encoders apart; its features are kept beside what was learned."""
 PROBE_TOLERANCE = 0.1
 
 
@@ -109,7 +111,7 @@ def _probe(features: PictureFeatures) -> Tensor:
     """The features of one fixed picture: equal only for encoders that see alike."""
     rows, columns = np.mgrid[0:64, 0:64].astype(np.uint8)
     picture = np.stack([4 * rows, 4 * columns, 2 * rows + 2 * columns], axis=2)
-    return features([picture], ["a picture"])[0]
+    return features([picture], [PROBE_PROMPT])[0]
 
 
 def _check_probe(folder: Path, ensemble: Ensemble, saved: Tensor, found: Tensor) -> None:

@@ -63,6 +63,15 @@ def test_wrong_lines_are_named_and_nothing_is_used(folder, line, words):
     assert words in refusal(folder)
 
 
+def test_a_prompt_may_hold_other_ends_of_lines(folder):
+    prompt = "a\u2028b\u0085c"
+    (folder / "groups.jsonl").write_text(
+        json.dumps({"prompt": prompt, "samples": [{"file": "0.png"}, {"file": "1.png"}]}, ensure_ascii=False) + "\r\n",
+        encoding="utf-8",
+    )
+    assert [group.prompt for group in load_groups(folder)] == [prompt]
+
+
 def test_many_wrong_lines_are_counted(folder):
     write(folder, *["{"] * 9)
     assert "line 5: not JSON; and 4 more" in refusal(folder)

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from math import prod
 from shutil import copytree
 from threading import Event, Thread
 
@@ -10,12 +11,14 @@ import torch
 from small_families import FAMILIES, PIXELS, save_small_family
 from small_run import run, small_config, small_parts
 
+from dgpo_core.assembly import assemble
 from dgpo_core.config import from_dict
 from dgpo_core.errors import ModelError
 from dgpo_core.model_config import ModelConfig
 from dgpo_core.models.catalogue import load
 from dgpo_core.models.high_water import HighWater
 from dgpo_core.models.memory import Memory, memory_of
+from dgpo_core.preference.saved import PROBE_PROMPT
 from dgpo_core.rollout import starting_noise
 
 
@@ -88,6 +91,34 @@ def test_weights_that_are_all_trained_are_reckoned_as_a_gpu_casts_them(model_fol
     assert half.trained == plain.trained > 0
     assert half.weights == plain.weights / 2
     assert half.weights < half.activations < plain.activations
+
+
+def test_paths_of_a_stochastic_sampler_are_counted(model_folder):
+    rollout = {"groups_per_step": 2, "group_size": 4, "num_sampling_steps": 5}
+    ode, sde = (
+        memory_of(from_dict({"rollout": rollout | {"sampler": sampler}}), model_folder, torch.bfloat16)
+        for sampler in ("euler", "flow_sde")
+    )
+    path = 2 * 4 * (5 + 1) * 4 * prod(load(ModelConfig(folder=str(model_folder)), seed=0).latent_shape)
+    assert sde.activations - ode.activations == 2 * path
+    assert sde.decoding - ode.decoding == path
+
+
+def test_what_a_run_may_ask_is_encoded_before_text_encoders_are_dropped(model_folder, tmp_path):
+    (tmp_path / "watched.txt").write_text("a green cross\n")
+    config = from_dict(
+        {
+            "model": {"folder": str(model_folder), "text_encoders": "drop"},
+            "prompts": {"watch": str(tmp_path / "watched.txt")},
+            "reward": {"train": "brightness", "evaluation": "brightness", "watch": "sharpness"},
+            "people": {"weight": 1.0},
+        }
+    )
+    parts = assemble(config, tmp_path, people=lambda step: {})
+    assert parts.examiner.watch_prompts == ["a green cross"]
+    parts.model.encode([*parts.examiner.watch_prompts, PROBE_PROMPT])
+    with pytest.raises(ModelError, match="is new"):
+        parts.model.encode(["a prompt of nobody"])
 
 
 def test_words_tell_the_time_of_the_peak_and_what_is_not_counted():

@@ -38,6 +38,20 @@ def test_pictures_that_look_alike_are_asked_about_last(knows_the_first):
     assert most_telling(knows_the_first, groups, 3)[-1] == 0
 
 
+def test_what_all_pictures_of_a_prompt_share_decides_nothing(knows_the_first):
+    groups = torch.stack([along(0), along(1), along(2), along(1, length=0.5)])
+    more = {"mean": torch.zeros(4), "scale": torch.ones(4)}
+    wide = {name: torch.cat([getattr(knows_the_first, name), values]) for name, values in more.items()}
+    for name, weight in (("first", 0.0), ("linear", 1.0)):
+        part = getattr(knows_the_first, name)
+        wide[name] = torch.cat([part, torch.full((part.shape[0], 4, part.shape[2]), weight)], dim=1)
+    wide["precision"] = torch.block_diag(knows_the_first.precision, 0.1 * torch.eye(4))
+    wide["spread"] = torch.block_diag(knows_the_first.spread, torch.zeros(4, 4))
+    prompts = torch.randn(4, 1, 4, generator=torch.Generator().manual_seed(0)).expand(-1, groups.shape[1], -1)
+    chosen = most_telling(replace(knows_the_first, **wide), torch.cat([groups, prompts], dim=2), 3)
+    assert chosen == most_telling(knows_the_first, groups, 3)
+
+
 def test_no_more_are_chosen_than_there_are(knows_the_first):
     assert sorted(most_telling(knows_the_first, torch.stack([along(0), along(1)]), 5)) == [0, 1]
     assert most_telling(knows_the_first, torch.stack([along(0)]), 0) == []

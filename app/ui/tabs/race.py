@@ -83,9 +83,9 @@ def _draw_start(lab: Lab, live: Live) -> None:
 
 
 def _fingerprint(reader: Reader) -> Any:
-    """Differs when a race begins, ends, loses a run, or may have a new examination, which is also a diary's line."""
-    races = [(race.id, race.ended, [run.run_id for run in reader.race_runs(race.id)]) for race in reader.races()]
-    return races, reader.latest_diary_line()
+    """Differs when a race begins, ends, or may have lost a run or got an examination, which is also a diary's line."""
+    races = [(race.id, race.ended) for race in reader.races()]
+    return races, [run.id for run in reader.runs()], reader.latest_diary_line()
 
 
 def _shown(reader: Reader, race_id: Any, choice: Any) -> list[Any]:

@@ -122,6 +122,7 @@ LABEL = {"rater": "ann", "kind": "picks", "body": {"best": [0]}}
         ),
         (group("a.png", "b.png", labels=[LABEL | {"kind": "dance"}]), "There is no label of the kind 'dance'"),
         (group("a.png", "b.png", labels=[LABEL | {"rater": "a\nb"}]), "a rater's name must be 1 to 60"),
+        (group("a.png", "b.png", labels=[LABEL, LABEL]), "line 2: 'ann' judges this group twice"),
         (group("a.png", "b.png", labels=[LABEL | {"seconds": -1}]), "seconds must be a number of 0 or more"),
         (group("a.png", "b.png", labels=[LABEL | {"created": "soon"}]), "created must be a time"),
     ],
@@ -173,6 +174,16 @@ def test_a_table_with_places_is_enough(writer, reader, tmp_path):
     run_id, groups = import_groups(writer, source, "mine")
     assert groups[0].prompt == "=cat"
     assert said(reader, run_id) == [(0, "imported rewards", "ranking", {"tiers": [[1], [0]]})]
+
+
+def test_pictures_of_a_table_without_a_place_are_neither_better_nor_worse(writer, reader, tmp_path):
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.png").write_bytes(png("red"))
+    rows = ["g,p,a.png,2", "g,p,b.png,", "g,p,c.png,1", "h,p,a.png,1", "h,p,b.png,", "h,p,c.png,"]
+    (tmp_path / "groups.csv").write_text("\n".join(["group,prompt,file,reward", *rows]))
+    run_id, _ = import_groups(writer, tmp_path, "mine")
+    (label,) = reader.labels_of_run(run_id)
+    assert (label.kind, label.body) == ("pairs", {"verdicts": [{"first": 0, "second": 2, "verdict": "first"}]})
 
 
 def test_labels_of_a_group_that_a_table_lacks_are_said(writer, tmp_path):
