@@ -54,20 +54,33 @@ def qualities(raters: Iterable[str], found: Sequence[Match]) -> dict[str, float]
     others gets a negative one, however steady; of two who contradict each other neither is believed more.
     """
     quality = dict.fromkeys(raters, UNKNOWN_QUALITY)
-    met: defaultdict[str, list[tuple[str, float]]] = defaultdict(list)
+    met: defaultdict[str, defaultdict[str, _Meetings]] = defaultdict(lambda: defaultdict(_Meetings))
     for one in found:
-        met[one.first].append((one.second, one.tau))
+        met[one.first][one.second].add(one.tau)
         if one.first != one.second:
-            met[one.second].append((one.first, one.tau))
+            met[one.second][one.first].add(one.tau)
     for _ in range(NUM_ROUNDS):
         aimed = {rater: _aimed(quality, met[rater]) for rater in quality}
         quality = {rater: (quality[rater] + aimed[rater]) / 2 for rater in quality}
     return quality
 
 
-def _aimed(quality: Mapping[str, float], met: Sequence[tuple[str, float]]) -> float:
-    pull = UNKNOWN_WORTH * UNKNOWN_QUALITY + sum(tau * quality[other] for other, tau in met)
-    return max(-1.0, min(1.0, pull / (UNKNOWN_WORTH + sum(quality[other] ** 2 for other, _ in met))))
+@dataclass(slots=True)
+class _Meetings:
+    """All comparisons of two raters: how many, and the sum of their taus."""
+
+    count: int = 0
+    tau: float = 0.0
+
+    def add(self, tau: float) -> None:
+        self.count += 1
+        self.tau += tau
+
+
+def _aimed(quality: Mapping[str, float], met: Mapping[str, _Meetings]) -> float:
+    pull = UNKNOWN_WORTH * UNKNOWN_QUALITY + sum(all_.tau * quality[other] for other, all_ in met.items())
+    worth = UNKNOWN_WORTH + sum(all_.count * quality[other] ** 2 for other, all_ in met.items())
+    return max(-1.0, min(1.0, pull / worth))
 
 
 def weight_of(quality: float) -> float:
