@@ -55,9 +55,8 @@ def assemble(
     if config.people.weight > 0 and people is None:
         raise ConfigError("people.weight is above 0, but nobody can be asked here. Train in the lab, or set it to 0.")
     train_set, heldout_set, watch_set = _prompt_sets(config, folder)
-    train_prompts, heldout_prompts = train_set.prompts, heldout_set.prompts
-    stored_groups = _stored_groups(config, folder)
-    train_prompts = list(dict.fromkeys(group.prompt for group in stored_groups)) or train_prompts
+    heldout_prompts, stored_groups = heldout_set.prompts, _stored_groups(config, folder)
+    train_prompts = list(dict.fromkeys(group.prompt for group in stored_groups)) or train_set.prompts
     check_disjoint(train_prompts, heldout_prompts)
     supplies = supplies_of(config, folder, {**train_set.notes, **heldout_set.notes, **watch_set.notes})
     if PREFERENCE in config.reward.names:
@@ -74,8 +73,8 @@ def assemble(
     for one in watched.values():
         _check(one, watch_prompts or heldout_prompts, config)
     model = model or load_model(config)
-    asked = [PROBE_PROMPT] if config.people.weight > 0 else []
-    model.prepare([*train_prompts, *heldout_prompts, *watch_prompts, *asked, UNCONDITIONAL])
+    probe = [PROBE_PROMPT] * (config.people.weight > 0)
+    model.prepare([*train_prompts, *heldout_prompts, *watch_prompts, *probe, UNCONDITIONAL])
     examiner = Examiner(
         model=model,
         reward=evaluation_reward,

@@ -196,6 +196,7 @@ def loaded_by(statement: str) -> tuple[set[str], float]:
     return set(names), float(seconds)
 
 
+@pytest.mark.slow
 def test_page_loads_neither_torch_nor_any_model_library():
     names, seconds = loaded_by("import gradio; started = time.process_time(); import app.ui.build")
     assert not {"torch", "diffusers", "transformers", "peft", "scipy", "safetensors"} & names

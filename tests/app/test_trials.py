@@ -103,7 +103,7 @@ def test_a_reward_that_fails_says_so_in_its_trial(lab):
 def test_one_trial_at_a_time(lab, tmp_path):
     runner, reader = lab
     (tmp_path / "slow.py").write_text(
-        "import time\ndef slow(pictures, prompts):\n    time.sleep(2.5)\n    return [1.0] * len(pictures)\n"
+        "import time\ndef slow(pictures, prompts):\n    time.sleep(1.2)\n    return [1.0] * len(pictures)\n"
     )
     trial_id = runner.try_reward(TrialWish(reward=f"{tmp_path / 'slow.py'}:slow", files=(file_of(1),)))
     with pytest.raises(StoreError, match="A reward is being tried already"):

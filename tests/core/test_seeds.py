@@ -25,6 +25,7 @@ def test_known_seeds(parts, seed):
     assert seed_of(*parts) == seed
 
 
+@pytest.mark.slow
 def test_another_process_finds_the_same_seed():
     code = "from dgpo_core.seeds import seed_of; print(seed_of(0, 'noise', 7, 3, 15))"
     found = subprocess.run(

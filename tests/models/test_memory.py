@@ -105,11 +105,12 @@ def test_paths_of_a_stochastic_sampler_are_counted(model_folder):
 
 
 def test_what_a_run_may_ask_is_encoded_before_text_encoders_are_dropped(model_folder, tmp_path):
-    (tmp_path / "watched.txt").write_text("a green cross\n")
+    for name, prompt in (("train", "a ring"), ("heldout", "a square"), ("watch", "a green cross")):
+        (tmp_path / f"{name}.txt").write_text(prompt)
     config = from_dict(
         {
             "model": {"folder": str(model_folder), "text_encoders": "drop"},
-            "prompts": {"watch": str(tmp_path / "watched.txt")},
+            "prompts": {name: str(tmp_path / f"{name}.txt") for name in ("train", "heldout", "watch")},
             "reward": {"train": "brightness", "evaluation": "brightness", "watch": "sharpness"},
             "people": {"weight": 1.0},
         }

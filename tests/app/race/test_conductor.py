@@ -9,6 +9,8 @@ from app.race.plan import plan_of
 from app.store.writer import Writer
 from dgpo_core.errors import ConfigError
 
+pytestmark = pytest.mark.slow
+
 QUICK = {
     "minutes": 0.01,
     "turn_minutes": 0.01,
