@@ -46,12 +46,12 @@ def halved_until_it_fits(work: Callable[[int], Result], size: int) -> Result:
     Raises:
         ModelError: as halving.
     """
-    left = [size]
 
     def halve() -> None:
-        left[0] = max(1, left[0] // 2)
+        nonlocal size
+        size //= 2
 
-    return halving(lambda: work(left[0]), lambda: left[0], halve)
+    return halving(lambda: work(size), lambda: size, halve)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

@@ -13,7 +13,7 @@ import torch
 from dgpo_core.events import EvaluationDone, Examined
 from dgpo_core.examination import Watched
 from dgpo_core.rewards.contract import Judgement, Picture
-from dgpo_core.rewards.label_scores import agreement
+from dgpo_core.rewards.label_scores import Scores, agreement
 
 STANDARD_ERRORS = 2.0
 """A mean of paired differences counts as moved when it is so many of its standard errors from zero."""
@@ -31,9 +31,6 @@ class Alarm:
 
     message: str
     guilty: tuple[Examined, ...]
-
-
-Scores = tuple[float | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +118,7 @@ class Vigil:
         assert self._first is not None
         found = {}
         for name, pictures in sight.watched.items():
-            before, after = self._first.watched.get(name, ()), _scores(pictures)
+            before, after = self._first.watched.get(name, []), _scores(pictures)
             if moved(before, after) < 0:
                 both = _both(before, after)
                 found[name] = (fmean(one for one, _ in both), fmean(other for _, other in both))
@@ -175,7 +172,7 @@ def _both(before: Sequence[float | None], after: Sequence[float | None]) -> list
 
 
 def _scores(pictures: Sequence[Examined]) -> Scores:
-    return tuple(one.score for one in pictures)
+    return [one.score for one in pictures]
 
 
 def _most(pairs: Iterable[tuple[float | None, Examined]], sign: int) -> tuple[Examined, ...]:

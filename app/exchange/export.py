@@ -39,7 +39,7 @@ def export_groups(reader: Reader, run_id: int | None, folder: Path, layout: str 
             f"{unfinished} is there already, of an export under way or cut short. Wait for it, or remove it."
         ) from error
     except OSError as error:
-        raise ExchangeError(f"{folder} cannot be written: {error.strerror}. Choose another folder.") from error
+        raise _unwritable(folder, error) from error
     try:
         if layout == "parquet":
             write_parquet(groups, unfinished / PARQUET_NAME, lambda group, member: _png(reader, group, member))
@@ -48,10 +48,14 @@ def export_groups(reader: Reader, run_id: int | None, folder: Path, layout: str 
             LAYOUTS[layout](groups, unfinished)
         unfinished.rename(folder)
     except OSError as error:
-        raise ExchangeError(f"{folder} cannot be written: {error.strerror}. Choose another folder.") from error
+        raise _unwritable(folder, error) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return len(groups)
+
+
+def _unwritable(folder: Path, error: OSError) -> ExchangeError:
+    return ExchangeError(f"{folder} cannot be written: {error.strerror}. Choose another folder.")
 
 
 def export_file(reader: Reader, run_id: int | None, layout: str, folder: Path) -> Path:

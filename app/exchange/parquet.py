@@ -14,10 +14,10 @@ from typing import Any
 
 from app.exchange.archive import MOST_BYTES
 from app.exchange.collected import Group
+from dgpo_core.data.prompt_formats import DATASETS_EXTRA
 from dgpo_core.errors import ExchangeError
 
 PARQUET_NAME = "groups.parquet"
-EXTRA = ".venv/bin/python -m pip install -c constraints.txt -r requirements-datasets.txt"
 ROWS_AT_ONCE = 64
 MOST_ROWS = 1_000_000
 COLUMNS = ("image", "prompt", "group", "reward", "preference", "seed", "labels")
@@ -126,5 +126,5 @@ def _libraries() -> tuple[ModuleType, ModuleType]:
         import pyarrow
         from pyarrow import parquet
     except ImportError as error:
-        raise ExchangeError(f"Parquet needs the library pyarrow. Install it: {EXTRA}") from error
+        raise ExchangeError(f"Parquet needs the library pyarrow. Install it: {DATASETS_EXTRA}") from error
     return pyarrow, parquet

@@ -18,10 +18,9 @@ from torch import Tensor, nn
 from dgpo_core.reward_names import REWARD_FACTS
 from dgpo_core.rewards.contract import Judgement, Picture, Trial
 from dgpo_core.rewards.image_statistics import blurred, colour_trials, grain, patches
-from dgpo_core.rewards.pretrained import head_from, loading, weights_file
+from dgpo_core.rewards.pretrained import BATCH, head_from, judged_in_batches, loading, weights_file
 from dgpo_core.rewards.supplies import Supplies
 
-BATCH = 16
 HEAD = "layers."
 
 SCALES: dict[str, Callable[[float], float]] = {
@@ -43,19 +42,13 @@ class ClipReward:
         """Every prompt will do; what is beyond the model's 77 tokens is not read."""
 
     def __call__(self, pictures: Sequence[Picture], prompts: Sequence[str]) -> list[Judgement]:
-        judgements: list[Judgement] = []
-        for start in range(0, len(pictures), BATCH):
-            rows = slice(start, start + BATCH)
-            for cosine in self._cosines(pictures[rows], prompts[rows]):
-                value = self._scale(cosine)
-                judgements.append(Judgement(value, ((self.name, value),), f"{self.name} {value:.4g}"))
-        return judgements
+        return judged_in_batches(self.name, self._values, pictures, prompts)
 
     def trials(self) -> list[Trial]:
         return colour_trials()
 
     @torch.no_grad()
-    def _cosines(self, pictures: Sequence[Picture], prompts: Sequence[str]) -> list[float]:
+    def _values(self, pictures: Sequence[Picture], prompts: Sequence[str]) -> list[float]:
         words = self._tokenizer(list(prompts), padding=True, truncation=True, return_tensors="pt")
         pixels = self._processor(images=[Image.fromarray(one) for one in pictures], return_tensors="pt")
         device = self._supplies.device
@@ -64,7 +57,7 @@ class ClipReward:
             input_ids=words["input_ids"].to(device),
             attention_mask=words["attention_mask"].to(device),
         )
-        return [float(one) for one in (seen.image_embeds * seen.text_embeds).sum(dim=-1).float()]
+        return [self._scale(float(one)) for one in (seen.image_embeds * seen.text_embeds).sum(dim=-1).float()]
 
     @cached_property
     def _model(self) -> Any:

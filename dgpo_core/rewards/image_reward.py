@@ -21,7 +21,7 @@ from dgpo_core.errors import RewardError
 from dgpo_core.reward_names import REWARD_FACTS
 from dgpo_core.rewards.contract import Judgement, Picture, Trial
 from dgpo_core.rewards.image_statistics import colour_trials
-from dgpo_core.rewards.pretrained import head_from, loading, weights_file
+from dgpo_core.rewards.pretrained import head_from, judged_in_batches, loading, weights_file
 from dgpo_core.rewards.supplies import Supplies
 
 TOKENIZER = "google-bert/bert-base-uncased"
@@ -30,7 +30,6 @@ MEAN, SPREAD = 0.16717362830052426, 1.0333394966054072
 LONGEST_PROMPT = 35
 HEAD_CHANNELS = 64
 """Channels of one attention head, in the picture's tower and in the prompt's."""
-BATCH = 16
 PICTURE, PROMPT, HEAD = "blip.visual_encoder.", "blip.text_encoder.", "mlp.layers."
 COUNTER = "position_ids"
 """No weight, though it is stored among them."""
@@ -67,12 +66,7 @@ class ImageReward:
         """Every prompt will do; what is beyond 35 tokens is not read."""
 
     def __call__(self, pictures: Sequence[Picture], prompts: Sequence[str]) -> list[Judgement]:
-        judgements: list[Judgement] = []
-        for start in range(0, len(pictures), BATCH):
-            rows = slice(start, start + BATCH)
-            for score in self._scores(pictures[rows], prompts[rows]):
-                judgements.append(Judgement(score, ((self.name, score),), f"{self.name} {score:.3f}"))
-        return judgements
+        return judged_in_batches(self.name, self._scores, pictures, prompts)
 
     def trials(self) -> list[Trial]:
         return colour_trials()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -10,8 +10,10 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from dgpo_core.errors import RewardError
+from dgpo_core.rewards.contract import Judgement, Picture
 
 WEIGHTS_FILE = "model.safetensors"
+BATCH = 16
 
 
 @contextmanager
@@ -33,6 +35,20 @@ def loading(name: str, place: str) -> Iterator[None]:
             "Only safetensors are read. Fetch it beforehand into reward.models_folder, check its name, or, for a "
             "gated model, log in with the hub's own command."
         ) from error
+
+
+def judged_in_batches(
+    name: str,
+    values_of: Callable[[Sequence[Picture], Sequence[str]], list[float]],
+    pictures: Sequence[Picture],
+    prompts: Sequence[str],
+) -> list[Judgement]:
+    """One judgement per picture, of values that are reckoned for BATCH pictures and prompts at a time."""
+    values: list[float] = []
+    for start in range(0, len(pictures), BATCH):
+        rows = slice(start, start + BATCH)
+        values += values_of(pictures[rows], prompts[rows])
+    return [Judgement(value, ((name, value),), f"{name} {value:.4g}") for value in values]
 
 
 def weights_file(place: str) -> Path:
