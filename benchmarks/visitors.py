@@ -1,4 +1,8 @@
-"""Pages that poll a lab once a second for what they lack, as the real ones do, from a process that imports little.
+"""Pages that poll a lab once a second for what they lack, as the real ones do, from a process that does little else.
+
+They load the pictures of the wall too, all of them, though a browser leaves out those far out of sight. They share
+the machine with the lab they visit, so they ask through the standard library's plain connection: a client with more
+comfort computes several times longer than the lab's own answer takes.
 
 python -m benchmarks.visitors URL COUNT             each page in its own rhythm, for ever
 python -m benchmarks.visitors URL COUNT --by-line   each page once for every line that comes in, answered by a line
@@ -6,13 +10,15 @@ python -m benchmarks.visitors URL COUNT --by-line   each page once for every lin
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
-
-import httpx
+from http import HTTPStatus
+from http.client import HTTPConnection
+from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 POLL = "/lab/poll"
 READY = "every page has had its first answer"
@@ -21,20 +27,55 @@ TOPICS = ("status", "wall", "previews", "curves", "heldout", "diary")
 """What a page asks for that shows the Train tab."""
 
 
+class Line(Protocol):
+    """How a page reaches its lab."""
+
+    def ask(self, question: dict[str, Any]) -> dict[str, Any]:
+        """What the lab answers to a poll."""
+
+    def load(self, path: str) -> None:
+        """Fetches a picture."""
+
+
+class Connection:
+    """A connection to the lab that stays open."""
+
+    def __init__(self, http: HTTPConnection) -> None:
+        self._http = http
+
+    def ask(self, question: dict[str, Any]) -> dict[str, Any]:
+        self._http.request("POST", POLL, json.dumps(question), {"Content-Type": "application/json"})
+        return json.loads(self._answer())
+
+    def load(self, path: str) -> None:
+        self._http.request("GET", path)
+        self._answer()
+
+    def _answer(self) -> bytes:
+        answer = self._http.getresponse()
+        body = answer.read()
+        if answer.status != HTTPStatus.OK:
+            raise ConnectionError(f"The lab answered {answer.status}: {body[:200]!r}")
+        return body
+
+
 class OpenPage:
     """A page as its lab sees it: it asks for what is new and remembers how far it has been told."""
 
-    def __init__(self, client: httpx.Client) -> None:
-        self._client = client
+    def __init__(self, line: Line) -> None:
+        self._line = line
         self._token: str | None = None
         self._cursors: dict[str, Any] = dict.fromkeys(TOPICS)
 
     def ask(self) -> None:
-        answer = self._client.post(POLL, json={"token": self._token, "run": None, "topics": self._cursors})
-        answer.raise_for_status()
-        changes = answer.json()
+        changes = self._line.ask({"token": self._token, "run": None, "topics": self._cursors})
         self._token = changes["token"]
-        self._remember(changes.get("topics") or {})
+        topics = changes.get("topics") or {}
+        self._remember(topics)
+        for group in (topics.get("wall") or {}).get("groups", ()):
+            for sample in group["samples"]:
+                if not sample["url"].startswith("data:"):
+                    self._line.load(sample["url"])
 
     def _remember(self, topics: dict[str, Any]) -> None:
         """Keeps what the panels would: the step on the wall, the last of each curve, preview, examination and line."""
@@ -69,17 +110,17 @@ def _last_of(run: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
 
 def visit(url: str, count: int, lines: Iterable[str] | None) -> None:
     """Opens that many pages and says so once each has had an answer; they then stay, or ask with every line."""
-    with httpx.Client(base_url=url, timeout=30) as client:
-        pages = [OpenPage(client) for _ in range(count)]
+    lab = urlsplit(url).netloc
+    pages = [OpenPage(Connection(HTTPConnection(lab, timeout=30))) for _ in range(count)]
+    for page in pages:
+        page.ask()
+    print(READY, flush=True)
+    if lines is None:
+        _stay(pages)
+    for _ in lines or ():
         for page in pages:
             page.ask()
-        print(READY, flush=True)
-        if lines is None:
-            _stay(pages)
-        for _ in lines or ():
-            for page in pages:
-                page.ask()
-            print(ANSWERED, flush=True)
+        print(ANSWERED, flush=True)
 
 
 def _stay(pages: list[OpenPage]) -> None:

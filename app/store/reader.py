@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -311,6 +311,11 @@ class Reader:
     def picture(self, sha: str) -> bytes | None:
         """The PNG whose SHA-256 in hexadecimal is sha."""
         return next((row["png"] for row in self._rows("SELECT png FROM pictures WHERE sha = ?", sha)), None)
+
+    def small_pictures(self, shas: Collection[str], at_most: int) -> dict[str, bytes]:
+        """The PNGs of at most so many bytes among these, by their SHA-256."""
+        sql = "SELECT sha, png FROM pictures WHERE sha IN (SELECT value FROM json_each(?)) AND length(png) <= ?"
+        return {row["sha"]: row["png"] for row in self._rows(sql, json.dumps(list(shas)), at_most)}
 
     def close(self) -> None:
         """Lets go of the file until the next question."""

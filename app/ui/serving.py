@@ -7,6 +7,7 @@ looked up by its hash, a script by its name in a fixed table.
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -44,6 +45,11 @@ SAFE_HEADERS = {
 def picture_url(sha: str) -> str:
     """Where the browser finds a picture of the store."""
     return f"/pictures/{sha}.png"
+
+
+def inline_url(png: bytes) -> str:
+    """The picture itself, for a page that would ask for many small ones otherwise."""
+    return "data:image/png;base64," + b64encode(png).decode()
 
 
 def routes(reader: Reader) -> list[Route]:

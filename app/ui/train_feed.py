@@ -11,6 +11,8 @@ from app.ui.live import Live, whole_number
 
 PREVIEWS_SHOWN = 24
 DIARY_LINES = 200
+INLINE_BYTES = 8192
+"""A picture of the wall up to this size comes with it: asking for it costs the lab more than answering all at once."""
 TOPICS = ("status", "wall", "previews", "heldout", "diary")
 EMPTY: dict[str, dict[str, Any]] = {
     "wall": {"run": None, "step": None, "latest": None, "low": 0, "high": 1, "groups": []},
@@ -51,7 +53,9 @@ class TrainFeed:
         step = run.step if wanted is None else min(wanted, run.step)
         if is_same and seen.get("shown") == step:
             return {"run": run.id, "step": step, "latest": run.step}
-        return views.wall_view(run, self._reader.groups(run.id, step), step=step)
+        groups = self._reader.groups(run.id, step)
+        shas = {sample.sha for group in groups for sample in group.samples}
+        return views.wall_view(run, groups, self._reader.small_pictures(shas, INLINE_BYTES), step=step)
 
     def previews(self, run: RunRow | None, cursor: Any) -> dict[str, Any] | None:
         """The newest previews, whether more can be asked for, and a warning that came since the cursor's diary line."""

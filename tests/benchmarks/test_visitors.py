@@ -1,12 +1,16 @@
 """A visitor asks for what it lacks, as a page does."""
 
 import json
+import threading
+from contextlib import closing
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import httpx
+import pytest
 
 from app.ui.live import POLL_URL
 from app.ui.train_feed import TOPICS
-from benchmarks.visitors import OpenPage
+from benchmarks.visitors import Connection, OpenPage
 
 FIRST = {
     "token": "1",
@@ -15,7 +19,7 @@ FIRST = {
         "previews": {"run": 3, "newest": None, "diary": 4, "samples": [], "warning": ""},
         "heldout": {"run": 3, "examination": 9, "step": 0, "samples": [1]},
         "diary": {"run": 3, "last": 4, "lines": [1]},
-        "wall": {"run": 3, "step": 7, "groups": [1]},
+        "wall": {"run": 3, "step": 7, "groups": [{"samples": [{"url": "/pictures/a.png"}, {"url": "data:b"}]}]},
         "curves": {
             "runs": [
                 {
@@ -37,20 +41,35 @@ LATER = {
 }
 
 
+class _Line:
+    """A lab that gives these answers, one after the other."""
+
+    def __init__(self, answers):
+        self.asked, self.loaded, self._answers = [], [], answers
+
+    def ask(self, question):
+        self.asked.append(json.loads(json.dumps(question)))
+        return self._answers[len(self.asked) - 1]
+
+    def load(self, path):
+        self.loaded.append(path)
+
+
+def test_a_page_loads_the_pictures_of_a_new_wall_that_did_not_come_with_it():
+    line = _Line([FIRST, LATER])
+    page = OpenPage(line)
+    page.ask()
+    page.ask()
+    assert line.loaded == ["/pictures/a.png"]
+
+
 def test_a_page_asks_for_what_came_since():
-    asked, answers = [], [FIRST, LATER, {"token": "2"}]
-
-    def answer(request):
-        asked.append((str(request.url), json.loads(request.content)))
-        return httpx.Response(200, json=answers[len(asked) - 1])
-
-    with httpx.Client(base_url="http://127.0.0.1", transport=httpx.MockTransport(answer)) as client:
-        page = OpenPage(client)
-        for _ in answers:
-            page.ask()
+    line = _Line([FIRST, LATER, {"token": "2"}])
+    page = OpenPage(line)
+    for _ in range(3):
+        page.ask()
     last = {"step": 7, "mark": 5.5, "examined": 0, "examination": 9}
-    assert {url for url, _ in asked} == {f"http://127.0.0.1{POLL_URL}"}
-    first, *others = [body for _, body in asked]
+    first, *others = line.asked
     assert first == {"token": None, "run": None, "topics": dict.fromkeys([*TOPICS, "curves"])}
     assert [one["token"] for one in others] == ["1", "2"]
     for one in others:
@@ -62,3 +81,33 @@ def test_a_page_asks_for_what_came_since():
             "heldout": {"run": 3, "examination": 9, "step": 0},
             "diary": {"run": 3, "last": 4},
         }
+
+
+class _Lab(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        question = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.heard.append((self.path, question, self.client_address))
+        body = json.dumps({"token": question["token"] + 1}).encode()
+        self.send_response(500 if question["token"] < 0 else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *words):
+        pass
+
+
+def test_a_visitor_posts_where_pages_do_over_one_connection():
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Lab) as lab:
+        lab.heard, lab.daemon_threads = [], True
+        threading.Thread(target=lab.serve_forever, daemon=True).start()
+        with closing(HTTPConnection("127.0.0.1", lab.server_port)) as connection:
+            line = Connection(connection)
+            assert [line.ask({"token": 1}), line.ask({"token": 2})] == [{"token": 2}, {"token": 3}]
+            with pytest.raises(ConnectionError, match="answered 500"):
+                line.ask({"token": -1})
+        lab.shutdown()
+    assert {path for path, _, _ in lab.heard} == {POLL_URL}
+    assert len({address for _, _, address in lab.heard}) == 1

@@ -1,6 +1,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from hashlib import sha256
 from itertools import pairwise
 
 import pytest
@@ -44,6 +45,20 @@ def test_nothing_is_found_in_an_empty_lab(writer, reader):
     assert (reader.evaluations(1), reader.previews(1), reader.checkpoints(1), reader.diary(1)) == ([], [], [], [])
     assert reader.latest_diary_line() is None
     assert (reader.picture("0" * 64), reader.comparison(1), reader.commands_after(1, 0)) == (None, None, [])
+
+
+def test_small_pictures_are_found_at_once_and_larger_ones_left_out(writer, reader):
+    run_id = writer.create_run(CONFIG, 10)
+    step = step_done(0, num_groups=2)
+    writer.record(run_id, step)
+    writer.flush()
+    pngs = {sha256(sample.png).hexdigest(): sample.png for group in step.groups for sample in group.samples}
+    largest = max(map(len, pngs.values()))
+    assert reader.small_pictures([*pngs, "0" * 64], largest) == pngs
+    assert reader.small_pictures(list(pngs), largest - 1) == {
+        sha: png for sha, png in pngs.items() if len(png) < largest
+    }
+    assert reader.small_pictures([], largest) == {}
 
 
 @settings(deadline=None, max_examples=60)

@@ -1,10 +1,12 @@
 """The page's one call: what changed since its token, for the topics it asks for."""
 
+from dataclasses import replace
+
 import pytest
 from conftest import HOSTILE, evaluation, poll, start_run, step_done
 
 from app.ui.live import BYTES_SHARED, Live, whole_number
-from app.ui.train_feed import DIARY_LINES, TOPICS, TrainFeed
+from app.ui.train_feed import DIARY_LINES, INLINE_BYTES, TOPICS, TrainFeed
 from dgpo_core.errors import StoreError
 from dgpo_core.events import EndReason, EvaluationDone, Examined, Preview, RunEnded, RunStarted, Warned
 
@@ -74,6 +76,19 @@ def test_the_wall_sends_a_step_once_and_then_only_the_range(live, writer):
     assert (older["step"], older["latest"], len(older["groups"])) == (0, 2, 1)
     beyond = poll(live, {"topics": {"wall": seen | {"step": 99, "shown": 1}}})["topics"]["wall"]
     assert beyond["step"] == 2
+
+
+@pytest.mark.parametrize(("num_bytes", "how"), [(INLINE_BYTES, "data:image/"), (INLINE_BYTES + 1, "/pictures/")])
+def test_only_small_pictures_come_with_the_wall(num_bytes, how, live, writer):
+    run = start_run(writer)
+    step = step_done(0)
+    group = step.groups[0]
+    sample = replace(group.samples[0], png=bytes(num_bytes))
+    writer.record(run, replace(step, groups=(replace(group, samples=(sample, *group.samples[1:])),)))
+    writer.flush()
+    samples = poll(live, {"topics": {"wall": None}})["topics"]["wall"]["groups"][0]["samples"]
+    (url,) = [one["url"] for one in samples if one["member"] == sample.member]
+    assert url.startswith(how)
 
 
 @pytest.mark.parametrize("cursor", [None, 7, "x", [], {"run": "1"}, {"run": {}, "step": [], "shown": -1}])
