@@ -40,7 +40,7 @@ class RaceRules:
     tuning_seed: int = knob(1000, "Seed of the runs that try learning rates.", low=0, high=LARGEST_SEED)
     examined_prompts: int = knob(120, "Held-out prompts of the examination after every turn.", low=1, high=10_000)
     against: str = knob("flow_grpo", "Entrant whose best score the others are to reach, if no target is given.")
-    target: float = knob(0.0, "Score to reach; 0 takes the best one of the entrant in `against`.", low=0, high=1)
+    target: float = knob(0.0, "Score to reach; 0 takes the best of `against`, seed by seed.", low=0, high=1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,7 @@ def remarks(plan: RacePlan, result: RaceResult) -> list[str]:
     elif plan.rules.target:
         said.append(f"Target: {result.target:.3f}, as the plan says.")
     else:
-        said.append(f"Target: {result.target:.3f}, the best score of {plan.rules.against}, mean over its seeds.")
+        said.append(f"Target: for each seed the best score of {plan.rules.against}, {result.target:.3f} on average.")
     for one in result.standings:
         if result.target is not None and one.num_seeds and not one.num_reached:
             said.append(f"{one.entrant} never reached the target in the time it had.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean, stdev
@@ -63,7 +63,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RaceResult:
-    """The whole result; target is None while nobody in `against` has been examined."""
+    """The whole result; target is the mean of the seeds' targets, None while nobody in `against` has been examined."""
 
     target: float | None
     tried: tuple[Tried, ...]
@@ -84,12 +84,12 @@ def best_learning_rate(plan: RacePlan, entrant: str, runs: Sequence[RaceRunRow])
 def result_of(plan: RacePlan, runs: Sequence[RaceRunRow]) -> RaceResult:
     """The standings of a race, also of one under way."""
     racing = [run for run in runs if not run.is_tuning]
-    target = plan.rules.target or _best_of(plan.rules.against, racing)
+    targets = _targets(plan, racing)
     first = plan.entrants[0].name
     return RaceResult(
-        target=target,
+        target=fmean(targets.values()) if targets else None,
         tried=tuple(_tried(run) for run in runs if run.is_tuning),
-        standings=tuple(_standing(entrant.name, first, target, racing) for entrant in plan.entrants),
+        standings=tuple(_standing(entrant.name, first, targets, racing) for entrant in plan.entrants),
     )
 
 
@@ -104,10 +104,12 @@ def cost_to_reach(target: float, points: Sequence[RacePoint], cost: Cost) -> flo
     return None
 
 
-def _best_of(entrant: str, racing: Sequence[RaceRunRow]) -> float | None:
-    sound = [run for run in racing if run.entrant == entrant and run.points and not run.has_failed]
-    best = [max(point.score for point in run.points) for run in sound]
-    return fmean(best) if best else None
+def _targets(plan: RacePlan, racing: Sequence[RaceRunRow]) -> dict[int, float]:
+    """By seed: the plan's target, or the best score that the entrant in `against` had with that seed."""
+    if plan.rules.target:
+        return dict.fromkeys(plan.seeds, plan.rules.target)
+    sound = [run for run in racing if run.entrant == plan.rules.against and run.points and not run.has_failed]
+    return {run.seed: max(point.score for point in run.points) for run in sound}
 
 
 def _tried(run: RaceRunRow) -> Tried:
@@ -115,12 +117,12 @@ def _tried(run: RaceRunRow) -> Tried:
     return Tried(entrant=run.entrant, learning_rate=run.learning_rate, score=score, message=run.message)
 
 
-def _standing(entrant: str, first: str, target: float | None, racing: Sequence[RaceRunRow]) -> Standing:
+def _standing(entrant: str, first: str, targets: Mapping[int, float], racing: Sequence[RaceRunRow]) -> Standing:
     runs = {run.seed: run for run in racing if run.entrant == entrant and run.points}
     sound = {seed: run for seed, run in runs.items() if not run.has_failed}
     leaders = {run.seed: run for run in racing if run.entrant == first and run.points and not run.has_failed}
-    spent = {name: _costs(target, sound, cost) for name, cost in COSTS.items()}
-    lead = {name: _costs(target, leaders, cost) for name, cost in COSTS.items()}
+    spent = {name: _costs(targets, sound, cost) for name, cost in COSTS.items()}
+    lead = {name: _costs(targets, leaders, cost) for name, cost in COSTS.items()}
     return Standing(
         entrant=entrant,
         learning_rate=next((run.learning_rate for run in runs.values()), float("nan")),
@@ -140,11 +142,9 @@ def _last_quality(runs: Sequence[RaceRunRow]) -> dict[str, Spread]:
     return {name: Spread.of([one[name] for one in last]) for name in last[0]} if last else {}
 
 
-def _costs(target: float | None, runs: dict[int, RaceRunRow], cost: Cost) -> dict[int, float]:
-    """By seed, for those that reached the target."""
-    if target is None:
-        return {}
-    found = {seed: cost_to_reach(target, run.points, cost) for seed, run in runs.items()}
+def _costs(targets: Mapping[int, float], runs: dict[int, RaceRunRow], cost: Cost) -> dict[int, float]:
+    """By seed, for those that reached their seed's target."""
+    found = {seed: cost_to_reach(targets[seed], run.points, cost) for seed, run in runs.items() if seed in targets}
     return {seed: spent for seed, spent in found.items() if spent is not None}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from app.lab import Lab
 from app.store.rows import LabelTaskRow, RunState, Said
 from app.ui.live import whole_number
-from app.ui.serving import picture_url
+from app.ui.serving import picture_urls
 from dgpo_core.errors import LabelError, LabError
 
 LONGEST_REQUEST = 80
@@ -56,7 +56,12 @@ def _soon(lab: Lab, rater: str, task_id: int | None) -> dict[str, Any]:
     """The pictures that will most likely be shown after a group, so that the browser can fetch them meanwhile."""
     after = lab.reader.label_after(rater, task_id) if task_id is not None else None
     task = lab.reader.label_task(after) if after is not None else None
-    return {"pictures": [picture_url(sha) for sha in task.shas] if task is not None else []}
+    return {"pictures": _pictures(lab, task) if task is not None else []}
+
+
+def _pictures(lab: Lab, task: LabelTaskRow) -> list[str]:
+    urls = picture_urls(lab.reader, task.shas)
+    return [urls[sha] for sha in task.shas]
 
 
 def _group(lab: Lab, rater: str, task_id: int | None) -> dict[str, Any]:
@@ -73,7 +78,7 @@ def _group(lab: Lab, rater: str, task_id: int | None) -> dict[str, Any]:
             "note": _note(task, is_labelled=said is not None),
             "is_open": task.is_open,
             "prompt": task.prompt,
-            "pictures": [picture_url(sha) for sha in task.shas],
+            "pictures": _pictures(lab, task),
             "said": {"kind": said.kind, "body": said.body} if said is not None else None,
         },
         "progress": {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
+from collections.abc import Collection
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -28,6 +29,8 @@ from dgpo_core.errors import StoreError
 
 COMPONENTS = Path(__file__).parent / "components"
 PICTURE_NAME = re.compile(r"[0-9a-f]{64}\.png")
+INLINE_BYTES = 8192
+"""Up to this size a picture is sent with the answer that names it; asking for it would cost the lab more."""
 CONTENT_POLICY = (
     # Gradio's page has inline scripts and compiles component scripts with Function(); all else stays at home.
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
@@ -47,9 +50,11 @@ def picture_url(sha: str) -> str:
     return f"/pictures/{sha}.png"
 
 
-def inline_url(png: bytes) -> str:
-    """The picture itself, for a page that would ask for many small ones otherwise."""
-    return "data:image/png;base64," + b64encode(png).decode()
+def picture_urls(reader: Reader, shas: Collection[str]) -> dict[str, str]:
+    """Where the browser finds each of these: a small one in its own address, so that it need not ask again."""
+    small = reader.small_pictures(shas, INLINE_BYTES)
+    inline = {sha: "data:image/png;base64," + b64encode(png).decode() for sha, png in small.items()}
+    return {sha: inline.get(sha) or picture_url(sha) for sha in shas}
 
 
 def routes(reader: Reader) -> list[Route]:

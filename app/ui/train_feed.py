@@ -8,11 +8,10 @@ from app.store.reader import Reader
 from app.store.rows import EvaluationRow, RunRow
 from app.ui import train_views as views
 from app.ui.live import Live, whole_number
+from app.ui.serving import picture_urls
 
 PREVIEWS_SHOWN = 24
 DIARY_LINES = 200
-INLINE_BYTES = 8192
-"""A picture of the wall up to this size comes with it: asking for it costs the lab more than answering all at once."""
 TOPICS = ("status", "wall", "previews", "heldout", "diary")
 EMPTY: dict[str, dict[str, Any]] = {
     "wall": {"run": None, "step": None, "latest": None, "low": 0, "high": 1, "groups": []},
@@ -55,7 +54,7 @@ class TrainFeed:
             return {"run": run.id, "step": step, "latest": run.step}
         groups = self._reader.groups(run.id, step)
         shas = {sample.sha for group in groups for sample in group.samples}
-        return views.wall_view(run, groups, self._reader.small_pictures(shas, INLINE_BYTES), step=step)
+        return views.wall_view(run, groups, picture_urls(self._reader, shas), step=step)
 
     def previews(self, run: RunRow | None, cursor: Any) -> dict[str, Any] | None:
         """The newest previews, whether more can be asked for, and a warning that came since the cursor's diary line."""

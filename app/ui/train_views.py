@@ -7,7 +7,7 @@ from typing import Any
 
 from app.store.rows import EvaluationRow, EventRow, ExaminedRow, GroupRow, RunRow, RunState, SampleRow
 from app.ui.charts import short
-from app.ui.serving import inline_url, picture_url
+from app.ui.serving import picture_url
 from dgpo_core.events import Phase
 
 RESUMABLE = (RunState.STOPPED, RunState.FAILED, RunState.INTERRUPTED)
@@ -100,11 +100,8 @@ def possible_actions(run: RunRow, *, other_is_live: bool) -> list[str]:
     return []
 
 
-def wall_view(run: RunRow, groups: Sequence[GroupRow], pngs: Mapping[str, bytes], *, step: int) -> dict[str, Any]:
-    """The group wall of one step. Rewards of the step share one axis from low to high.
-
-    Pictures whose PNG is given by its SHA-256 come with the wall; the page fetches the others.
-    """
+def wall_view(run: RunRow, groups: Sequence[GroupRow], urls: Mapping[str, str], *, step: int) -> dict[str, Any]:
+    """The group wall of one step. Rewards of the step share one axis from low to high; urls has pictures by SHA-256."""
     rewards = [sample.reward for group in groups for sample in group.samples if sample.reward is not None]
     return {
         "run": run.id,
@@ -112,11 +109,11 @@ def wall_view(run: RunRow, groups: Sequence[GroupRow], pngs: Mapping[str, bytes]
         "latest": run.step,
         "low": short(min(rewards, default=0.0)),
         "high": short(max(rewards, default=1.0)),
-        "groups": [_group_view(group, pngs) for group in groups],
+        "groups": [_group_view(group, urls) for group in groups],
     }
 
 
-def _group_view(group: GroupRow, pngs: Mapping[str, bytes]) -> dict[str, Any]:
+def _group_view(group: GroupRow, urls: Mapping[str, str]) -> dict[str, Any]:
     return {
         "index": group.index,
         "prompt": group.prompt,
@@ -124,15 +121,15 @@ def _group_view(group: GroupRow, pngs: Mapping[str, bytes]) -> dict[str, Any]:
         "std": short(group.reward_std),
         "gate": short(group.gate),
         "has_preference": group.has_preference,
-        "samples": [_sample_view(sample, group, pngs.get(sample.sha)) for sample in group.samples],
+        "samples": [_sample_view(sample, group, urls[sample.sha]) for sample in group.samples],
     }
 
 
-def _sample_view(sample: SampleRow, group: GroupRow, png: bytes | None) -> dict[str, Any]:
+def _sample_view(sample: SampleRow, group: GroupRow, url: str) -> dict[str, Any]:
     return {
         "member": sample.member,
         "seed": str(sample.seed),  # a seed may be larger than a browser's whole numbers
-        "url": picture_url(sample.sha) if png is None else inline_url(png),
+        "url": url,
         "reward": short(sample.reward),
         "advantage": short(sample.advantage),
         "side": side(sample, group),

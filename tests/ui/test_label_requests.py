@@ -27,7 +27,7 @@ def test_the_next_group_comes_with_its_pictures_and_the_progress(ask):
     assert answer["group"]["prompt"] == "group 0"
     assert answer["group"]["title"] == "my run, step 4"
     assert len(answer["group"]["pictures"]) == 3
-    assert all(url.startswith("/pictures/") for url in answer["group"]["pictures"])
+    assert all(url.startswith("data:image/png;base64,") for url in answer["group"]["pictures"])
     assert answer["progress"] == {"open": 2, "labelled": 0, "mine": 0, "seconds": None}
 
 

@@ -6,7 +6,8 @@ import pytest
 from conftest import HOSTILE, evaluation, poll, start_run, step_done
 
 from app.ui.live import BYTES_SHARED, Live, whole_number
-from app.ui.train_feed import DIARY_LINES, INLINE_BYTES, TOPICS, TrainFeed
+from app.ui.serving import INLINE_BYTES
+from app.ui.train_feed import DIARY_LINES, TOPICS, TrainFeed
 from dgpo_core.errors import StoreError
 from dgpo_core.events import EndReason, EvaluationDone, Examined, Preview, RunEnded, RunStarted, Warned
 

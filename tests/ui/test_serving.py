@@ -1,10 +1,12 @@
 """Pictures, scripts and headers, and who is refused."""
 
 import re
+from base64 import b64encode
+from dataclasses import replace
 from hashlib import sha256
 
 import pytest
-from conftest import PNG, RememberingActions, start_run
+from conftest import PNG, RememberingActions, start_run, step_done
 from fastapi.testclient import TestClient
 from gradio.routes import App
 
@@ -73,6 +75,19 @@ def test_plotly_comes_from_the_wheel(client):
     answer = client.get("/lab/plotly.min.js")
     assert answer.status_code == 200
     assert answer.content == serving.plotly_script().read_bytes()
+
+
+def test_small_pictures_are_sent_themselves_and_others_by_where_they_are(writer, reader):
+    small, large = bytes(serving.INLINE_BYTES), bytes(serving.INLINE_BYTES + 1)
+    step = step_done(0)
+    group = step.groups[0]
+    samples = (replace(group.samples[0], png=small), replace(group.samples[1], png=large), group.samples[2])
+    writer.record(start_run(writer), replace(step, groups=(replace(group, samples=samples),)))
+    writer.flush()
+    shas = [sha256(png).hexdigest() for png in (small, large)] + ["0" * 64]
+    urls = serving.picture_urls(reader, shas)
+    assert urls[shas[0]] == "data:image/png;base64," + b64encode(small).decode()
+    assert [urls[sha] for sha in shas[1:]] == [f"/pictures/{sha}.png" for sha in shas[1:]]
 
 
 @pytest.mark.parametrize("path", ["/lab/live.js", "/pictures/none.png", "/config", "/gradio_api/info", "/no/such/page"])

@@ -141,7 +141,7 @@ def test_the_command_prints_the_standings(tmp_path, model_folder, capsys):
     out = capsys.readouterr().out
     assert "| entrant | rate | best score |" in out
     assert "| nft | 0.01 |" in out
-    assert "the best score of nft, mean over its seeds." in out
+    assert "Target: for each seed the best score of nft, " in out
 
 
 def test_the_command_refuses_a_plan_that_cannot_be_run(tmp_path, capsys):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from app.race.plan import plan_of
@@ -72,19 +74,19 @@ def test_standings_of_a_race():
     result = result_of(PLAN, runs)
     assert result.target == pytest.approx(0.6)
     dgpo, nft = result.standings
-    assert (dgpo.num_reached, nft.num_reached) == (2, 1)
-    assert dgpo.to_target["minutes"].mean == pytest.approx((1 + 2 / 3) / 2)
-    assert nft.to_target["minutes"].mean == pytest.approx(1 + 2 / 3)
-    assert nft.to_target["minutes"].std is None
-    assert nft.to_target["pictures"].mean == pytest.approx(500 / 3)
-    assert nft.ratio["evaluations"].mean == pytest.approx((5 / 3) / (2 / 3))
+    assert (dgpo.num_reached, nft.num_reached) == (2, 2)  # each its own seed's target, 0.5 and 0.7
+    assert dgpo.to_target["minutes"].mean == pytest.approx((3 / 4 + 5 / 6) / 2)
+    assert nft.to_target["minutes"].mean == pytest.approx((3 + 2) / 2)
+    assert nft.to_target["pictures"].mean == pytest.approx(250)
+    assert nft.ratio["evaluations"].mean == pytest.approx((3 / (3 / 4) + 2 / (5 / 6)) / 2)
+    assert nft.ratio["evaluations"].std is not None
     assert dgpo.ratio["minutes"].mean == 1
     assert nft.best.mean == pytest.approx(0.6)
     assert nft.final.mean == pytest.approx(0.55)
     heading, *rows = rows_of(result)
-    assert rows[1][:5] == ["nft", "0.0001", "0.600 ± 0.141", "0.550 ± 0.071", "1 of 2"]
+    assert rows[1][:5] == ["nft", "0.0001", "0.600 ± 0.141", "0.550 ± 0.071", "2 of 2"]
     assert all(len(row) == len(heading) for row in rows)
-    assert remarks(PLAN, result) == ["Target: 0.600, the best score of nft, mean over its seeds."]
+    assert remarks(PLAN, result) == ["Target: for each seed the best score of nft, 0.600 on average."]
     assert markdown(rows_of(result)).count("\n") == 3
     assert quality_rows(result) == [
         ["entrant", "clean things"],
@@ -114,6 +116,19 @@ def test_a_failed_run_is_left_out_and_named_and_a_target_never_reached_is_said()
         "dgpo never reached the target in the time it had.",
         "nft failed: Out of memory.",
     ]
+
+
+def test_a_seed_that_the_rival_lacks_has_no_target_and_a_given_one_holds_for_all():
+    runs = [
+        run("dgpo", 0, examined=points(0.2, 0.6)),
+        run("dgpo", 1, examined=points(0.2, 0.8)),
+        run("nft", 0, examined=points(0.2, 0.4)),
+    ]
+    dgpo, nft = result_of(PLAN, runs).standings
+    assert (dgpo.num_reached, dgpo.num_seeds, nft.num_reached) == (1, 2, 1)
+    given = result_of(replace(PLAN, rules=replace(PLAN.rules, target=0.5)), runs)
+    assert given.target == 0.5
+    assert [one.num_reached for one in given.standings] == [2, 0]
 
 
 def test_the_best_rate_is_that_of_the_highest_end_and_failures_do_not_count():
