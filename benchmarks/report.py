@@ -56,25 +56,26 @@ def base_profile(result: dict[str, Any]) -> str:
 
 
 def learning(result: dict[str, Any]) -> str:
-    """Overall score, hardest category and quality at every mark, mean and spread over the runs' seeds."""
+    """Overall score and hardest category at every mark, then quality, mean and spread over the runs' seeds."""
     runs = result["runs"].values()
     marks = sorted({mark for run in runs for mark in run if mark != "base"}, key=float)
-    rows = []
+    rows, quality = [], []
     for mark in ["base", *marks]:
+        after = "base" if mark == "base" else f"{mark} min"
         done = [run[mark] for run in runs if mark in run]
         worst = [min((one["mean"], name) for name, one in run["scores"].items()) for run in done]
         rows.append(
             [
-                "base" if mark == "base" else f"{mark} min",
+                after,
                 over_runs([run["scores"]["overall"]["mean"] for run in done]),
                 ", ".join(f"{score:.2f} ({name})" for score, name in worst),
-                over_runs([run["quality"]["clean things"]["mean"] for run in done]),
-                over_runs([run["quality"]["Frechet distance"]["mean"] for run in done]),
                 ", ".join(str(run.get("steps", 0)) for run in done),
             ]
         )
-    head = ["after", "held-out strict score", "worst category per seed", "clean things", "Frechet distance", "steps"]
-    return table(head, rows)
+        names = list(done[0]["quality"])
+        quality.append([after, *(over_runs([run["quality"][name]["mean"] for run in done]) for name in names)])
+    head = ["after", "held-out strict score", "worst category per seed", "steps"]
+    return table(head, rows) + "\n" + table(["after", *names], quality)
 
 
 def over_runs(values: list[float]) -> str:

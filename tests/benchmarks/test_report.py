@@ -24,4 +24,8 @@ def test_a_mark_that_some_seeds_have_not_reached_counts_only_those_that_have():
     rows = learning({"runs": runs}).splitlines()
     assert rows[2].startswith("| base | 0.550 ± 0.071 (n=2) |")
     assert rows[3].startswith("| 10 min | 0.700 ± 0.000 (n=1) | 0.70 (overall) |")
-    assert len(rows) == 4
+    assert rows[5] == "| after | clean things | Frechet distance |"
+    assert rows[7:] == [
+        "| base | 0.900 ± 0.000 (n=2) | 0.100 ± 0.000 (n=2) |",
+        "| 10 min | 0.900 ± 0.000 (n=1) | 0.100 ± 0.000 (n=1) |",
+    ]
