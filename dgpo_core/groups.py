@@ -15,11 +15,13 @@ class Advantages:
 
     mean and std are of each group's own rewards (population std), NaN for a group without any.
     A group has_preference when at least two of its samples have a reward and not all are equal;
-    the advantages of any other group are zero. is_trained says which samples take part in the update; those of them
-    without a reward are there to fill their group only.
+    the advantages of any other group are zero. deviation is each reward minus its group's mean, neither scaled nor
+    clipped, 0 without a reward. is_trained says which samples take part in the update; those of them without a reward
+    are there to fill their group only.
     """
 
     advantage: Float[Tensor, " B"]
+    deviation: Float[Tensor, " B"]
     mean: Float[Tensor, " K"]
     std: Float[Tensor, " K"]
     has_preference: Bool[Tensor, " K"]
@@ -68,6 +70,7 @@ def group_advantages(
         advantage = _uniform(deviation, is_member, group)
     return Advantages(
         advantage=torch.where(has_reward & has_preference[group], advantage, 0.0).to(reward.dtype),
+        deviation=deviation,
         mean=mean.to(reward.dtype),
         std=spread.to(reward.dtype),
         has_preference=has_preference,

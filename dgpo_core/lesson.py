@@ -25,6 +25,7 @@ class Lesson:
 
     group_size is the number of pictures of a group that are trained on. num_pictures counts those of all groups of the
     step: dead groups add nothing to the loss, but stay in its mean. A picture that is not judged has advantage 0.
+    deviation is the reward minus the group's mean, in double precision, which also tells apart what a clip made alike.
     conditioning has one row per group and after them one without a caption. path is there where a stochastic
     sampler drew.
     """
@@ -33,6 +34,7 @@ class Lesson:
     conditioning: Conditioning
     group: Int[Tensor, " B"]
     advantage: Float[Tensor, " B"]
+    deviation: Float[Tensor, " B"]
     is_judged: Bool[Tensor, " B"]
     kept_groups: tuple[int, ...]
     group_size: int
@@ -54,6 +56,7 @@ class Lesson:
             conditioning=rollout.conditioning.select(kept).followed_by(uncaptioned),
             group=torch.arange(len(kept)).repeat_interleave(size).to(rollout.clean.device),
             advantage=advantages.advantage[is_kept].to(rollout.clean.device),
+            deviation=advantages.deviation[is_kept].to(rollout.clean.device),
             is_judged=advantages.has_reward[is_kept].to(rollout.clean.device),
             kept_groups=tuple(kept.tolist()),
             group_size=size,

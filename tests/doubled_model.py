@@ -58,10 +58,10 @@ def rollout_of(model, prompts):
     )
 
 
-def lesson_of(model, rewards):
-    """A lesson from rewards (K, G)."""
+def lesson_of(model, rewards, **options):
+    """A lesson from rewards (K, G); options are those of group_advantages()."""
     rollout = rollout_of(model, PROMPTS[: len(rewards)])
-    advantages = group_advantages(rewards.flatten().double(), rollout.group, num_groups=len(rewards))
+    advantages = group_advantages(rewards.flatten().double(), rollout.group, num_groups=len(rewards), **options)
     return Lesson.of(rollout, advantages, model.encode([""]))
 
 

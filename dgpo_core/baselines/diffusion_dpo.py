@@ -10,9 +10,12 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 
-def best_and_worst(advantage: Float[Tensor, " B"], group_size: int) -> tuple[Int[Tensor, " K"], Int[Tensor, " K"]]:
-    """Rows of the best and of the worst picture of each group, for groups that follow one another in rows."""
-    by_group = advantage.view(-1, group_size)
+def best_and_worst(deviation: Float[Tensor, " B"], group_size: int) -> tuple[Int[Tensor, " K"], Int[Tensor, " K"]]:
+    """Rows of the best and of the worst picture of each group, for groups that follow one another in rows.
+
+    Of deviations from the group's mean, not of advantages: a clip would make two outliers alike.
+    """
+    by_group = deviation.view(-1, group_size)
     first = group_size * by_group.new_ones(len(by_group)).cumsum(0).long() - group_size
     return first + by_group.argmax(1), first + by_group.argmin(1)
 

@@ -26,7 +26,7 @@ class DiffusionDpoUpdate(NoisedUpdate):
 
     def _parts(self, lesson: Lesson) -> Sequence[Rows]:
         """Best and worst pictures, each part the best ones of some groups and then their worst."""
-        best, worst = best_and_worst(lesson.advantage, lesson.group_size)
+        best, worst = best_and_worst(lesson.deviation, lesson.group_size)
         pairs = max(1, self.micro_batch // 2)
         return [torch.cat([best[at : at + pairs], worst[at : at + pairs]]) for at in range(0, lesson.num_groups, pairs)]
 

@@ -118,6 +118,16 @@ def test_diffusion_dpo_looks_at_two_pictures_of_a_group(watched, old_policy):
     assert watched.num_pictures == 2 * 2 * K
 
 
+def test_diffusion_dpo_tells_outliers_apart_that_a_clip_makes_alike(watched, old_policy):
+    rewards = torch.tensor([[0.45, 0.9, 1.0, 0.5], [0.1, 0.0, 0.6, 0.5], [0.2, 0.9, 0.3, 1.0]])
+    config = run_config(AGAINST_OLD, K * G, "diffusion_dpo")
+    found = [
+        gradient(watched, lesson, AGAINST_OLD, K * G, old_policy, config=config)[0]
+        for lesson in (lesson_of(watched, rewards, clip=0.5), lesson_of(watched, rewards))
+    ]
+    same(*found)
+
+
 SIGMAS = torch.tensor([1.0, 0.75, 0.5, 0.25, 0.0], dtype=torch.float64)
 NOISE_LEVEL = 0.7
 
