@@ -69,6 +69,21 @@ def test_six_steps_are_the_same_as_some_and_a_kill_and_the_rest(model, tmp_path,
     assert numbers_at(tmp_path / "step-000006", model, CONFIG) == unbroken.numbers
 
 
+def test_a_run_with_an_old_policy_that_follows_slowly_resumes_the_same(model, tmp_path):
+    slow = {"update": {"old_policy_decay": 0.5}, "rollout": {"old_policy_from_step": 2}}
+    config = small_config(schedule=SCHEDULE, **slow)
+    straight, rest = tmp_path / "straight", tmp_path / "rest"
+    _, whole = run(config, small_parts(model, straight, config))
+    shutil.copytree(straight / "step-000005", rest / "step-000005")
+    _, heard = run(config, small_parts(model, rest, config), resume_from=rest / "step-000005")
+    assert reported(heard) == {5: reported(whole)[5]}
+    assert numbers_at(rest / "step-000006", model, config) == numbers_at(straight / "step-000006", model, config)
+    saved = load_checkpoint(straight / "step-000006").tensors
+    names = [name.removeprefix("policy/") for name in saved if name.startswith("policy/")]
+    now, old = ([saved[f"{kind}/{name}"] for name in names] for kind in ("policy", "old_policy"))
+    assert not all(torch.equal(one, other) for one, other in zip(now, old, strict=True))
+
+
 def test_a_kill_between_checkpoints_repeats_the_steps_since_the_last_one(model, tmp_path, unbroken):
     config = small_config(schedule=SCHEDULE | {"checkpoint_every": 4})
 

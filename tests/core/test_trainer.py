@@ -1,5 +1,6 @@
 import math
 import random
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -8,8 +9,9 @@ import torch
 from small_model import PROMPTS
 from small_run import EVERY_STEP, Listener, numbers_at, run, small_config, small_parts, without_phases
 
-from dgpo_core.checkpoint import load_checkpoint, newest_checkpoint
+from dgpo_core.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
 from dgpo_core.data.pictures import png_bytes
+from dgpo_core.ema import WeightCopy
 from dgpo_core.events import (
     CheckpointDropped,
     CheckpointSaved,
@@ -23,7 +25,8 @@ from dgpo_core.events import (
     StepDone,
     Warned,
 )
-from dgpo_core.rollout import starting_noise
+from dgpo_core.rollout import draw_groups, of_step, starting_noise
+from dgpo_core.training_state import part_of
 
 
 def test_the_states_of_a_run_all_differ(straight):
@@ -183,7 +186,7 @@ def test_weights_are_untouched_when_no_update_is_finite(model, tmp_path):
         {"loss": {"advantage_std": "batch"}, "update": {"micro_batch": 3}},
         {"loss": {"shared_noise": False, "text_dropout": 0.5}, "update": {"inner_epochs": 2}},
         {"update": {"old_policy_decay": 0.5, "per_sigma": False}},
-        {"rollout": {"sampler": "heun", "guidance_scale": 2.0, "old_policy_from_step": 1}},
+        {"rollout": {"sampler": "heun", "guidance_scale": 2.0}},
         {"rollout": {"sampler": "dpmpp_2m", "group_size": 5}, "update": {"old_policy_decay": 0.9}},
     ],
 )
@@ -194,6 +197,40 @@ def test_every_way_to_train_runs_and_moves_the_policy(model, tmp_path, changes):
     assert all(done.metrics.grad_norm > 0 for done in heard.of(StepDone))
     assert heard.of(StepDone)[-1].metrics.kl > 0
     assert heard.of(Warned) == []
+
+
+def drawn_with(weights, model, config, step):
+    """Pictures of a step as these weights draw them."""
+    prompts = of_step(PROMPTS[:4], step=step, count=config.rollout.groups_per_step, run_seed=config.seed)
+    batch = 2 * config.update.micro_batch
+    with WeightCopy(weights).swapped_in(model.policy_parameters()):
+        drawn = draw_groups(model, prompts, config.rollout, run_seed=config.seed, step=step, batch=batch)
+    return [png_bytes(picture) for picture in drawn.pictures]
+
+
+def test_from_its_step_on_the_old_policy_draws_the_groups(model, tmp_path):
+    """A run far enough that the old policy is a mixture, and taken up with an old policy far from the policy."""
+    run(small_config(), small_parts(model, tmp_path / "first", small_config()))
+    saved = load_checkpoint(newest_checkpoint(tmp_path / "first"))
+    generator = torch.Generator().manual_seed(5)
+    tensors = {
+        name: one + 0.3 * torch.randn(one.shape, generator=generator) if name.startswith("old_policy/") else one
+        for name, one in saved.tensors.items()
+    }
+    start = save_checkpoint(tmp_path / "run", replace(saved, tensors=tensors, step=400))
+    config = small_config(
+        rollout={"old_policy_from_step": 401},
+        update={"old_policy_decay": 0.5},
+        schedule=EVERY_STEP | {"num_steps": 402},
+    )
+    _, heard = run(config, small_parts(model, tmp_path / "run", config), resume_from=start)
+    for done, is_old in zip(heard.of(StepDone), [False, True], strict=True):
+        state = load_checkpoint(tmp_path / "run" / f"step-{done.step:06d}").tensors
+        policy, before = part_of(state, "policy"), part_of(state, "old_policy")
+        old = {name: one.lerp(policy[name], 1 - 0.001 * done.step) for name, one in before.items()}
+        pictures = [sample.png for group in done.groups for sample in group.samples]
+        assert (pictures == drawn_with(policy, model, config, done.step)) is not is_old
+        assert (pictures == drawn_with(old, model, config, done.step)) is is_old
 
 
 @pytest.mark.parametrize(("per_sigma", "num_updates"), [(True, 3 * 2), (False, 3)])
