@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from dgpo_core.config import STOCHASTIC_SAMPLER, RolloutConfig, RunConfig, settings
+from dgpo_core.config import STOCHASTIC_SAMPLER, RolloutConfig, RunConfig
 from dgpo_core.errors import ConfigError
+from dgpo_core.idle_settings import IDLE, compares
 from dgpo_core.reward_names import PREFERENCE
 
 SMALLEST_GOOD_GROUP = 8
 LEAST_BETA_FOR_MOVING_REFERENCE = 50
-WIDEST_CLIP_THAT_FIRES = 0.1
+LEAST_BETA_FOR_SLOW_REFERENCE = 2000
+"""Of a reference that is a moving average of the policy; its authors have 2000 to 5000."""
+WIDEST_CLIP_THAT_FIRES = 0.03
 LARGEST_STEADY_RATE = 3e-3
 FEW_STEP_MARKS = (
     "turbo",
@@ -26,7 +29,6 @@ FEW_STEP_MARKS = (
     "flash",
     "distilled",
 )
-LET_THE_POLICY_MOVE = "Raise update.old_policy_decay or update.inner_epochs, or turn update.per_sigma on."
 
 
 def check(config: RunConfig) -> None:
@@ -97,84 +99,6 @@ def cautions(config: RunConfig) -> tuple[str, ...]:
     return tuple(words for words in (rule(config) for rule in RULES) if words)
 
 
-READ_BY = {
-    "algorithm.nft_strength": ("diffusion_nft",),
-    "algorithm.nft_advantage_clip": ("diffusion_nft",),
-    "algorithm.temperature": ("reward_weighted",),
-    "loss.preference_beta": ("dgpo", "diffusion_dpo"),
-    "loss.clip_range": ("dgpo", "flow_grpo"),
-    "loss.dual_clip": ("dgpo",),
-    "loss.reference": ("dgpo", "diffusion_dpo"),
-    "loss.shared_noise": ("dgpo", "diffusion_nft", "diffusion_dpo", "reward_weighted"),
-    "loss.text_dropout": ("dgpo", "diffusion_nft", "diffusion_dpo", "reward_weighted"),
-    "loss.kl_below": ("dgpo", "diffusion_nft", "diffusion_dpo", "reward_weighted"),
-    "loss.sigma_source": ("dgpo", "diffusion_nft", "diffusion_dpo", "reward_weighted"),
-}
-"""Settings that not every algorithm reads, and which do."""
-
-READ_WHERE_DRAWN = (
-    "prompts.train",
-    "reward.train",
-    "rollout.group_size",
-    "rollout.old_policy_from_step",
-    "people.weight",
-)
-
-
-def _unread(config: RunConfig) -> str:
-    """Settings that were changed and that the algorithm does not read."""
-    name, values = config.algorithm.name, {setting.path: setting.default for setting in settings()}
-    changed = [
-        path for path, readers in READ_BY.items() if name not in readers and _value_at(config, path) != values[path]
-    ]
-    if not changed:
-        return ""
-    do = "do" if len(changed) > 1 else "does"
-    return (
-        f"{', '.join(changed)} {do} nothing: algorithm.name is {name}. Leave them as they are, or change the algorithm."
-    )
-
-
-def _idle_drawing(config: RunConfig) -> str:
-    """Settings of drawing that were changed although nothing is drawn to learn from."""
-    values = {setting.path: setting.default for setting in settings()}
-    changed = [path for path in READ_WHERE_DRAWN if _value_at(config, path) != values[path]]
-    if not config.rollout.stored_groups or not changed:
-        return ""
-    do = "do" if len(changed) > 1 else "does"
-    return (
-        f"{', '.join(changed)} {do} nothing: the groups of rollout.stored_groups are learned from, and none is drawn."
-    )
-
-
-READ_WHERE_PEOPLE_ARE = ("people.wait_seconds", "people.without_label", "people.groups_asked", "people.repeat_share")
-
-
-def _idle_people(config: RunConfig) -> str:
-    """Settings of people that were changed although nobody is asked."""
-    values = {setting.path: setting.default for setting in settings()}
-    changed = [path for path in READ_WHERE_PEOPLE_ARE if _value_at(config, path) != values[path]]
-    if config.people.weight > 0 or not changed:
-        return ""
-    do = "do" if len(changed) > 1 else "does"
-    return f"{', '.join(changed)} {do} nothing: people.weight is 0, so nobody is asked. Raise it to ask people."
-
-
-def _value_at(config: RunConfig, path: str) -> object:
-    section, _, name = path.partition(".")
-    return getattr(getattr(config, section), name)
-
-
-def _idle_noise_level(config: RunConfig) -> str:
-    rollout = config.rollout
-    if rollout.sampler != STOCHASTIC_SAMPLER and rollout.noise_level != RolloutConfig().noise_level:
-        return (
-            f"rollout.noise_level does nothing: the sampler {rollout.sampler} adds no noise. "
-            f"Set rollout.sampler to {STOCHASTIC_SAMPLER} to use it."
-        )
-    return ""
-
-
 def _noise_for_nothing(config: RunConfig) -> str:
     if config.rollout.sampler == STOCHASTIC_SAMPLER and config.algorithm.name != "flow_grpo":
         return (
@@ -184,14 +108,9 @@ def _noise_for_nothing(config: RunConfig) -> str:
     return ""
 
 
-def _compares(config: RunConfig) -> bool:
-    """Whether the algorithm compares errors with those of loss.reference."""
-    return config.algorithm.name in READ_BY["loss.reference"]
-
-
 def _drifts(config: RunConfig) -> str:
     loss = config.loss
-    if not _compares(config):
+    if not compares(config):
         return ""
     if loss.reference == "frozen" and loss.reference_guidance == 1 and config.rollout.guidance_scale == 1:
         return (
@@ -203,8 +122,15 @@ def _drifts(config: RunConfig) -> str:
 
 def _never_gated(config: RunConfig) -> str:
     loss = config.loss
-    is_moving = loss.reference == "old_policy" and _compares(config)
-    if is_moving and 0 < loss.preference_beta < LEAST_BETA_FOR_MOVING_REFERENCE:
+    if not (loss.reference == "old_policy" and compares(config) and loss.preference_beta > 0):
+        return ""
+    if config.update.old_policy_decay > 0 and loss.preference_beta < LEAST_BETA_FOR_SLOW_REFERENCE:
+        return (
+            f"loss.preference_beta = {loss.preference_beta:g} is small for a reference that is an average of earlier "
+            "policies (update.old_policy_decay): the gate hardly closes and the reward may be gamed. Its authors have "
+            "2000 to 5000."
+        )
+    if loss.preference_beta < LEAST_BETA_FOR_MOVING_REFERENCE:
         return (
             f"loss.preference_beta = {loss.preference_beta:g} is small for a reference that follows the policy: the "
             "gate never closes and the reward may be gamed. Try 100 to 1000."
@@ -218,16 +144,6 @@ def _small_groups(config: RunConfig) -> str:
         return (
             f"Groups of {size} seldom hold both good and bad pictures. Set rollout.group_size to "
             f"{SMALLEST_GOOD_GROUP} or more; the paper has 24."
-        )
-    return ""
-
-
-def _idle_extremes(config: RunConfig) -> str:
-    size = config.rollout.group_size
-    if config.loss.extremes >= size and not config.rollout.stored_groups:
-        return (
-            f"loss.extremes = {config.loss.extremes} does nothing: a group has only {size} pictures, and all are "
-            "trained on. Set it below rollout.group_size, or to 0."
         )
     return ""
 
@@ -248,56 +164,6 @@ def _unbounded_push(config: RunConfig) -> str:
             "loss.dual_clip = 0 leaves nothing to bound how far dispreferred pictures are pushed away while the "
             "reference moves along; pictures fall apart after some hundred steps. Set it to 0.1, or loss.reference to "
             "frozen."
-        )
-    return ""
-
-
-def _is_old_the_policy_itself(config: RunConfig) -> bool:
-    """Whether every update is measured against exactly the weights that it starts from."""
-    update = config.update
-    is_one_update = not update.per_sigma or config.loss.num_sigmas == 1
-    return update.old_policy_decay == 0 and update.inner_epochs == 1 and is_one_update
-
-
-def _idle_clip(config: RunConfig) -> str:
-    if config.loss.clip_range > 0 and config.algorithm.name == "dgpo" and _is_old_the_policy_itself(config):
-        return (
-            "loss.clip_range does nothing: with one update per step the policy has not moved from the old policy yet. "
-            + LET_THE_POLICY_MOVE
-        )
-    return ""
-
-
-def _idle_beta(config: RunConfig) -> str:
-    if config.loss.reference == "old_policy" and config.algorithm.name == "dgpo" and _is_old_the_policy_itself(config):
-        return (
-            "loss.preference_beta does nothing: with one update per step every gate is one half. " + LET_THE_POLICY_MOVE
-        )
-    return ""
-
-
-def _idle_reference_guidance(config: RunConfig) -> str:
-    loss = config.loss
-    is_compared = loss.reference == "frozen" and _compares(config)
-    if loss.reference_guidance != 1 and not is_compared and loss.kl_weight == loss.dual_clip == 0:
-        return (
-            "loss.reference_guidance does nothing: the frozen start is not used. Set loss.reference to frozen, or "
-            "loss.kl_weight above 0."
-        )
-    return ""
-
-
-def _idle_kl_below(config: RunConfig) -> str:
-    if config.loss.kl_below > 0 and config.loss.sigma_min == 0:
-        return "loss.kl_below does nothing: loss.sigma_min is 0, and nothing lies below it. Raise loss.sigma_min."
-    return ""
-
-
-def _idle_switch(config: RunConfig) -> str:
-    if config.rollout.old_policy_from_step > 0 and config.update.old_policy_decay == 0:
-        return (
-            "rollout.old_policy_from_step does nothing: the old policy is the policy itself. "
-            "Set update.old_policy_decay above 0; the paper has 0.3."
         )
     return ""
 
@@ -334,22 +200,13 @@ def _never_examined(config: RunConfig) -> str:
 
 
 RULES: tuple[Callable[[RunConfig], str], ...] = (
-    _idle_people,
-    _unread,
-    _idle_drawing,
-    _idle_noise_level,
+    *IDLE,
     _noise_for_nothing,
     _drifts,
     _never_gated,
     _small_groups,
-    _idle_extremes,
     _wide_clip,
-    _idle_clip,
-    _idle_beta,
-    _idle_reference_guidance,
-    _idle_kl_below,
     _unbounded_push,
-    _idle_switch,
     _high_rate,
     _few_step_base,
     _never_examined,

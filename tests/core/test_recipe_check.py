@@ -17,7 +17,39 @@ UNWISE = {
     "the gate never closes": {"loss": {"preference_beta": 10.0}},
     "loss.extremes = 12 does nothing": {"loss": {"extremes": 12}},
     "Groups of 4": {"rollout": {"group_size": 4}},
-    "clip_range = 0.2": {"loss": {"clip_range": 0.2}},
+    "clip_range = 0.05": {"loss": {"clip_range": 0.05}},
+    "small for a reference that is an average": {
+        "loss": {"preference_beta": 500.0},
+        "update": {"old_policy_decay": 0.3},
+    },
+    "not moved from the one that drew": {
+        "algorithm": {"name": "flow_grpo"},
+        "rollout": {"sampler": "flow_sde"},
+        "update": {"per_sigma": False},
+    },
+    "update.old_policy_decay does nothing": {
+        "algorithm": {"name": "reward_weighted"},
+        "rollout": {"old_policy_from_step": 600},
+        "update": {"old_policy_decay": 0.3},
+    },
+    "rollout.old_policy_from_step = 600 is never reached": {
+        "rollout": {"old_policy_from_step": 600},
+        "update": {"old_policy_decay": 0.3},
+    },
+    "loss.advantage_std, loss.advantage_clip do nothing: with loss.uniform_weights": {
+        "loss": {"uniform_weights": True, "advantage_std": "batch", "advantage_clip": 2.0},
+    },
+    "loss.advantage_std, loss.extremes do nothing: algorithm.name is diffusion_dpo": {
+        "algorithm": {"name": "diffusion_dpo"},
+        "loss": {"advantage_std": "batch", "extremes": 4},
+    },
+    "people.clip_folder does nothing: people.weight is 0": {"people": {"clip_folder": "clip"}},
+    "people.preference does nothing": {"people": {"preference": "lab/preferences/1/version-1"}},
+    "people.groups_asked = 8 does nothing": {"people": {"weight": 1, "groups_asked": 8}},
+    "loss.reference_guidance does nothing: the frozen start": {
+        "algorithm": {"name": "diffusion_nft"},
+        "loss": {"reference_guidance": 4.5, "kl_weight": 0.0},
+    },
     "loss.clip_range does nothing": {"update": {"per_sigma": False}},
     "loss.preference_beta does nothing": {"loss": {"num_sigmas": 1}},
     "loss.reference_guidance does nothing": {
@@ -54,7 +86,21 @@ SOUND = [
     {"algorithm": {"name": "diffusion_nft", "nft_strength": 0.1}},
     {"algorithm": {"name": "diffusion_dpo"}, "loss": {"preference_beta": 100.0}},
     {"algorithm": {"name": "reward_weighted", "temperature": 0.3}, "loss": {"kl_weight": 0.0}},
-    {"rollout": {"old_policy_from_step": 200}, "update": {"old_policy_decay": 0.3}},
+    {
+        "loss": {"preference_beta": 2000.0},
+        "rollout": {"old_policy_from_step": 200},
+        "update": {"old_policy_decay": 0.3},
+    },
+    {"algorithm": {"name": "reward_weighted"}, "update": {"old_policy_decay": 0.3}},
+    {"loss": {"clip_range": 0.03}},
+    {"loss": {"uniform_weights": True}},
+    {"people": {"weight": 1, "groups_asked": 7, "clip_folder": "clip"}},
+    {"people": {"preference": "lab/preferences/1/version-1", "clip_folder": "clip"}, "reward": {"watch": "preference"}},
+    {
+        "algorithm": {"name": "flow_grpo"},
+        "rollout": {"sampler": "flow_sde"},
+        "update": {"per_sigma": False, "old_policy_decay": 0.3},
+    },
 ]
 
 

@@ -1,0 +1,242 @@
+"""Settings of a recipe that do nothing, each told with what would make it do something."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from dgpo_core.config import STOCHASTIC_SAMPLER, RolloutConfig, RunConfig, settings
+from dgpo_core.reward_names import PREFERENCE
+
+LET_THE_POLICY_MOVE = "Raise update.old_policy_decay or update.inner_epochs, or turn update.per_sigma on."
+
+READ_BY = {
+    "algorithm.nft_strength": ("diffusion_nft",),
+    "algorithm.nft_advantage_clip": ("diffusion_nft",),
+    "algorithm.temperature": ("reward_weighted",),
+    "loss.preference_beta": ("dgpo", "diffusion_dpo"),
+    "loss.clip_range": ("dgpo", "flow_grpo"),
+    "loss.dual_clip": ("dgpo",),
+    "loss.reference": ("dgpo", "diffusion_dpo"),
+    "loss.shared_noise": ("dgpo", "diffusion_nft", "diffusion_dpo", "reward_weighted"),
+    "loss.text_dropout": ("dgpo", "diffusion_nft", "diffusion_dpo", "reward_weighted"),
+    "loss.kl_below": ("dgpo", "diffusion_nft", "diffusion_dpo", "reward_weighted"),
+    "loss.sigma_source": ("dgpo", "diffusion_nft", "diffusion_dpo", "reward_weighted"),
+    **dict.fromkeys(
+        ("loss.advantage_std", "loss.advantage_clip", "loss.uniform_weights", "loss.extremes"),
+        ("dgpo", "flow_grpo", "diffusion_nft", "reward_weighted"),
+    ),
+}
+"""Settings that not every algorithm reads, and which do."""
+
+READ_WHERE_DRAWN = (
+    "prompts.train",
+    "reward.train",
+    "rollout.group_size",
+    "rollout.old_policy_from_step",
+    "people.weight",
+)
+
+
+def _unread(config: RunConfig) -> str:
+    """Settings that were changed and that the algorithm does not read."""
+    name = config.algorithm.name
+    words = _do_nothing(config, [path for path, readers in READ_BY.items() if name not in readers])
+    return words and f"{words}: algorithm.name is {name}. Leave them as they are, or change the algorithm."
+
+
+def _idle_drawing(config: RunConfig) -> str:
+    """Settings of drawing that were changed although nothing is drawn to learn from."""
+    words = _do_nothing(config, READ_WHERE_DRAWN) if config.rollout.stored_groups else ""
+    return words and f"{words}: the groups of rollout.stored_groups are learned from, and none is drawn."
+
+
+READ_WHERE_PEOPLE_ARE = ("people.wait_seconds", "people.without_label", "people.groups_asked", "people.repeat_share")
+
+
+def _idle_people(config: RunConfig) -> str:
+    """Settings of people that were changed although nobody is asked."""
+    is_learned_used = PREFERENCE in config.reward.names
+    paths = (*READ_WHERE_PEOPLE_ARE, *(() if is_learned_used else ("people.clip_folder",)))
+    words = _do_nothing(config, paths) if config.people.weight == 0 else ""
+    return words and f"{words}: people.weight is 0, so nobody is asked. Raise it to ask people."
+
+
+def _idle_preference(config: RunConfig) -> str:
+    if config.people.preference and PREFERENCE not in config.reward.names:
+        return (
+            "people.preference does nothing: no reward uses it. Name preference in reward.train, or among those of "
+            "reward.watch."
+        )
+    return ""
+
+
+def _idle_choice_of_groups(config: RunConfig) -> str:
+    asked, drawn = config.people.groups_asked, config.rollout.groups_per_step
+    if config.people.weight > 0 and asked >= drawn and not config.rollout.stored_groups:
+        return (
+            f"people.groups_asked = {asked} does nothing: a step has only {drawn} groups, and people are asked about "
+            "all. Set it below rollout.groups_per_step, or to 0."
+        )
+    return ""
+
+
+def _idle_beside_uniform_weights(config: RunConfig) -> str:
+    """What would scale or clip advantages where only their sign counts."""
+    words = _do_nothing(config, ["loss.advantage_std", "loss.advantage_clip"]) if config.loss.uniform_weights else ""
+    is_read = config.algorithm.name in READ_BY["loss.uniform_weights"]
+    return (
+        f"{words}: with loss.uniform_weights only who is above the mean counts. Leave it out, or turn that off."
+        if words and is_read
+        else ""
+    )
+
+
+def _do_nothing(config: RunConfig, paths: Iterable[str]) -> str:
+    """The beginning of a caution about those of the settings that were changed; empty where none was."""
+    defaults = {setting.path: setting.default for setting in settings()}
+    changed = [path for path in paths if _value_at(config, path) != defaults[path]]
+    return f"{', '.join(changed)} {'do' if len(changed) > 1 else 'does'} nothing" if changed else ""
+
+
+def _value_at(config: RunConfig, path: str) -> object:
+    section, _, name = path.partition(".")
+    return getattr(getattr(config, section), name)
+
+
+def _idle_noise_level(config: RunConfig) -> str:
+    rollout = config.rollout
+    if rollout.sampler != STOCHASTIC_SAMPLER and rollout.noise_level != RolloutConfig().noise_level:
+        return (
+            f"rollout.noise_level does nothing: the sampler {rollout.sampler} adds no noise. "
+            f"Set rollout.sampler to {STOCHASTIC_SAMPLER} to use it."
+        )
+    return ""
+
+
+def compares(config: RunConfig) -> bool:
+    """Whether the algorithm compares errors with those of loss.reference."""
+    return config.algorithm.name in READ_BY["loss.reference"]
+
+
+def _idle_extremes(config: RunConfig) -> str:
+    size = config.rollout.group_size
+    if config.loss.extremes >= size and not config.rollout.stored_groups:
+        return (
+            f"loss.extremes = {config.loss.extremes} does nothing: a group has only {size} pictures, and all are "
+            "trained on. Set it below rollout.group_size, or to 0."
+        )
+    return ""
+
+
+def _is_one_update(config: RunConfig) -> bool:
+    """Whether a step makes a single update of its groups."""
+    update = config.update
+    return update.inner_epochs == 1 and (not update.per_sigma or config.loss.num_sigmas == 1)
+
+
+def _is_old_the_policy_itself(config: RunConfig) -> bool:
+    """Whether every update is measured against exactly the weights that it starts from."""
+    return config.update.old_policy_decay == 0 and _is_one_update(config)
+
+
+def _does_old_policy_draw(config: RunConfig) -> bool:
+    """Whether an old policy that is not the policy draws groups in any step of the run."""
+    rollout = config.rollout
+    is_reached = rollout.old_policy_from_step < config.schedule.num_steps
+    return config.update.old_policy_decay > 0 and is_reached and not rollout.stored_groups
+
+
+def _idle_clip(config: RunConfig) -> str:
+    loss, name = config.loss, config.algorithm.name
+    if loss.clip_range == 0:
+        return ""
+    if name == "dgpo" and _is_old_the_policy_itself(config):
+        return (
+            "loss.clip_range does nothing: with one update per step the policy has not moved from the old policy yet. "
+            + LET_THE_POLICY_MOVE
+        )
+    if name == "flow_grpo" and _is_one_update(config) and not _does_old_policy_draw(config):
+        return (
+            "loss.clip_range does nothing: with one update per step the policy has not moved from the one that drew "
+            "the paths. " + LET_THE_POLICY_MOVE
+        )
+    return ""
+
+
+def _idle_old_policy(config: RunConfig) -> str:
+    loss, name = config.loss, config.algorithm.name
+    is_compared = loss.reference == "old_policy" and compares(config)
+    is_read = is_compared or name == "diffusion_nft" or (name == "dgpo" and loss.clip_range > 0)
+    if config.update.old_policy_decay > 0 and not is_read and not _does_old_policy_draw(config):
+        return (
+            "update.old_policy_decay does nothing: the old policy neither draws groups nor is anything measured "
+            "against it. Set it to 0, or rollout.old_policy_from_step below schedule.num_steps."
+        )
+    return ""
+
+
+def _idle_beta(config: RunConfig) -> str:
+    loss = config.loss
+    is_read = loss.preference_beta > 0 and loss.reference == "old_policy" and config.algorithm.name == "dgpo"
+    if is_read and _is_old_the_policy_itself(config):
+        return (
+            "loss.preference_beta does nothing: with one update per step every gate is one half. " + LET_THE_POLICY_MOVE
+        )
+    return ""
+
+
+def _idle_reference_guidance(config: RunConfig) -> str:
+    loss = config.loss
+    is_compared = loss.reference == "frozen" and compares(config)
+    is_clipped_by = loss.dual_clip > 0 and config.algorithm.name in READ_BY["loss.dual_clip"]
+    if loss.reference_guidance != 1 and not is_compared and not is_clipped_by and loss.kl_weight == 0:
+        return (
+            "loss.reference_guidance does nothing: the frozen start is not used. Set loss.reference to frozen, or "
+            "loss.kl_weight above 0."
+        )
+    return ""
+
+
+def _idle_kl_below(config: RunConfig) -> str:
+    if config.loss.kl_below > 0 and config.loss.sigma_min == 0:
+        return "loss.kl_below does nothing: loss.sigma_min is 0, and nothing lies below it. Raise loss.sigma_min."
+    return ""
+
+
+def _idle_switch(config: RunConfig) -> str:
+    if config.rollout.old_policy_from_step > 0 and config.update.old_policy_decay == 0:
+        return (
+            "rollout.old_policy_from_step does nothing: the old policy is the policy itself. "
+            "Set update.old_policy_decay above 0; the paper has 0.3."
+        )
+    return ""
+
+
+def _switch_never_reached(config: RunConfig) -> str:
+    switch, num_steps = config.rollout.old_policy_from_step, config.schedule.num_steps
+    if switch >= num_steps and config.update.old_policy_decay > 0 and not config.rollout.stored_groups:
+        return (
+            f"rollout.old_policy_from_step = {switch} is never reached: the run has {num_steps} steps, so the old "
+            "policy draws no groups. Set it below schedule.num_steps."
+        )
+    return ""
+
+
+IDLE: tuple[Callable[[RunConfig], str], ...] = (
+    _idle_people,
+    _idle_preference,
+    _idle_choice_of_groups,
+    _unread,
+    _idle_drawing,
+    _idle_noise_level,
+    _idle_extremes,
+    _idle_beside_uniform_weights,
+    _idle_clip,
+    _idle_beta,
+    _idle_reference_guidance,
+    _idle_kl_below,
+    _idle_old_policy,
+    _idle_switch,
+    _switch_never_reached,
+)
+"""Each gives a sentence, or nothing where its settings do something."""
