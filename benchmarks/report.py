@@ -224,14 +224,20 @@ SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "label_storm": ("label_storm", label_storm),
     "memory": ("memory", memory),
     "race": ("race-shapes", race),
+    "ablations": ("race-ablations", race),
 }
 WHEN_MEASURED = {
     "memory": (
         "\n## Memory\n\nGoal: the estimate before Start is within 15% of what a run takes, for a network of the size "
         "of Stable Diffusion 3.5 Medium at 512 pixels.\n\n<!-- memory -->\n<!-- end -->\n"
-    )
+    ),
+    "ablations": (
+        "\n## Ablations\n\nQuestion: what does each part of DGPO do to the held-out score and to held-out quality? "
+        "`assets/races/ablations.yaml` has the changes, each against the recipe as it is.\n\n"
+        "<!-- ablations -->\n<!-- end -->\n"
+    ),
 }
-"""Sections that the page gets once there is something to say: not every machine can measure them."""
+"""Sections that the page gets once there is something to say: not every machine can measure them, or has the hours."""
 
 
 def filled(text: str) -> str:

@@ -1,11 +1,18 @@
 """docs/results.md says what the measurements in benchmarks/results say."""
 
-from benchmarks.report import PAGE, filled, learning, over_runs
+from benchmarks.report import PAGE, SECTIONS, WHEN_MEASURED, filled, learning, over_runs
 
 
 def test_the_results_page_is_current():
     page = PAGE.read_text(encoding="utf-8")
     assert filled(page) == page, "run python -m benchmarks.report"
+
+
+def test_sections_that_come_when_they_are_measured_have_a_place_for_what_was():
+    assert WHEN_MEASURED.keys() == {"memory", "ablations"}
+    for mark, section in WHEN_MEASURED.items():
+        assert mark in SECTIONS
+        assert section.endswith(f"<!-- {mark} -->\n<!-- end -->\n")
 
 
 def test_spread_is_over_runs_and_their_number_is_said():

@@ -4,6 +4,7 @@ import pytest
 
 from app.race.plan import checked_plan, list_races, load_race, plan_of
 from app.recipes import load_recipe
+from dgpo_core.config import to_dict
 from dgpo_core.errors import ConfigError
 from dgpo_core.recipe_check import cautions
 
@@ -20,6 +21,52 @@ def test_the_race_of_the_rivals_is_sound():
     for entrant in plan.entrants:
         config = plan.config_of(entrant, learning_rate=plan.learning_rates[0], seed=0)
         assert cautions(config) == ()
+
+
+FACTORS = {
+    "ODE against SDE rollouts": "rollout.sampler",
+    "sigma_min": "loss.sigma_min",
+    "shared noise": "loss.shared_noise",
+    "advantage weights against uniform weights": "loss.uniform_weights",
+    "beta": "loss.preference_beta",
+    "group size": "rollout.group_size",
+    "clip": "loss.clip_range",
+    "dual clip": "loss.dual_clip",
+    "KL": "loss.kl_weight",
+    "offline against online": "rollout.stored_groups",
+    "frozen reference": "loss.reference",
+    "EMA reference": "update.old_policy_decay",
+    "updates per rollout": "update.per_sigma",
+}
+UNWISE_ABLATIONS = {
+    "SDE rollouts": "draws worse pictures than an ODE sampler",
+    "groups of 6": "Groups of 6 seldom hold",
+    "no dual clip": "loss.dual_clip = 0",
+}
+
+
+@pytest.mark.parametrize("factor", FACTORS)
+def test_the_ablations_change_every_factor(factor):
+    plan, recipe = load_race("ablations"), dict(paths_of(load_recipe("shapes")))
+    tried = [value for one in plan.entrants for path, value in one.changes if path == FACTORS[factor]]
+    assert [value for value in tried if value != recipe[FACTORS[factor]]]
+
+
+def paths_of(config):
+    """Every setting of a config by its dotted path."""
+    for name, value in to_dict(config).items():
+        yield from ((f"{name}.{inner}", one) for inner, one in value.items()) if isinstance(value, dict) else ()
+
+
+def test_the_ablations_are_sound_but_for_those_that_leave_out_what_is_wise():
+    plan = load_race("ablations")
+    found = {}
+    for entrant in plan.entrants:
+        config = plan.config_of(entrant, learning_rate=plan.learning_rates[0], seed=0)
+        if words := cautions(config):
+            found[entrant.name] = words
+    assert found.keys() == UNWISE_ABLATIONS.keys()
+    assert all(len(words) == 1 and UNWISE_ABLATIONS[name] in words[0] for name, words in found.items())
 
 
 def test_a_plan_survives_being_stored():
