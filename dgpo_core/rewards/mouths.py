@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from collections.abc import Sequence
+from functools import cached_property, partial
 from math import exp
 from typing import Any
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from dgpo_core.errors import RewardError
 from dgpo_core.reward_names import REWARD_FACTS
 from dgpo_core.rewards.contract import Picture
+from dgpo_core.rewards.inquiry import answers_of
+from dgpo_core.rewards.picture_processor import picture_processor
 from dgpo_core.rewards.pretrained import loading
-from dgpo_core.rewards.server import Server, ServerSilentError, png_text
+from dgpo_core.rewards.server import NUM_AT_ONCE, Server, ServerSilentError, png_text, server_of
 from dgpo_core.rewards.supplies import Supplies
-from dgpo_core.rewards.vision_language import Mouth, Said
+from dgpo_core.rewards.vision_language import Mouth, Question, Said
 
 NUM_PROBABILITIES = 20
 """The most that the OpenAI interface gives."""
@@ -25,7 +29,7 @@ def mouth_of(name: str, supplies: Supplies) -> Mouth:
     """The server of the settings, or a model in this process where none is set."""
     model = supplies.server_model or REWARD_FACTS[name].weights
     if supplies.server:
-        return ServerMouth(Server(supplies.server, supplies.server_key), model)
+        return ServerMouth(server_of(supplies), model)
     return LocalMouth(name, supplies.place(model), supplies)
 
 
@@ -35,7 +39,19 @@ class ServerMouth:
     def __init__(self, server: Server, model: str) -> None:
         self._server, self._model = server, model
 
-    def ask(self, picture: Picture, question: str, *, num_tokens: int) -> Said | str:
+    def answers(self, questions: Sequence[Question], *, num_tokens: int) -> list[Said | str]:
+        """Asked several at once; none any more once the server is silent."""
+        asked = [partial(self.ask, one.picture, one.words, num_tokens=num_tokens) for one in questions]
+        said = answers_of(asked, at_once=NUM_AT_ONCE)
+        return [str(one) if isinstance(one, ServerSilentError) else one for one in said]
+
+    def ask(self, picture: Picture, question: str, *, num_tokens: int) -> Said:
+        """One answer.
+
+        Raises:
+            ServerSilentError: it cannot be reached or stays busy.
+            RewardError: it refuses, or its answer is no chat completion.
+        """
         content = [
             {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{png_text(picture)}"}},
             {"type": "text", "text": question},
@@ -48,10 +64,7 @@ class ServerMouth:
             "logprobs": True,
             "top_logprobs": NUM_PROBABILITIES,
         }
-        try:
-            answer = self._server.post("/chat/completions", body)
-        except ServerSilentError as error:
-            return str(error)
+        answer = self._server.post("/chat/completions", body)
         try:
             choice = answer["choices"][0]
             text = choice["message"]["content"]
@@ -75,20 +88,21 @@ class LocalMouth:
     def __init__(self, name: str, place: str, supplies: Supplies) -> None:
         self._name, self._place, self._supplies = name, place, supplies
 
+    def answers(self, questions: Sequence[Question], *, num_tokens: int) -> list[Said | str]:
+        """One after the other: they share the device."""
+        return [self.ask(one.picture, one.words, num_tokens=num_tokens) for one in questions]
+
     @torch.no_grad()
     def ask(self, picture: Picture, question: str, *, num_tokens: int) -> Said:
         content = [{"type": "image"}, {"type": "text", "text": question}]
         words = self._processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
         inputs = self._processor(text=[words], images=[Image.fromarray(picture)], return_tensors="pt")
         inputs = inputs.to(self._supplies.device)
-        told = self._model.generate(
-            **inputs, max_new_tokens=num_tokens, do_sample=False, output_scores=True, return_dict_in_generate=True
-        )
-        new = told.sequences[0, inputs["input_ids"].shape[1] :]
+        scores = _FirstScores()
+        told = self._model.generate(**inputs, max_new_tokens=num_tokens, do_sample=False, logits_processor=[scores])
+        new = told[0, inputs["input_ids"].shape[1] :]
         decode = self._processor.tokenizer.decode
-        chances, tokens = (
-            told.scores[0][0].float().softmax(dim=-1).topk(min(NUM_PROBABILITIES, told.scores[0].shape[1]))
-        )
+        chances, tokens = scores.first.softmax(dim=-1).topk(min(NUM_PROBABILITIES, len(scores.first)))
         first: dict[str, float] = {}
         for chance, token in zip(chances.tolist(), tokens.tolist(), strict=True):
             word = decode([token])
@@ -105,7 +119,17 @@ class LocalMouth:
 
     @cached_property
     def _processor(self) -> Any:
-        from transformers import AutoProcessor
-
         with loading(self._name, self._place):
-            return AutoProcessor.from_pretrained(self._place)
+            return picture_processor(self._place)
+
+
+class _FirstScores:
+    """Keeps the scores of the first word that is said, and changes none: those of all words of a long answer would
+    take hundreds of megabytes."""
+
+    first: Tensor
+
+    def __call__(self, _: Tensor, scores: Tensor) -> Tensor:
+        if not hasattr(self, "first"):
+            self.first = scores[0].float()
+        return scores

@@ -7,10 +7,12 @@ answers              {"rewards": [0.5, null, ...], "details": ["...", ...]}     
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from dgpo_core.errors import RewardError
 from dgpo_core.rewards.contract import Judgement, Picture, Trial, as_number
-from dgpo_core.rewards.server import Server, ServerSilentError, png_text
+from dgpo_core.rewards.inquiry import answers_of
+from dgpo_core.rewards.server import Server, ServerSilentError, png_text, server_of
 from dgpo_core.rewards.supplies import Supplies
 
 BATCH = 32
@@ -34,17 +36,20 @@ class RemoteReward:
         if not supplies.server:
             raise RewardError(f"The reward {name} needs reward.server, the address of your server. Set it.")
         self._supplies = supplies
-        self._server = server or Server(supplies.server, supplies.server_key)
+        self._server = server or server_of(supplies)
 
     def check_prompts(self, prompts: Sequence[str]) -> None:
         """Every prompt is sent."""
 
     def __call__(self, pictures: Sequence[Picture], prompts: Sequence[str]) -> list[Judgement]:
-        judgements: list[Judgement] = []
-        for start in range(0, len(pictures), BATCH):
-            rows = slice(start, start + BATCH)
-            judgements += self._asked(pictures[rows], prompts[rows])
-        return judgements
+        batches = [slice(start, start + BATCH) for start in range(0, len(pictures), BATCH)]
+        questions = [partial(self._asked, pictures[rows], prompts[rows]) for rows in batches]
+        found = answers_of(questions, at_once=1)  # it gets many pictures at a time as it is
+        return [
+            judgement
+            for rows, answer in zip(batches, found, strict=True)
+            for judgement in (_left_out(answer, pictures[rows]) if isinstance(answer, ServerSilentError) else answer)
+        ]
 
     def _asked(self, pictures: Sequence[Picture], prompts: Sequence[str]) -> list[Judgement]:
         body = {
@@ -52,10 +57,7 @@ class RemoteReward:
             "prompts": list(prompts),
             "metadata": [dict(self._supplies.note(prompt)) for prompt in prompts],
         }
-        try:
-            answer = self._server.post("", body)
-        except ServerSilentError as error:
-            return [Judgement(None, details=str(error))] * len(pictures)
+        answer = self._server.post("", body)
         rewards, details = answer.get("rewards"), answer.get("details") or [""] * len(pictures)
         if not isinstance(rewards, list) or len(rewards) != len(pictures) or not isinstance(details, list):
             raise RewardError(
@@ -66,3 +68,7 @@ class RemoteReward:
             Judgement(None if one is None else as_number(one, self._server.address), details=str(words)[:1000])
             for one, words in zip(rewards, [*details, *[""] * len(rewards)][: len(rewards)], strict=True)
         ]
+
+
+def _left_out(why: ServerSilentError, pictures: Sequence[Picture]) -> list[Judgement]:
+    return [Judgement(None, details=str(why))] * len(pictures)

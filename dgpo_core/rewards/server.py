@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from math import ceil
 from typing import Any
 
 import urllib3
@@ -11,10 +12,16 @@ import urllib3
 from dgpo_core.data.pictures import png_bytes
 from dgpo_core.errors import RewardError
 from dgpo_core.rewards.contract import Picture
+from dgpo_core.rewards.supplies import Supplies
 
-TRIES_AGAIN = 5
-LONGEST_WAIT = 60
-"""Seconds that a Retry-After may ask for; more is taken as so many."""
+TRIES_AGAIN, TRIES_AFTER_SILENCE = 5, 1
+"""How often it is asked again: at most, and after it took the question and did not answer, which costs most."""
+LONGEST_SILENCE, LONGEST_CONNECTING = 120.0, 10.0
+"""Seconds without a byte after which an answer, or a connection, is given up."""
+SHARE_OF_PATIENCE = 5
+"""One silence may take this part of reward.seconds, so that a server that hangs is given up before the run is."""
+NUM_AT_ONCE = 8
+"""The most questions that are asked at the same time; servers of language models work on many together."""
 LARGEST_ANSWER = 16_000_000
 BUSY = (429, 502, 503, 504)
 
@@ -24,13 +31,17 @@ class ServerSilentError(Exception):
 
 
 class Server:
-    """One HTTP server. address is checked when it is made.
+    """One HTTP server, which may be asked from several threads. address is checked when it is made.
+
+    seconds is how long it may be silent; half of it is the most that a Retry-After may ask for.
 
     Raises:
         RewardError: the address is no http or https address.
     """
 
-    def __init__(self, address: str, key: str = "", *, seconds: float = 120.0, tries_again: int = TRIES_AGAIN) -> None:
+    def __init__(
+        self, address: str, key: str = "", *, seconds: float = LONGEST_SILENCE, tries_again: int = TRIES_AGAIN
+    ) -> None:
         try:
             parsed = urllib3.util.parse_url(address)
         except urllib3.exceptions.LocationParseError:
@@ -39,19 +50,22 @@ class Server:
             raise RewardError(
                 f"reward.server must be an address such as http://127.0.0.1:8000, got {address[:80]!r}. Correct it."
             )
-        self.address = address.rstrip("/")
+        self.address, self.seconds = address.rstrip("/"), seconds
         retries = urllib3.Retry(
             total=tries_again,
+            read=min(tries_again, TRIES_AFTER_SILENCE),
             redirect=0,
             status_forcelist=BUSY,
             allowed_methods=None,
             backoff_factor=0.5,
+            backoff_max=seconds / 2,
             respect_retry_after_header=True,
-            retry_after_max=LONGEST_WAIT,
+            retry_after_max=ceil(seconds / 2),
             raise_on_status=False,
         )
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        self._pool = urllib3.PoolManager(retries=retries, timeout=seconds, headers=headers)
+        timeout = urllib3.Timeout(connect=min(seconds / 4, LONGEST_CONNECTING), read=seconds)
+        self._pool = urllib3.PoolManager(retries=retries, timeout=timeout, headers=headers, maxsize=NUM_AT_ONCE)
 
     def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """The JSON object that the server answers.
@@ -84,6 +98,16 @@ class Server:
         if not isinstance(answer, dict):
             raise RewardError(f"{self.address}{path} answered {shown!r}. It must answer a JSON object.")
         return answer
+
+
+def server_of(supplies: Supplies) -> Server:
+    """The server of the settings, as patient as reward.seconds allows.
+
+    Raises:
+        RewardError: as Server.
+    """
+    seconds = min(LONGEST_SILENCE, supplies.seconds / SHARE_OF_PATIENCE)
+    return Server(supplies.server, supplies.server_key, seconds=seconds)
 
 
 def png_text(picture: Picture) -> str:

@@ -27,7 +27,8 @@ Notes = Mapping[str, Note]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Supplies:
     """notes are by prompt; folder is where relative names of a person's own files begin; models_folder holds models
-    that were fetched before, in folders named like their hub ids; preference is what was learned from labels.
+    that were fetched before, in folders named like their hub ids; preference is what was learned from labels; seconds
+    is what a reward may take for the pictures of a step.
 
     networks are those of the one reward that is made with these supplies; offloads says that they are to wait in main
     memory while it does not judge.
@@ -39,6 +40,7 @@ class Supplies:
     server: str = ""
     server_model: str = ""
     server_key: str = field(default="", repr=False)
+    seconds: float = 600.0
     device: str = "cpu"
     offloads: bool = False
     networks: list[nn.Module] = field(default_factory=list, compare=False)
@@ -80,6 +82,7 @@ def supplies_of(config: RunConfig, folder: Path, notes: Notes) -> Supplies:
         server=reward.server,
         server_model=reward.server_model,
         server_key=os.environ.get(SERVER_KEY, ""),
+        seconds=reward.seconds,
         device="cuda" if torch.cuda.is_available() else "cpu",
         offloads=reward.models == OFFLOAD,
     )

@@ -27,10 +27,20 @@ class Said:
     first: Mapping[str, float]
 
 
-class Mouth(Protocol):
-    """Something that answers a question about a picture; None where it could not be asked, with why."""
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked about a picture."""
 
-    def ask(self, picture: Picture, question: str, *, num_tokens: int) -> Said | str: ...
+    picture: Picture
+    words: str
+
+
+class Mouth(Protocol):
+    """Something that answers questions about pictures."""
+
+    def answers(self, questions: Sequence[Question], *, num_tokens: int) -> list[Said | str]:
+        """What is said to each question, in order; a text says why one could not be asked."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +118,14 @@ class VisionLanguageReward:
         """Every prompt can be asked about."""
 
     def __call__(self, pictures: Sequence[Picture], prompts: Sequence[str]) -> list[Judgement]:
-        return [self._judged(picture, prompt) for picture, prompt in zip(pictures, prompts, strict=True)]
+        words = [self._manner.question.replace("{prompt}", prompt) for prompt in prompts]
+        questions = [Question(*one) for one in zip(pictures, words, strict=True)]
+        return [self._read(said) for said in self._mouth.answers(questions, num_tokens=self._manner.num_tokens)]
 
     def trials(self) -> list[Trial]:
         return self._manner.trials()
 
-    def _judged(self, picture: Picture, prompt: str) -> Judgement:
-        question = self._manner.question.replace("{prompt}", prompt)
-        said = self._mouth.ask(picture, question, num_tokens=self._manner.num_tokens)
+    def _read(self, said: Said | str) -> Judgement:
         if isinstance(said, str):
             return Judgement(None, details=said)
         value = self._manner.read(said)

@@ -93,6 +93,24 @@ def test_a_server_that_hangs_is_given_up():
     assert [one.reward for one in judged] == [None] * 3
 
 
+def test_what_is_left_when_a_server_falls_silent_is_not_asked_any_more():
+    def answer(number, body):
+        if number > 1:
+            time.sleep(1)
+        return as_json({"rewards": brightness_of(body)})
+
+    with serving(answer) as asked:
+        reward = RemoteReward(Supplies(server=asked.url), Server(asked.url, seconds=0.3))
+        started = time.monotonic()
+        judged = judge(reward, PICTURES * 64, PROMPTS * 64)
+        seconds = time.monotonic() - started
+    assert [one.reward for one in judged[:32]] == pytest.approx(([0, 100 / 255, 1] * 11)[:32])
+    assert [one.reward for one in judged[32:]] == [None] * 160
+    assert judged[-1].details == f"not asked any more, since {judged[32].details}"
+    assert len(asked) == 3, "answered once, asked in vain twice"
+    assert seconds < 3
+
+
 @pytest.fixture
 def free_address():
     with serving(lambda number, body: as_json({})) as asked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from pathlib import Path
 
@@ -24,6 +25,9 @@ from transformers import (
     Mask2FormerForUniversalSegmentation,
     Mask2FormerImageProcessorPil,
     PreTrainedTokenizerFast,
+    Qwen2_5_VLConfig,
+    Qwen2_5_VLForConditionalGeneration,
+    Qwen2Tokenizer,
     SwinConfig,
 )
 
@@ -208,3 +212,61 @@ def llava_folder(folder: Path) -> None:
         vision_config=CLIPVisionConfig(**VISION), text_config=text, image_token_index=3, image_seq_length=16
     )
     LlavaForConditionalGeneration(config).save_pretrained(folder)
+
+
+QWEN_CHAT = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{% for content in message['content'] %}"
+    "{% if content['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>{% elif 'text' in content %}"
+    "{{ content['text'] }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+QWEN_PICTURES = {
+    "min_pixels": 3136,
+    "max_pixels": 12845056,
+    "patch_size": 14,
+    "temporal_patch_size": 2,
+    "merge_size": 2,
+    "image_mean": [0.48145466, 0.4578275, 0.40821073],
+    "image_std": [0.26862954, 0.26130258, 0.27577711],
+    "image_processor_type": "Qwen2VLImageProcessor",
+    "processor_class": "Qwen2_5_VLProcessor",
+}
+"""What preprocessor_config.json of Qwen2.5-VL says."""
+
+
+def qwen_folder(folder: Path) -> None:
+    """Saves a tiny Qwen2.5-VL in the files that the published ones have: one configuration for pictures and videos,
+    the chat beside it, and a tokenizer of bytes that also knows yes and no as words."""
+    torch.manual_seed(0)
+    folder.mkdir(parents=True, exist_ok=True)
+    merges = [("y", "e"), ("ye", "s"), ("n", "o")]
+    pieces = [*sorted(pre_tokenizers.ByteLevel.alphabet()), *("".join(pair) for pair in merges), "<|endoftext|>"]
+    tokenizer = Qwen2Tokenizer(vocab={piece: index for index, piece in enumerate(pieces)}, merges=merges)
+    names = ("im_start", "im_end", "vision_start", "vision_end", "image_pad", "video_pad")
+    tokenizer.add_special_tokens({"additional_special_tokens": [f"<|{name}|>" for name in names]})
+    tokenizer.save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps(QWEN_PICTURES), encoding="utf-8")
+    (folder / "chat_template.json").write_text(json.dumps({"chat_template": QWEN_CHAT}), encoding="utf-8")
+    place = {name: tokenizer.convert_tokens_to_ids(f"<|{name}|>") for name in (*names, "endoftext")}
+    text = {
+        "vocab_size": len(tokenizer),
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [1, 1, 2]},
+        "bos_token_id": place["endoftext"],
+        "eos_token_id": place["im_end"],
+        "pad_token_id": place["endoftext"],
+    }
+    vision = {"depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 2, "out_hidden_size": 32}
+    config = Qwen2_5_VLConfig(
+        text_config=text,
+        vision_config=vision | {"fullatt_block_indexes": [1]},
+        image_token_id=place["image_pad"],
+        video_token_id=place["video_pad"],
+        vision_start_token_id=place["vision_start"],
+        vision_end_token_id=place["vision_end"],
+    )
+    Qwen2_5_VLForConditionalGeneration(config).save_pretrained(folder)
