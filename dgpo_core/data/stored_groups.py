@@ -47,7 +47,7 @@ class StoredGroup:
 
 
 def load_groups(folder: Path) -> list[StoredGroup]:
-    """The groups of a folder, every file of which is there; all have the same number of pictures.
+    """The groups of a folder, every file of which is there; they may differ in how many pictures they have.
 
     Raises:
         PromptError: there is no such folder, or lines of its index are wrong; the message lists the first of them.
@@ -82,12 +82,6 @@ def _check(folder: Path, groups: Sequence[StoredGroup], wrong: Sequence[str]) ->
         )
     if not groups:
         raise PromptError(f"{folder / INDEX} holds no group. Name a folder with at least one.")
-    sizes = sorted({len(group.samples) for group in groups})
-    if len(sizes) > 1:
-        raise PromptError(
-            f"The groups in {folder} have {sizes[0]} to {sizes[-1]} pictures. All must have the same number: "
-            "take the others out."
-        )
 
 
 def _group(line: str, folder: Path) -> StoredGroup | str:

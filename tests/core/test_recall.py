@@ -1,6 +1,7 @@
 """Offline training: stored groups go through the same loop, and nothing is drawn but examinations."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from small_run import Forwards, numbers_at, run, small_config, small_parts
 
 from dgpo_core.data.stored_groups import StoredGroup, StoredSample
 from dgpo_core.events import StepDone
-from dgpo_core.recall import recall_groups
+from dgpo_core.recall import groups_of_step, recall_groups
 
 
 @pytest.fixture
@@ -41,6 +42,32 @@ def test_a_step_recalls_groups_with_their_pictures_latents_and_rewards(model, st
         prompt for step in range(3) for prompt in recall_groups(model, stored, count=1, run_seed=0, step=step).prompts
     }
     assert drawn == set(by_prompt)
+
+
+def groups_of_sizes(*sizes):
+    sample = StoredSample(file=Path("0.png"), reward=None, seed=0)
+    return [StoredGroup(f"prompt {number}", (sample,) * size) for number, size in enumerate(sizes)]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8])
+def test_each_step_has_groups_of_one_size_and_each_round_has_every_group_once(count):
+    stored = groups_of_sizes(2, 2, 2, 2, 5, 3, 3, 2)
+    num_steps = sum(-(-number // count) for number in (5, 1, 2))
+    rounds = []
+    for lap in range(3):
+        steps = [
+            groups_of_step(stored, count=count, run_seed=0, step=lap * num_steps + place) for place in range(num_steps)
+        ]
+        assert all(len({len(group.samples) for group in groups}) == 1 and len(groups) <= count for groups in steps)
+        assert sorted(group.prompt for groups in steps for group in groups) == [f"prompt {one}" for one in range(8)]
+        rounds.append(steps)
+    assert rounds[0] != rounds[1] != rounds[2]
+
+
+def test_steps_of_a_size_are_as_even_as_whole_groups_can_be():
+    stored = groups_of_sizes(3, *[2] * 9)
+    steps = [groups_of_step(stored, count=8, run_seed=0, step=step) for step in range(3)]
+    assert sorted((len(groups[0].samples), len(groups)) for groups in steps) == [(2, 4), (2, 5), (3, 1)]
 
 
 def test_a_run_learns_from_stored_groups_and_resumes_bit_for_bit(model, tmp_path, stored):

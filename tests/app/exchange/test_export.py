@@ -28,6 +28,24 @@ def test_what_a_run_drew_can_be_learned_from(lab, finished, config_of, tmp_path)
     assert {sample.sha for group in reader.groups(offline, 0) for sample in group.samples} <= shas
 
 
+def test_own_ranked_folders_of_any_size_can_be_learned_from(lab, config_of, ranked, tmp_path):
+    """Folders of four and of two ranked pictures, and two that nobody has judged: in, out again, and learned from."""
+    runner, reader = lab
+    assert main(["import", str(ranked), "--folder", str(tmp_path)]) == 0
+    (imported,) = reader.runs()
+    assert main(["export", str(imported.id), str(tmp_path / "groups"), "--folder", str(tmp_path)]) == 0
+    offline = runner.start(config_of(rollout={"stored_groups": str(tmp_path / "groups")}))
+    assert runner.wait(PATIENCE_SECONDS)
+    run = reader.run(offline)
+    assert (run.state, run.message) == (RunState.FINISHED, "")
+    learned = [group for step in (0, 1) for group in reader.groups(offline, step)]
+    assert sorted((len(group.samples), group.has_preference) for group in learned) == [
+        (2, False),
+        (2, True),
+        (4, True),
+    ]
+
+
 def test_held_out_prompts_must_not_be_among_stored_groups(lab, finished, config_of, tmp_path):
     runner, reader = lab
     export_groups(reader, finished, tmp_path / "groups")
