@@ -10,7 +10,7 @@ from dgpo_core.errors import RewardError
 from dgpo_core.rewards.contract import Picture, Reward, Testable, judge, name_of
 from dgpo_core.rewards.mixture import Mixture
 
-PLAIN_SIZE = 64
+PLAIN_SIZE, MOST_REASON = 64, 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,9 @@ class Outcome:
 
 def self_test(reward: Reward, *, prompt: str = "", seconds: float = 600.0) -> Outcome:
     """Has the reward judge pairs of which it must find the first better; one that names no pairs must just answer.
+
+    To have no opinion is an answer where no reason is given, for a person's own may have none of a plain picture.
+    Where there is one, such as a server that cannot be reached, it is not, and the reason stands in the words.
 
     prompt is one that the reward can judge, for a reward without trials.
 
@@ -41,14 +44,18 @@ def self_test(reward: Reward, *, prompt: str = "", seconds: float = 600.0) -> Ou
     trials = reward.trials() if isinstance(reward, Testable) else []
     if not trials:
         answered = judge(reward, [_gradient()], [prompt], seconds=seconds)[0]
+        if answered.reward is None and answered.details:
+            return Outcome(False, f"{name} has no opinion on a plain picture: {answered.details[:MOST_REASON]}")
         said = "no opinion" if answered.reward is None else f"{answered.reward:.4g}"
         return Outcome(True, f"{name} answers ({said}) and names no pictures that it must tell apart")
-    pairs = []
+    pairs, reasons = [], []
     for trial in trials:
         better, worse = judge(reward, [trial.better, trial.worse], [trial.prompt] * 2, seconds=seconds)
         pairs.append((better.reward, worse.reward))
+        reasons += [one.details for one in (better, worse) if one.reward is None and one.details]
     right = sum(one is not None and other is not None and one > other for one, other in pairs)
     written = ", ".join(f"{_written(one)} against {_written(other)}" for one, other in pairs)
+    written += f": {reasons[0][:MOST_REASON]}" if reasons else ""
     words = f"{name} puts {right} of {len(pairs)} good pictures above their bad counterparts ({written})"
     return Outcome(right == len(pairs), words, tuple(pairs))
 
