@@ -77,7 +77,8 @@ def labels_of(
 ) -> dict[int, Scores]:
     """Posts groups of a step and waits for labels; scores by group of those that have one when the wait is over.
 
-    seams.look(groups labelled, groups) is called while waiting and may raise to stop.
+    A group whose labels have no weight, since those who gave them say the opposite of everybody else, is waited for no
+    longer, but counts as one without a label. seams.look(groups labelled, groups) is called while waiting and may raise to stop.
     """
     size = len(rollout.pictures) // len(rollout.prompts)
     posted = tuple(
@@ -97,6 +98,7 @@ def labels_of(
         if len(labelled) >= len(asked) or is_late:
             break
         seams.wait(SECONDS_BETWEEN_LOOKS)
+    labelled = {index: scores for index, scores in labelled.items() if any(score is not None for score in scores)}
     is_unlearned = config.without_label == "model" and judges.learned is None
     rest = NOTHING_LEARNED if is_unlearned else WITHOUT_LABEL[config.without_label]
     seams.emit(GroupsClosed(step=step, num_groups=len(asked), num_labelled=len(labelled), rest=rest))

@@ -97,6 +97,16 @@ def test_a_mix_lies_between_people_and_the_reward(model, tmp_path):
     assert order(0.5) == pytest.approx([0, 0, 0, 0], abs=1e-3)
 
 
+def test_a_group_of_which_nothing_believed_was_said_is_not_waited_for_and_counts_as_unlabelled(model, tmp_path):
+    """As where its only rater says the opposite of everybody else: their label has no weight."""
+    heard = asked_run(model, tmp_path, lambda step: {0: ORDER, 1: [None] * 4})
+    labelled, rest = heard.of(StepDone)[0].groups
+    assert labelled.samples[0].terms[0] == ("people", 4.0)
+    assert rest.has_preference
+    assert all(sample.terms[0][0] == "reward" for sample in rest.samples)
+    assert heard.of(GroupsClosed)[0].num_labelled == 1
+
+
 def test_a_stop_is_obeyed_while_waiting(model, tmp_path):
     config = small_config(people={"weight": 1.0})
     people = Raters(at_most=0)
