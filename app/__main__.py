@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from app.lab import EXPORT_LAYOUTS
 from app.recipes import load_recipe, parse_value
@@ -18,6 +19,9 @@ from app.store.reader import Reader
 from app.store.writer import Writer
 from dgpo_core.config import RunConfig, from_dict, to_dict, with_setting
 from dgpo_core.errors import ConfigError, LabError
+
+if TYPE_CHECKING:
+    from app.runner import Runner
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -133,10 +137,29 @@ def opened_store(settings: Settings) -> Iterator[tuple[Reader, Writer]]:
             reader.close()
 
 
+@contextmanager
+def opened_runner(settings: Settings, reader: Reader, writer: Writer) -> Iterator[Runner]:
+    """The runner of a lab folder, which says on the terminal what keeps a run waiting.
+
+    At the end, also by SIGTERM, its run is stopped and saved.
+    """
+    from app.progress import say
+    from app.runner import Runner
+    from app.troubles import troubles_said
+
+    runner = Runner(settings, reader, writer)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with troubles_said(runner.trouble, say):
+        try:
+            yield runner
+        finally:
+            runner.close()
+
+
 def open_lab(settings: Settings, options: argparse.Namespace) -> int:
     """Serves the page until Ctrl-C; a run then stops at its next safe point and is saved."""
     from app.lab import Lab
-    from app.runner import Runner, warm_up
+    from app.runner import warm_up
     from app.ui.build import serve
 
     def welcome(text: str) -> None:
@@ -145,13 +168,11 @@ def open_lab(settings: Settings, options: argparse.Namespace) -> int:
 
     with LabLock(settings.folder, "lab"), opened_store(settings) as (reader, writer):
         writer.fail_lost_trials()
-        runner = Runner(settings, reader, writer)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        try:
-            serve(Lab(settings, reader, runner), welcome)
-        finally:
-            print("Closing the lab; a run is stopped and saved.")
-            runner.close()
+        with opened_runner(settings, reader, writer) as runner:
+            try:
+                serve(Lab(settings, reader, runner), welcome)
+            finally:
+                print("Closing the lab; a run is stopped and saved.")
     return 0
 
 
@@ -170,19 +191,14 @@ def train_headless(settings: Settings, options: argparse.Namespace) -> int:
     """Does a run in this process with a progress bar on the terminal."""
     from app.endings import end_in_words
     from app.progress import ProgressBar
-    from app.runner import Runner
 
     config = configured(options.recipe, options.set)
     with opened_store(settings) as (reader, writer), ProgressBar() as progress:
-        runner = Runner(settings, reader, writer)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        try:
+        with opened_runner(settings, reader, writer) as runner:
             run_id = runner.start(config, on_event=progress.show)
             with suppress(KeyboardInterrupt):
                 while not runner.wait(0.5):
                     pass
-        finally:
-            runner.close()
         run = reader.run(run_id)
         assert run is not None
         progress.say(end_in_words(run))
@@ -225,19 +241,15 @@ def race_headless(settings: Settings, options: argparse.Namespace) -> int:
     from app.race.plan import load_race
     from app.race.report import CAPTION, markdown, quality_rows, remarks, rows_of, tuning_rows
     from app.race.result import result_of
-    from app.runner import Runner
 
     plan = load_race(options.race)
     with opened_store(settings) as (reader, writer):
-        runner = Runner(settings, reader, writer)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        try:
-            conductor = Conductor(plan, runner=runner, reader=reader, writer=writer, say=say)
-            conductor.run()
-        except KeyboardInterrupt:
-            say("The race is cut short. The same command goes on with it.")
-        finally:
-            runner.close()
+        with opened_runner(settings, reader, writer) as runner:
+            try:
+                conductor = Conductor(plan, runner=runner, reader=reader, writer=writer, say=say)
+                conductor.run()
+            except KeyboardInterrupt:
+                say("The race is cut short. The same command goes on with it.")
         result = result_of(plan, reader.race_runs(conductor.race_id))
     if result.tried:
         say(markdown(tuning_rows(result)) + "\n")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from threading import Event as Flag
+from functools import partial
 
+from app.recorder import Recorder
+from app.stops import Stops
 from app.store.reader import Reader
 from app.store.writer import Writer
 from dgpo_core.events import Command, Stop
@@ -13,26 +15,30 @@ SECONDS_BETWEEN_READS = 0.05
 
 
 class CommandFeed:
-    """The commands of one run, each given once; reads the store at most every SECONDS_BETWEEN_READS.
+    """The commands of a recorder's run, each given once; reads the store at most every SECONDS_BETWEEN_READS.
 
-    A stop asked for in this process comes first, and without the store.
+    A stop asked for in this process comes first, and without the store. That a command was taken is written with the
+    recorder's patience.
     """
 
-    def __init__(self, reader: Reader, writer: Writer, run_id: int, is_stopping: Flag) -> None:
-        self._reader, self._writer, self._run_id = reader, writer, run_id
-        self._is_stopping = is_stopping
+    def __init__(self, reader: Reader, writer: Writer, recorder: Recorder, stops: Stops) -> None:
+        self._reader, self._writer, self._recorder = reader, writer, recorder
+        self._stops = stops
         self._last_id = 0
         self._next_read = 0.0
         self._waiting: list[Command] = []
 
     def next(self) -> Command | None:
         """The oldest command not given yet; None where there is none."""
-        if self._is_stopping.is_set():
+        if self._stops.is_asked:
             return Stop()
         if not self._waiting and time.monotonic() >= self._next_read:
-            for command_id, command in self._reader.commands_after(self._run_id, self._last_id):
+            for command_id, command in self._reader.commands_after(self._recorder.run_id, self._last_id):
                 self._last_id = command_id
-                self._writer.finish_command(command_id)
+                self._recorder.patiently(partial(self._writer.finish_command, command_id))
                 self._waiting.append(command)
             self._next_read = time.monotonic() + SECONDS_BETWEEN_READS
-        return self._waiting.pop(0) if self._waiting else None
+        given = self._waiting.pop(0) if self._waiting else None
+        if isinstance(given, Stop):
+            self._stops.ask()  # so that the next one is known for the second
+        return given

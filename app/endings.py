@@ -29,5 +29,7 @@ def end_in_words(run: RunRow) -> str:
     """How a run ended, for the command line."""
     if run.state == EndReason.FAILED:
         return f"Run {run.id} failed: {run.message}"
+    if run.state.is_live:
+        return f"Run {run.id} has ended, but how could not be stored. Resume it from its last checkpoint."
     scores = f", held-out score {run.first_score:.3f} -> {run.last_score:.3f}" if run.last_score is not None else ""
     return f"Run {run.id} {run.state} after {run.step + 1} of {run.num_steps} steps{scores}."

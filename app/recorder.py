@@ -4,38 +4,45 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+from app.stops import Stops
 from app.store.rows import Agreement
 from app.store.writer import Writer
-from dgpo_core.errors import StoreError
+from dgpo_core.errors import CheckpointError, StoreError
 from dgpo_core.events import Event
 
-SECONDS_BETWEEN_TRIES = 2.0
-NUM_TRIES = 300
+_WAITS = "The run waits and goes on by itself."
+_WAITS_TO_END = "The run waits to be saved and ended. A second Stop ends it at once and loses what is not saved."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How often a write that is refused is tried, with how many seconds between two tries; ten minutes in all."""
+
+    num_tries: int = 300
+    seconds: float = 2.0
+    wait: Callable[[float], None] = time.sleep
+
+
+TEN_MINUTES = Patience()
 
 
 class Recorder:
-    """Records one run's events. trouble is what keeps the store from writing now, for the page; empty when nothing."""
+    """Records one run's events. trouble is what keeps it from writing now, for the page; empty when nothing does."""
 
     def __init__(
-        self,
-        writer: Writer,
-        run_id: int,
-        *,
-        num_tries: int = NUM_TRIES,
-        wait: Callable[[float], None] = time.sleep,
-        is_stopping: Callable[[], bool] = lambda: False,
+        self, writer: Writer, run_id: int, *, patience: Patience = TEN_MINUTES, stops: Stops | None = None
     ) -> None:
         self.run_id = run_id
-        self._writer = writer
-        self._num_tries, self._wait, self._is_stopping = num_tries, wait, is_stopping
+        self._writer, self._patience, self._stops = writer, patience, stops or Stops()
         self.trouble = ""
 
     def record(self, event: Event) -> None:
         """Hands the event to the store; while the store cannot write, waits and tries again.
 
         Raises:
-            StoreError: it still could not after ten minutes, or the run is to stop.
+            StoreError: it still could not when the patience ended, or the run was asked to stop a second time.
         """
         self.patiently(lambda: self._writer.record(self.run_id, event))
 
@@ -48,16 +55,16 @@ class Recorder:
         self.patiently(lambda: self._writer.put_agreements(agreements))
 
     def patiently(self, write: Callable[[], None]) -> None:
-        """Writes something else of the run's; waits and raises like record()."""
-        for tried in range(1, self._num_tries + 1):
+        """Writes something else of the run's; waits like record(), and raises what write raised last."""
+        for tried in range(1, self._patience.num_tries + 1):
             try:
                 write()
-            except StoreError as error:
-                if tried == self._num_tries or self._is_stopping():
+            except (StoreError, CheckpointError) as error:
+                if tried == self._patience.num_tries or self._stops.is_asked_again:
                     self.trouble = ""
                     raise
-                self.trouble = f"{error} The run waits and goes on by itself."
-                self._wait(SECONDS_BETWEEN_TRIES)
+                self.trouble = f"{error} {_WAITS_TO_END if self._stops.is_asked else _WAITS}"
+                self._patience.wait(self._patience.seconds)
             else:
                 self.trouble = ""
                 return

@@ -13,26 +13,22 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Event as Flag
 from threading import Lock, Thread
-from typing import TYPE_CHECKING
 
 from app.command_feed import CommandFeed
 from app.endings import failure, in_words
 from app.race.child import RaceChild
 from app.reckoning import Reckoning
-from app.recorder import Recorder
+from app.recorder import TEN_MINUTES, Patience, Recorder
 from app.settings import Settings
+from app.stops import Stops
 from app.store.lock import LabLock
 from app.store.reader import Reader
 from app.store.rows import RunRow, Said, TrialWish
 from app.store.writer import Writer
 from dgpo_core.config import RunConfig, from_dict, to_dict
 from dgpo_core.errors import StoreError
-from dgpo_core.events import Command, Compare, Event, Phase, PhaseChanged, Stop, Warned
+from dgpo_core.events import Command, Compare, ComparisonFailed, Event, Phase, PhaseChanged, Stop, Warned
 from dgpo_core.recipe_check import cautions, check
-
-if TYPE_CHECKING:
-    from app.study import Study
-    from dgpo_core.trainer import Parts
 
 SECONDS_TO_STOP = 60.0
 SECONDS_TO_LET_GO = 1.0
@@ -57,14 +53,14 @@ def warm_up() -> Thread:
 class Runner:
     """Starts, resumes and ends runs in a thread of its own. Any thread may call any method."""
 
-    def __init__(self, settings: Settings, reader: Reader, writer: Writer) -> None:
-        self._settings, self._reader, self._writer = settings, reader, writer
+    def __init__(self, settings: Settings, reader: Reader, writer: Writer, patience: Patience = TEN_MINUTES) -> None:
+        self._settings, self._reader, self._writer, self._patience = settings, reader, writer, patience
         self._one_at_a_time = Lock()
         self._training = LabLock(settings.folder, "training")
         self._has_ended = Flag()
         self._has_ended.set()
         self._recorder: Recorder | None = None
-        self._is_stopping = Flag()
+        self._stops = Stops()
         self._is_closing = Flag()
         self._race = RaceChild(settings, reader)
         self._is_trying = Lock()
@@ -113,12 +109,13 @@ class Runner:
     def send(self, run_id: int, command: Command) -> None:
         """Hands a command to a live run of any process; StoreError where there is nobody to hear it.
 
-        A Stop for this process's run needs no store, so that it is obeyed while the disk is full.
+        A Stop for this process's run needs no store, so that it is heard while the disk is full. The run then waits
+        to be saved, as long as for every write; a second Stop ends it at once.
         """
         with self._one_at_a_time:
             self._mark_interrupted()
             if isinstance(command, Stop) and self._is_training(run_id):
-                self._is_stopping.set()
+                self._stops.ask()
                 return
             self._writer.send(run_id, command)
 
@@ -209,8 +206,8 @@ class Runner:
         return self._memory.in_words(config)
 
     def trouble(self) -> str:
-        """What keeps the store from writing now, in words; empty when nothing does."""
-        return self._recorder.trouble if self._recorder else ""
+        """What keeps a run or the store from writing now, in words; empty when nothing does."""
+        return (self._recorder.trouble if self._recorder else "") or self._writer.refusal
 
     def checkpoints(self, run_id: int) -> Path:
         """The folder of a run's checkpoints."""
@@ -224,7 +221,7 @@ class Runner:
     def close(self) -> None:
         """Ends what this process's thread does at its next safe point, and waits until a run is saved."""
         self._is_closing.set()
-        self._is_stopping.set()
+        self._stops.ask()
         self._race.close()
         self.wait(SECONDS_TO_STOP)
         self._watch.join()
@@ -256,8 +253,8 @@ class Runner:
         """Every few seconds sees to it that a run whose process was killed is not shown as running."""
         while not self._is_closing.wait(SECONDS_BETWEEN_WATCHES):
             with suppress(StoreError), self._one_at_a_time:
-                if self._reader.live_run() is not None:
-                    self._mark_interrupted()
+                if self._writer.refusal or self._reader.live_run() is not None:
+                    self._mark_interrupted()  # which first writes how a run ended, where that was refused
 
     @contextmanager
     def _reserved(self) -> Iterator[None]:
@@ -295,8 +292,8 @@ class Runner:
     def _begin_training(
         self, run_id: int, config: RunConfig, checkpoint: Path | None, on_event: OnEvent | None
     ) -> None:
-        self._is_stopping.clear()
-        recorder = self._recorder = Recorder(self._writer, run_id, is_stopping=self._is_stopping.is_set)
+        stops = self._stops = Stops()
+        recorder = self._recorder = Recorder(self._writer, run_id, patience=self._patience, stops=stops)
 
         def emit(event: Event) -> None:
             recorder.record(event)
@@ -313,43 +310,31 @@ class Runner:
                     emit(Warned(step=0, message=caution))
             from dgpo_core.trainer import train
 
-            commands = CommandFeed(self._reader, self._writer, run_id, self._is_stopping)
+            feed, patiently = CommandFeed(self._reader, self._writer, recorder, stops), recorder.patiently
             people = people_of(self._reader, run_id)
             parts = assemble(config, self.checkpoints(run_id), folder=self._settings.folder, people=people)
             with ExitStack() as stack:
                 hear: OnEvent = emit
                 if config.people.weight > 0:
-                    study = stack.enter_context(self._study(run_id, config, parts, emit, recorder))
+                    from app.study import study_of
+
+                    lab = self._settings.folder
+                    study = study_of(run_id, config, parts, reader=self._reader, recorder=recorder, emit=emit, lab=lab)
+                    stack.enter_context(study)
                     parts, hear = replace(parts, preference=study), study.beside(emit)
-                train(config, parts, emit=hear, next_command=commands.next, resume_from=checkpoint)
-            recorder.flush()
+                train(config, parts, emit=hear, next_command=feed.next, resume_from=checkpoint, patiently=patiently)
+            with suppress(StoreError):  # the end is handed over, and written when there is room
+                recorder.flush()
             self._forget_comparisons(run_id)
 
         def on_failure(error: Exception) -> None:
-            emit(failure(error, self._reader.latest_step(run_id)))
-            recorder.flush()
+            event = failure(error, self._reader.latest_step(run_id))
+            self._leave(run_id, event)
             self._forget_comparisons(run_id)
+            if on_event is not None:
+                on_event(event)
 
         self._begin(work, on_failure)
-
-    def _study(self, run_id: int, config: RunConfig, parts: Parts, emit: OnEvent, recorder: Recorder) -> Study:
-        from app.study import Study
-        from dgpo_core.assembly import preference_features
-        from dgpo_core.reward_names import REWARD_FACTS
-        from dgpo_core.rewards.catalogue import QUICK_REWARDS, new_reward
-
-        facts = REWARD_FACTS.get(config.reward.train)  # one that is heavy, or asks a server, is not asked twice
-        trained = {config.reward.train: parts.reward} if facts is not None and facts.is_light else {}
-        return Study(
-            run_id,
-            reader=self._reader,
-            recorder=recorder,
-            emit=emit,
-            features=preference_features(config, parts.model, self._settings.folder),
-            rewards={name: new_reward(name) for name in QUICK_REWARDS} | trained,
-            folder=self._settings.folder / "preferences",
-            seed=config.seed,
-        )
 
     def _ask_live_run(self, run_id: int, step: int | None, num_prompts: int, seed: int) -> int:
         request_id = self._writer.request_comparison(run_id, step, num_prompts, seed)
@@ -361,10 +346,17 @@ class Runner:
         return request_id
 
     def _forget_comparisons(self, run_id: int) -> None:
-        """Says of comparisons that an ended run did not come to that they will not come."""
-        for row in self._reader.comparisons(run_id):
-            if not row.is_done and not row.message:
-                self._writer.fail_comparison(row.id, _NEVER_DRAWN)
+        """Says of comparisons that an ended run did not come to that they will not come; cannot change how it ended."""
+        with suppress(StoreError):
+            for row in self._reader.comparisons(run_id):
+                if not row.is_done and not row.message:
+                    self._leave(run_id, ComparisonFailed(request_id=row.id, message=_NEVER_DRAWN))
+
+    def _leave(self, run_id: int, event: Event) -> None:
+        """Has an event written now, or as soon as there is room; waits for nothing and raises nothing."""
+        with suppress(StoreError):
+            self._writer.leave(run_id, event)
+            self._writer.flush()
 
     def _begin_comparison(self, run: RunRow, request: Compare) -> None:
         def work() -> None:
@@ -376,7 +368,7 @@ class Runner:
             self._writer.flush()
 
         def on_failure(error: Exception) -> None:
-            self._writer.fail_comparison(request.request_id, in_words(error))
+            self._leave(run.id, ComparisonFailed(request_id=request.request_id, message=in_words(error)))
 
         self._begin(work, on_failure)
 

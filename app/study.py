@@ -17,6 +17,8 @@ from app.people import Crowd, by_group, by_task, scores_in
 from app.recorder import Recorder
 from app.store.reader import Reader
 from app.store.rows import Agreement, LabelRow
+from dgpo_core.assembly import preference_features
+from dgpo_core.config import RunConfig
 from dgpo_core.data.pictures import picture_of
 from dgpo_core.errors import LabelError, PromptError, StoreError
 from dgpo_core.events import Event, GroupsClosed, PreferenceLearned
@@ -24,8 +26,11 @@ from dgpo_core.preference.learned_reward import LearnedReward, learn
 from dgpo_core.preference.orders import Trust
 from dgpo_core.preference.picture_features import PictureFeatures
 from dgpo_core.preference.saved import About, save_preference
+from dgpo_core.reward_names import REWARD_FACTS
+from dgpo_core.rewards.catalogue import QUICK_REWARDS, new_reward
 from dgpo_core.rewards.contract import Picture, Reward, judge
 from dgpo_core.rewards.label_scores import Scores, agreement, has_preference
+from dgpo_core.trainer import Parts
 
 LEAST_GROUPS = 4
 
@@ -158,6 +163,31 @@ class Study:
             for row in rows:
                 if (tau := agreement(scores_in(row), judged)) is not None:
                     yield Agreement(row.id, "reward", name, tau)
+
+
+def study_of(
+    run_id: int,
+    config: RunConfig,
+    parts: Parts,
+    *,
+    reader: Reader,
+    recorder: Recorder,
+    emit: Callable[[Event], None],
+    lab: Path,
+) -> Study:
+    """The study of a run that asks people; lab is the lab's folder."""
+    facts = REWARD_FACTS.get(config.reward.train)  # one that is heavy, or asks a server, is not asked twice
+    trained = {config.reward.train: parts.reward} if facts is not None and facts.is_light else {}
+    return Study(
+        run_id,
+        reader=reader,
+        recorder=recorder,
+        emit=emit,
+        features=preference_features(config, parts.model, lab),
+        rewards={name: new_reward(name) for name in QUICK_REWARDS} | trained,
+        folder=lab / "preferences",
+        seed=config.seed,
+    )
 
 
 def _saved(folder: Path, reward: LearnedReward, about: About) -> None:

@@ -13,18 +13,9 @@ import torch
 from torch import Tensor
 
 from dgpo_core import events
-from dgpo_core.checkpoint import (
-    Checkpoint,
-    conditions,
-    drop_old_checkpoints,
-    load_checkpoint,
-    other_conditions,
-    save_checkpoint,
-    size_of,
-    step_of,
-)
+from dgpo_core.checkpoint import load_checkpoint, other_conditions
 from dgpo_core.comparison import averaged_weights, compare
-from dgpo_core.config import RunConfig, to_dict
+from dgpo_core.config import RunConfig
 from dgpo_core.control import Control, Errand, NextCommand, StopRequested
 from dgpo_core.data.stored_groups import StoredGroup
 from dgpo_core.ema import WeightCopy, old_policy_decay
@@ -39,6 +30,7 @@ from dgpo_core.recall import recall_groups
 from dgpo_core.rewards.contract import Judgement, Reward, judge
 from dgpo_core.rollout import UNCONDITIONAL, Rollout, draw_groups, of_step
 from dgpo_core.samplers import OnStep
+from dgpo_core.saving import Patiently, Saver, at_once
 from dgpo_core.schedules import learning_rate_at
 from dgpo_core.scoring import StepSeconds, advantages_of, scored_groups, step_metrics
 from dgpo_core.silence import Silence
@@ -70,14 +62,21 @@ class Parts:
 
 
 def train(
-    config: RunConfig, parts: Parts, *, emit: Emit, next_command: NextCommand, resume_from: Path | None = None
+    config: RunConfig,
+    parts: Parts,
+    *,
+    emit: Emit,
+    next_command: NextCommand,
+    resume_from: Path | None = None,
+    patiently: Patiently = at_once,
 ) -> EndReason:
     """One run, from its start or from a checkpoint. Returns why it ended; exceptions pass through.
 
+    The last checkpoint is written patiently: without it what was learned since the one before would be lost.
     Differs from the paper: several updates per rollout, one per noise level, against the policy
     that drew the groups (loss.reference); docs/method.md has all differences.
     """
-    return _Run(config, parts, emit, Control(next_command)).run(resume_from)
+    return _Run(config, parts, emit, Control(next_command)).run(resume_from, patiently)
 
 
 class _Run:
@@ -90,8 +89,9 @@ class _Run:
         prompts_examined, category_of = config.schedule.evaluation_prompts, parts.examiner.category_of
         self.examined = spread_over(parts.heldout_prompts, prompts_examined, category_of)
         self.vigil, self.silence = Vigil(), Silence()
+        self.saver = Saver(config=config, model=parts.model, folder=parts.checkpoints, emit=emit)
 
-    def run(self, resume_from: Path | None) -> EndReason:
+    def run(self, resume_from: Path | None, patiently: Patiently) -> EndReason:
         num_steps = self.config.schedule.num_steps
         if resume_from is not None:
             saved = load_checkpoint(resume_from, self.parts.model.identity())
@@ -112,7 +112,7 @@ class _Run:
             self.control.run_errands(self._run_errand, self._tell_paused)
         except StopRequested:
             reason = EndReason.STOPPED
-        self._save()
+        self._save(patiently)
         self.emit(events.RunEnded(step=self.state.step, reason=reason))
         return reason
 
@@ -323,21 +323,9 @@ class _Run:
 
         return self._fitting(fitting)
 
-    def _save(self) -> None:
+    def _save(self, patiently: Patiently = at_once) -> None:
         self._tell(Phase.SAVING, 0, 1)
-        checkpoint = Checkpoint(
-            step=self.state.step,
-            tensors=self.state.tensors(),
-            identity=self.parts.model.identity(),
-            config=to_dict(self.config),
-            versions=conditions(),
-            watch=self.vigil.as_values(),
-        )
-        folder = save_checkpoint(self.parts.checkpoints, checkpoint)
-        self.emit(events.CheckpointSaved(step=checkpoint.step, folder=folder.name, num_bytes=size_of(folder)))
-        kept = self.config.schedule.checkpoints_kept
-        for dropped in drop_old_checkpoints(self.parts.checkpoints, kept, checkpoint.step):
-            self.emit(events.CheckpointDropped(step=step_of(dropped), folder=dropped.name))
+        self.saver.save(self.state, self.vigil, patiently)
 
     def _save_or_warn(self) -> None:
         """A save along the way that fails costs no run: what was learned is kept, and the next save may succeed."""

@@ -18,6 +18,7 @@ from dgpo_core.examination import Examiner
 from dgpo_core.models.protocol import Model
 from dgpo_core.rewards.catalogue import new_reward
 from dgpo_core.rewards.contract import Reward
+from dgpo_core.saving import Patiently, at_once
 from dgpo_core.trainer import Parts, train
 from dgpo_core.training_state import TrainingState
 
@@ -89,6 +90,7 @@ def run(
     emit: Callable[[Event], None] | None = None,
     next_command: NextCommand | None = None,
     resume_from: Path | None = None,
+    patiently: Patiently = at_once,
 ) -> tuple[EndReason, Listener]:
     """Trains with a fresh LoRA, or from a checkpoint; why it ended, and what was heard."""
     listener = listener or Listener()
@@ -100,7 +102,8 @@ def run(
             emit(event)
 
     commands = next_command or listener.next_command
-    return train(config, parts, emit=hear, next_command=commands, resume_from=resume_from), listener
+    reason = train(config, parts, emit=hear, next_command=commands, resume_from=resume_from, patiently=patiently)
+    return reason, listener
 
 
 def reset_lora(model: Model) -> None:

@@ -42,6 +42,19 @@ class Writer:
         """
         self._thread.record(run_id, event)
 
+    def leave(self, run_id: int, event: Event) -> None:
+        """Hands over an event that must not be lost or waited for: written after what is refused, when there is room.
+
+        Raises:
+            StoreError: the writer is closed, or its thread has ended.
+        """
+        self._thread.leave(run_id, event)
+
+    @property
+    def refusal(self) -> str:
+        """Why events that were handed over are not on disk yet, in words; empty while none was refused."""
+        return self._thread.refusal
+
     def flush(self) -> None:
         """Returns when everything recorded so far is on disk.
 

@@ -92,6 +92,15 @@ class WritingThread:
         self._raise_dropped()
         self._put(_Record(run_id, event))
 
+    def leave(self, run_id: int, event: Event) -> None:
+        """Hands over an event that is kept, even while those before it are refused, until some call finds room."""
+        self._put(_Record(run_id, event))
+
+    @property
+    def refusal(self) -> str:
+        """Why events wait, in words; empty while none does."""
+        return str(self._refusal or "")
+
     def call(self, work: Callable[[Database], Value]) -> Value:
         """What work returns, once its transaction and all before it are on disk."""
         return self._answer_to(_Call(work))

@@ -2,8 +2,9 @@
 
 import pytest
 
-from app.recorder import Recorder
-from dgpo_core.errors import StoreError
+from app.recorder import Patience, Recorder
+from app.stops import Stops
+from dgpo_core.errors import CheckpointError, StoreError
 from dgpo_core.events import Warned
 
 EVENT = Warned(step=0, message="hello")
@@ -33,7 +34,7 @@ class FullDisk:
 
 def test_an_event_is_given_again_until_there_is_room_and_the_trouble_is_said_meanwhile():
     disk, said = FullDisk(refusals=3), []
-    recorder = Recorder(disk, 7, wait=lambda seconds: said.append(recorder.trouble))
+    recorder = Recorder(disk, 7, patience=Patience(wait=lambda seconds: said.append(recorder.trouble)))
     recorder.record(EVENT)
     assert disk.written == [(7, EVENT)]
     assert said == ["The disk is full. The run waits and goes on by itself."] * 3
@@ -42,20 +43,52 @@ def test_an_event_is_given_again_until_there_is_room_and_the_trouble_is_said_mea
 
 def test_agreements_wait_for_room_too():
     disk, waits = FullDisk(refusals=2), []
-    Recorder(disk, 7, wait=waits.append).put_agreements([])
+    Recorder(disk, 7, patience=Patience(wait=waits.append)).put_agreements([])
     assert (disk.agreements, len(waits)) == ([[]], 2)
 
 
 def test_patience_ends():
-    recorder = Recorder(FullDisk(refusals=100), 7, num_tries=5, wait=lambda seconds: None)
+    recorder = Recorder(FullDisk(refusals=100), 7, patience=Patience(num_tries=5, seconds=0))
     with pytest.raises(StoreError, match="disk is full"):
         recorder.flush()
     assert recorder.trouble == "", "nothing waits any more, so nothing may be said to wait"
 
 
-def test_a_stop_ends_the_waiting_at_once():
+def test_ten_minutes_are_the_patience():
     waits = []
-    recorder = Recorder(FullDisk(refusals=100), 7, wait=waits.append, is_stopping=lambda: len(waits) >= 2)
+    recorder = Recorder(FullDisk(refusals=1000), 7, patience=Patience(wait=waits.append))
+    with pytest.raises(StoreError, match="disk is full"):
+        recorder.flush()
+    assert sum(waits) == pytest.approx(600, abs=2)
+
+
+def test_a_checkpoint_waits_for_room_too():
+    waits, tries = [], []
+
+    def save():
+        tries.append(1)
+        if len(tries) < 3:
+            raise CheckpointError("No room for the checkpoint.")
+
+    Recorder(FullDisk(refusals=0), 7, patience=Patience(wait=waits.append)).patiently(save)
+    assert (len(tries), waits) == (3, [2.0, 2.0])
+
+
+def test_after_a_stop_it_still_waits_to_save_and_a_second_stop_ends_that_at_once():
+    stops, said = Stops(), []
+
+    def wait(seconds):
+        said.append(recorder.trouble)
+        if len(said) > 1:
+            stops.ask()
+
+    recorder = Recorder(FullDisk(refusals=100), 7, patience=Patience(wait=wait), stops=stops)
     with pytest.raises(StoreError, match="disk is full"):
         recorder.record(EVENT)
-    assert len(waits) == 2
+    assert said == [
+        "The disk is full. The run waits and goes on by itself.",
+        "The disk is full. The run waits and goes on by itself.",
+        "The disk is full. The run waits to be saved and ended. "
+        "A second Stop ends it at once and loses what is not saved.",
+    ]
+    assert recorder.trouble == ""

@@ -228,6 +228,28 @@ def test_a_save_that_fails_along_the_way_is_a_warning_and_at_the_end_an_error(mo
     assert len(listener.of(StepDone)) == 3
 
 
+@pytest.mark.parametrize(("command", "reason", "step"), [(Stop(), "stopped", 1), (SaveNow(), "finished", 3)])
+def test_the_last_save_alone_is_given_the_patience_that_was_handed_in(model, tmp_path, command, reason, step):
+    config = small_config(schedule={"num_steps": 3})
+    checkpoints, refusals = tmp_path / "checkpoints", []
+    checkpoints.write_text("in the way")
+
+    def patiently(write):
+        with pytest.raises(CheckpointError) as refused:
+            write()
+        refusals.append(str(refused.value))
+        checkpoints.unlink()
+        write()
+
+    # Question 8 falls into the second step.
+    listener = Listener({8: [command]})
+    ended, heard = run(config, small_parts(model, checkpoints, config), listener=listener, patiently=patiently)
+    assert ended == reason
+    assert [message.partition(" could")[0] for message in refusals] == [f"The checkpoint of step {step}"]
+    assert [event.step for event in heard.of(CheckpointSaved)] == [step]
+    assert newest_checkpoint(checkpoints) == checkpoints / f"step-{step:06d}"
+
+
 def test_an_examination_can_be_asked_for_between_steps(model, tmp_path):
     config = small_config(schedule={"num_steps": 3})
     # The fourth question is asked inside the first step, so the examination is of the weights after it.

@@ -4,8 +4,7 @@ from contextlib import closing
 
 import pytest
 from recorded_runs import CONFIG, seen_steps, step_done
-from sqlite_utils.utils import sqlite3
-from watched import watched_by
+from watched import Disk, watched_by
 
 from app.store.database import open_for_writing, transaction
 from app.store.reader import Reader
@@ -14,26 +13,6 @@ from dgpo_core.errors import StoreError
 from dgpo_core.events import Phase, PhaseChanged
 
 WHOLE = 6
-
-
-class Disk:
-    """Fails every statement from the nth on, until it is healed."""
-
-    def __init__(self):
-        self.left = None
-
-    def break_after(self, num_statements):
-        self.left = num_statements
-
-    def heal(self):
-        self.left = None
-
-    def __call__(self, sql):
-        if self.left is None:
-            return
-        if self.left == 0:
-            raise sqlite3.OperationalError("disk I/O error")
-        self.left -= 1
 
 
 @pytest.fixture
