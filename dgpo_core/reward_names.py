@@ -16,6 +16,8 @@ PREFERENCE = "preference"
 OCR_EXTRA = ".venv/bin/python -m pip install -c constraints.txt -r requirements-ocr.txt"
 """The one line that installs what the reward ocr needs beyond the lab's own requirements."""
 MAX_TERMS = 12
+HPSV3_SERVER = "python -m pip install hpsv3 && python reward_server.py hpsv3"
+"""What starts the server of hpsv3, in an environment of its own that holds a copy of examples/reward_server.py."""
 WEIGHT = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 OWN = re.compile(r"(?P<place>[^:*].*):(?P<attribute>[A-Za-z_]\w*)")
 """A person's own reward: a module or a Python file, a colon, and what in it judges."""
@@ -46,9 +48,9 @@ class RewardFacts:
     @property
     def range(self) -> str:
         """The documented range in words."""
-        if self.low is None or self.high is None:
-            return "any number" if self.low is None else f"{self.low:g} and up"
-        return f"{self.low:g} to {self.high:g}"
+        if self.low is None:
+            return "any number" if self.high is None else f"up to {self.high:g}"
+        return f"{self.low:g} and up" if self.high is None else f"{self.low:g} to {self.high:g}"
 
 
 REWARD_FACTS: dict[str, RewardFacts] = {
@@ -79,7 +81,12 @@ REWARD_FACTS: dict[str, RewardFacts] = {
         100,
         weights="yuvalkirstain/PickScore_v1",
     ),
-    "hpsv2": RewardFacts("cosine of picture and prompt, CLIP tuned to rankings", -1, 1, weights="adams-story/HPSv2-hf"),
+    "hpsv2": RewardFacts(
+        "cosine of picture and prompt, CLIP tuned to rankings; whether 2.0 or 2.1 its repository's name does not say",
+        -1,
+        1,
+        weights="adams-story/HPSv2-hf",
+    ),
     "imagereward": RewardFacts(
         "how much people would prefer the picture for its prompt, as BLIP tuned to rankings guesses; around 0",
         weights="THUDM/ImageReward",
@@ -92,7 +99,8 @@ REWARD_FACTS: dict[str, RewardFacts] = {
         weights="shunk031/aesthetics-predictor-v2-sac-logos-ava1-l14-linearMSE",
     ),
     "deqa": RewardFacts(
-        "technical quality, 1 bad to 5 excellent: the mean over the words a vision-language model would say",
+        "technical quality, 1 bad to 5 excellent: the mean over the words a general vision-language model would say, "
+        "asked in DeQA-Score's way; not the model DeQA-Score, which docs/rewards.md puts behind a server",
         1,
         5,
         weights="Qwen/Qwen2.5-VL-3B-Instruct",

@@ -1,6 +1,7 @@
 """A reward behind HTTP for reward.server, in an environment of its own, for packages that cannot live beside the lab's.
 
     python reward_server.py hpsv3                     after: python -m pip install hpsv3
+    python reward_server.py deqa                      after: python -m pip install transformers==4.36.1 torch accelerate
     python reward_server.py my_rewards.py:redness     a function as in the README
 
 Needs only Pillow and NumPy beside what the reward needs, so copy this one file to where that is installed. It listens
@@ -36,11 +37,37 @@ def hpsv3():
     return judge
 
 
+def deqa():
+    """DeQA-Score (You et al. 2025): technical quality, 1 to 5; 7 billion weights, fetched on first use; wants a GPU.
+
+    Its model is code of its repository, which runs with your rights: trust_remote_code says that you trust it.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(
+        "zhiyuanyou/DeQA-Score-Mix3",
+        trust_remote_code=True,
+        attn_implementation="eager",
+        torch_dtype=torch.float16,
+        device_map="auto",
+    )
+
+    def judge(pictures, prompts):
+        with torch.no_grad():
+            return [float(mark) for mark in model.score([Image.fromarray(one) for one in pictures])]
+
+    return judge
+
+
+KNOWN = {"hpsv3": hpsv3, "deqa": deqa}
+
+
 def own(name):
     """The function that file.py:function names."""
     path, _, attribute = name.rpartition(":")
     if not Path(path).is_file():
-        raise SystemExit(f"There is no reward {name!r}. Name hpsv3, or a function of yours as file.py:function.")
+        raise SystemExit(f"There is no reward {name!r}. Name hpsv3, deqa, or a function of yours as file.py:function.")
     spec = importlib.util.spec_from_file_location(Path(path).stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -86,11 +113,11 @@ def as_array(picture):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("reward", help="hpsv3, or file.py:function")
+    parser.add_argument("reward", help="hpsv3, deqa, or file.py:function")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8900)
     arguments = parser.parse_args()
-    judge = hpsv3() if arguments.reward == "hpsv3" else own(arguments.reward)
+    judge = KNOWN[arguments.reward]() if arguments.reward in KNOWN else own(arguments.reward)
     server = HTTPServer((arguments.host, arguments.port), handler_of(judge, os.environ.get("DGPO_REWARD_KEY", "")))
     print(f"Set reward.server to http://{arguments.host}:{server.server_address[1]}", flush=True)
     server.serve_forever()

@@ -21,7 +21,8 @@ BATCH = 32
 class RemoteReward:
     """Whatever the server says. While it cannot be reached or is busy, pictures are left out and counted.
 
-    trials are what the server must be able to tell apart; none where nobody knows what it judges.
+    trials are what the server must be able to tell apart; none where nobody knows what it judges. start is the line
+    that starts such a server, where there is one.
     """
 
     def __init__(
@@ -31,10 +32,14 @@ class RemoteReward:
         *,
         name: str = "remote",
         trials: Callable[[], list[Trial]] = list,
+        start: str = "",
     ) -> None:
         self.name, self.trials = name, trials
         if not supplies.server:
-            raise RewardError(f"The reward {name} needs reward.server, the address of your server. Set it.")
+            advice = f" To start one, copy examples/reward_server.py into an environment of its own: {start}"
+            raise RewardError(
+                f"The reward {name} needs reward.server, the address of your server. Set it.{advice if start else ''}"
+            )
         self._supplies = supplies
         self._server = server or server_of(supplies)
 

@@ -111,6 +111,19 @@ def test_rewards_keep_to_their_documented_range(pictures, name):
         assert facts.high is None or judgement.reward <= facts.high
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("brightness", "0 to 1"),
+        ("incompressibility", "0 and up"),
+        ("compressibility", "up to 0"),
+        ("imagereward", "any number"),
+    ],
+)
+def test_a_range_is_said_in_words(name, words):
+    assert REWARD_FACTS[name].range == words
+
+
 def test_an_unknown_reward_is_refused_with_those_there_are():
     with pytest.raises(RewardError, match=r"There is no reward 'best'\. Choose one of shapes_partial, shapes_strict, "):
         new_reward("best")

@@ -162,8 +162,13 @@ def test_hpsv3_is_a_server_that_must_tell_clean_pictures_from_noise_and_blur():
 
 
 def test_hpsv3_without_a_server_says_what_it_needs():
-    with pytest.raises(RewardError, match=r"The reward hpsv3 needs reward\.server"):
+    with pytest.raises(RewardError) as refused:
         new_reward("hpsv3")
+    assert str(refused.value) == (
+        "The reward hpsv3 needs reward.server, the address of your server. Set it. To start one, copy "
+        "examples/reward_server.py into an environment of its own: "
+        "python -m pip install hpsv3 && python reward_server.py hpsv3"
+    )
 
 
 def test_a_server_of_unknown_kind_must_just_answer():
