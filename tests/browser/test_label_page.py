@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import pairwise
 from random import Random
 from statistics import median
@@ -237,6 +238,43 @@ def test_keys_are_changed_remembered_and_refused_where_they_are_taken(lab, page)
     page.get_by_text("Keys", exact=True).click()
     page.get_by_text("Back to the usual keys").click()
     expect(page.locator("[data-key='skip']")).to_have_text("Backspace")
+
+
+def test_all_of_a_large_group_and_the_way_to_judge_have_keys(open_lab, open_page):
+    def fill_large(writer: Writer) -> None:
+        pictures = tuple(picture(Random(member)) for member in range(24))
+        run_id = writer.create_run(to_dict(RunConfig()), 10)
+        writer.record(run_id, GroupsPosted(step=0, groups=(PostedGroup(0, PROMPTS[0], pictures),)))
+        writer.flush()
+
+    lab = open_lab(fill_large)
+    page = open_page(lab.url, "/label")
+    expect(prompt_of(page)).to_have_text(PROMPTS[0])
+    expect(page.locator("[data-member='20'] kbd")).to_have_text("a")
+    for way in ("picks", "likes", "stars", "pairs", "ranking", "picks"):
+        page.keyboard.press("m")
+        expect(page.locator(f"[data-way='{way}']")).to_have_attribute("aria-pressed", "true")
+    type_at_once(page, "1", "a", "f", "Enter")
+    soon(page, lambda: labels(lab) == [(0, "picks", {"best": [0, 20, 23]})])
+
+
+def test_a_key_that_a_person_chose_is_theirs_also_where_it_has_a_use_of_its_own_now(lab, page):
+    page.evaluate("localStorage.setItem('lab-label-keys', JSON.stringify({picture0: 'm', picture1: 'a'}))")
+    page.reload()
+    expect(prompt_of(page)).to_have_text(PROMPTS[0])
+    type_at_once(page, "a", "m", "Enter")
+    soon(page, lambda: labels(lab) == [(0, "ranking", {"tiers": [[1], [0]]})])
+
+
+def test_two_browsers_are_two_people_until_they_say_otherwise(lab, open_page):
+    names = []
+    for _ in range(2):
+        page = open_page(lab.url, "/label")
+        expect(page.get_by_label("Your name")).to_have_value(re.compile("^me-[0-9a-f]{4}$"))
+        names.append(page.get_by_label("Your name").input_value())
+        page.reload()
+        expect(page.get_by_label("Your name")).to_have_value(names[-1])
+    assert names[0] != names[1]
 
 
 @pytest.mark.parametrize("stored", ["{", "[]", "null", '{"skip": 3, "dance": "x"}'])

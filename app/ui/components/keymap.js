@@ -3,7 +3,7 @@
 import { h, say } from "./dom.js";
 
 const STORED = "lab-label-keys";
-const PICTURES = "1234567890qwertyuiop";
+const PICTURES = "1234567890qwertyuiopasdfghjkl";
 const FIXED = {
   send: ["Send", "Enter"],
   skip: ["Skip", "Backspace"],
@@ -13,6 +13,7 @@ const FIXED = {
   enlarge: ["Enlarge the picture pointed at", "z"],
   both: ["Both are good", "b"],
   neither: ["Neither is good", "n"],
+  change: ["Next way to judge", "m"],
 };
 const ACTIONS = { ...FIXED, ...Object.fromEntries([...PICTURES].map((key, member) => [`picture${member}`, [`Picture ${member + 1}`, key]])) };
 const SHOWN = { ArrowLeft: "\u2190", ArrowRight: "\u2192", ArrowUp: "\u2191", ArrowDown: "\u2193", " ": "Space" };
@@ -29,9 +30,9 @@ export class Keymap {
     this.onChange = onChange;
     this.keys = Object.fromEntries(Object.entries(ACTIONS).map(([action, [, key]]) => [action, key]));
     this.awaiting = null; // the action that gets the next key
-    for (const [action, key] of Object.entries(remembered())) {
-      if (action in ACTIONS && typeof key === "string" && key) this.keys[action] = key;
-    }
+    const own = Object.entries(remembered()).filter(([action, key]) => action in ACTIONS && typeof key === "string" && key);
+    for (const [, key] of own) this.free(key); // an action that came later gives way to what a person chose before
+    for (const [action, key] of own) this.keys[action] = key;
     this.answer = h("p", { class: "lab-answer", role: "status" });
     this.list = h("dl", { class: "lab-keys" });
     const reset = h("button", { type: "button", class: "lab-button small", onclick: () => this.reset() }, "Back to the usual keys");
@@ -40,6 +41,10 @@ export class Keymap {
       this.list, this.answer, reset);
     this.box.addEventListener("toggle", () => this.await(null));
     this.draw();
+  }
+
+  free(key) {
+    for (const action of Object.keys(this.keys)) if (this.keys[action] === key) this.keys[action] = "";
   }
 
   // What a key does: {action} or {member}, or null.

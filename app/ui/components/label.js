@@ -33,7 +33,7 @@ class LabelPage {
   }
 
   build(element) {
-    this.name = h("input", { maxlength: 60, value: localStorage.getItem(NAME) ?? "me", "aria-label": "Your name", onchange: () => this.rename() });
+    this.name = h("input", { maxlength: 60, value: ownName(), "aria-label": "Your name", onchange: () => this.rename() });
     this.ways = h("div", { class: "lab-ways", role: "group", "aria-label": "How to judge" }, Object.entries(WAYS).map(([way, { name }]) =>
       button(name, () => this.choose(way), { "data-way": way, class: "lab-button small" })));
     this.bar = h("div", { class: "lab-label-bar" }, h("span", {}));
@@ -76,6 +76,12 @@ class LabelPage {
     this.way = way;
     localStorage.setItem(WAY, way);
     this.begin(way);
+  }
+
+  // The next way to judge, after the last the first again.
+  change() {
+    const ways = Object.keys(WAYS);
+    if (this.group) this.choose(ways[(ways.indexOf(this.judgement.kind) + 1) % ways.length]);
   }
 
   // Judges the group in hand from what was said of it before, or from nothing.
@@ -292,6 +298,7 @@ class LabelPage {
       one.title = key;
       one.dataset.hint = key;
     }
+    this.ways.title = this.keymap.shown("change");
     this.draw();
   }
 }
@@ -310,6 +317,14 @@ const emptyWords = () => h("p", { class: "lab-empty" },
 
 // crypto.randomUUID is missing where a phone comes over plain http.
 const newMark = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+
+// The name under which this browser judges. Until a person gives one it is this browser's own, kept from the first look:
+// two people who leave it as it is are two.
+const ownName = () => {
+  const name = localStorage.getItem(NAME) ?? `me-${newMark().slice(0, 4)}`;
+  localStorage.setItem(NAME, name);
+  return name;
+};
 
 // Rows of one length where that can be.
 const columnsOf = (size) => (size <= 5 ? size : [8, 7, 6, 5, 4, 3].find((columns) => size % columns === 0 && size > columns) ?? (size <= 7 ? 4 : 6));
