@@ -65,11 +65,12 @@ def _groups_jsonl(source: Path) -> tuple[list[Draft], list[str]]:
 def _groups_csv(source: Path) -> tuple[list[Draft], list[str]]:
     """A row per picture; without a column group, pictures of one prompt belong together."""
     by_group: dict[str, Draft] = {}
+    wrong: list[str] = []
     for number, row in read_rows(source / "groups.csv", ("prompt", "file")):
         draft = by_group.setdefault(row.get("group") or row["prompt"], Draft(f"row {number}", row["prompt"]))
+        wrong += _other_prompt(f"row {number}", row, draft)
         draft.files.append(row["file"])
         draft.rewards.append(_score(row))
-    wrong: list[str] = []
     if (source / "labels.csv").is_file():
         for number, row in read_rows(source / "labels.csv", ("group", "rater", "kind", "body")):
             if row["group"] not in by_group:
@@ -81,6 +82,16 @@ def _groups_csv(source: Path) -> tuple[list[Draft], list[str]]:
                 row | {"body": _json(row["body"]), "seconds": _number(row.get("seconds"))}
             )
     return list(by_group.values()), wrong
+
+
+def _other_prompt(where: str, row: Mapping[str, Any], draft: Draft) -> list[str]:
+    """What is wrong where a row has another prompt than the group that it is in; nothing for the same, or none."""
+    if not row.get("prompt") or row["prompt"] == draft.prompt:
+        return []
+    return [
+        f"{where} has the prompt {str(row.get('prompt'))[:40]!r}, but {draft.where} of the same group "
+        f"{str(row.get('group'))[:40]!r} has {str(draft.prompt)[:40]!r}"
+    ]
 
 
 def _score(row: Mapping[str, Any]) -> Any:
@@ -108,6 +119,7 @@ def drafts_of_rows(rows: Iterable[tuple[int, Any]], called: str) -> tuple[list[D
             pairs.append(Draft(where, row.get("caption"), files, labels=[said]))
         elif isinstance(row, dict) and "file_name" in row:
             draft = by_group.setdefault(str(row.get("group") or row.get("prompt")), Draft(where, row.get("prompt")))
+            wrong += _other_prompt(where, row, draft)
             draft.files.append(row["file_name"])
             draft.rewards.append(row["reward"] if row.get("reward") is not None else _score(row))
             draft.labels = _json(row["labels"]) if isinstance(row.get("labels"), str) else draft.labels

@@ -186,6 +186,29 @@ def test_pictures_of_a_table_without_a_place_are_neither_better_nor_worse(writer
     assert (label.kind, label.body) == ("pairs", {"verdicts": [{"first": 0, "second": 2, "verdict": "first"}]})
 
 
+OTHER_PROMPTS = [
+    ("groups.csv", "group,prompt,file\ng,a cat,a.png\ng,,b.png\ng,a dog,c.png\n", "row 4", "row 2"),
+    (
+        "metadata.jsonl",
+        '{"group": "g", "prompt": "a cat", "file_name": "a.png"}\n'
+        '{"group": "g", "file_name": "b.png"}\n{"group": "g", "prompt": "a dog", "file_name": "c.png"}\n',
+        "line 3",
+        "line 1",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "where", "first"), OTHER_PROMPTS, ids=["csv", "jsonl"])
+def test_rows_of_one_group_with_different_prompts_are_said(writer, reader, tmp_path, name, text, where, first):
+    for file in ("a", "b", "c"):
+        (tmp_path / f"{file}.png").write_bytes(png("red"))
+    (tmp_path / name).write_text(text)
+    words = f"{where} has the prompt 'a dog', but {first} of the same group 'g' has 'a cat'"
+    with pytest.raises(ExchangeError, match=words):
+        import_groups(writer, tmp_path, "mine")
+    assert reader.runs() == []
+
+
 def test_labels_of_a_group_that_a_table_lacks_are_said(writer, tmp_path):
     source = tmp_path / "source"
     write_groups(source)
