@@ -118,6 +118,48 @@ def test_the_aesthetic_mark_is_the_head_on_the_normalised_embedding(tmp_path):
     assert marks[0] != marks[1]
 
 
+def clean_and_noise(seed, count):
+    """Pictures of plain patches, and of as many of noise, that the self-test does not have."""
+    rng = np.random.default_rng(seed)
+    clean = [np.kron(rng.integers(0, 256, (4, 4, 3)), np.ones((16, 16, 1))).astype(np.uint8) for _ in range(count)]
+    return clean, [rng.integers(0, 256, (64, 64, 3), dtype=np.uint8) for _ in range(count)]
+
+
+def taught_head(folder, head):
+    """The head after it was shown clean pictures of mark 8 and noise of mark 2, with the encoder in the folder."""
+    from transformers import CLIPVisionModelWithProjection
+
+    encoder = CLIPVisionModelWithProjection.from_pretrained(folder).eval()
+    shown = [Image.fromarray(one) for half in clean_and_noise(0, 64) for one in half]
+    with torch.no_grad():
+        seen = encoder(**image_processor()(images=shown, return_tensors="pt")).image_embeds
+    seen, marks = torch.nn.functional.normalize(seen, dim=-1), torch.tensor([8.0] * 64 + [2.0] * 64)
+    first, last = ([head[f"layers.{n}.{one}"].requires_grad_() for one in ("weight", "bias")] for n in (0, 2))
+    optimizer = torch.optim.Adam([*first, *last], lr=0.03)
+    for _ in range(200):
+        hidden = torch.nn.functional.linear(seen, *first)
+        loss = (torch.nn.functional.linear(hidden, *last).squeeze(-1) - marks).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return {name: one.detach() for name, one in head.items()}
+
+
+def test_an_aesthetic_head_that_was_taught_tells_clean_pictures_from_noise_and_one_turned_round_fails(tmp_path):
+    folder = tmp_path / REWARD_FACTS["aesthetic"].weights
+    head = taught_head(folder, aesthetic_folder(folder))
+    file, supplies = folder / "model.safetensors", Supplies(models_folder=str(tmp_path))
+    save_file(load_file(file) | head, file, {"format": "pt"})
+    clean, noise = (
+        [one.reward for one in judge(new_reward("aesthetic", supplies), pictures, [""] * 8)]
+        for pictures in clean_and_noise(1, 8)
+    )
+    assert np.greater.outer(clean, noise).mean() > 0.85, "share of all pairs; the encoder has random weights"
+    assert self_test(new_reward("aesthetic", supplies)).passed
+    save_file(load_file(file) | {name: -one for name, one in head.items() if ".2." in name}, file, {"format": "pt"})
+    assert not self_test(new_reward("aesthetic", supplies)).passed
+
+
 def test_an_aesthetic_head_of_another_shape_is_refused(tmp_path):
     folder = tmp_path / REWARD_FACTS["aesthetic"].weights
     aesthetic_folder(folder)
