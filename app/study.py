@@ -20,8 +20,8 @@ from app.store.rows import Agreement, LabelRow
 from dgpo_core.assembly import preference_features
 from dgpo_core.config import RunConfig
 from dgpo_core.data.pictures import picture_of
-from dgpo_core.errors import LabelError, PromptError, StoreError
-from dgpo_core.events import Event, GroupsClosed, PreferenceLearned
+from dgpo_core.errors import PromptError, StoreError
+from dgpo_core.events import Event, GroupsClosed, PreferenceLearned, Warned
 from dgpo_core.preference.learned_reward import LearnedReward, learn
 from dgpo_core.preference.orders import Trust
 from dgpo_core.preference.picture_features import PictureFeatures
@@ -55,6 +55,7 @@ class Study:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="study")
         self._begun: dict[int, Future[LearnedReward | None]] = {}
         self._known: dict[int, Tensor] = {}
+        self._lost: set[int] = set()
         self._compared: dict[int, list[int]] = {}
         self._newest: tuple[list[int], LearnedReward | None] = ([], None)
 
@@ -105,7 +106,8 @@ class Study:
         crowd.hear(rows)
         firsts = by_task(row for row in rows if row.repeat_of is None)
         said = {task_id: crowd.merged(together) for task_id, together in firsts.items()}
-        groups = [(self._seen(task_id), scores) for task_id, scores in said.items() if has_preference(scores)]
+        judged = [(self._seen(task_id), scores) for task_id, scores in said.items() if has_preference(scores)]
+        groups = [(features, scores) for features, scores in judged if features is not None]
         if len(groups) < LEAST_GROUPS:
             return None
         reward, trust = learn(groups, self._features, seed=self._seed)
@@ -134,19 +136,35 @@ class Study:
             )
         )
 
-    def _seen(self, task_id: int) -> Tensor:
-        """The features of a group, reckoned once."""
+    def _seen(self, task_id: int) -> Tensor | None:
+        """The features of a group, reckoned once; None where a picture of it was found to be gone."""
+        if task_id in self._lost:
+            return None
         if task_id not in self._known:
-            pictures, prompt = self._group(task_id)
+            group = self._group(task_id)
+            if group is None:
+                return None
+            pictures, prompt = group
             self._known[task_id] = self._features(pictures, [prompt] * len(pictures))
         return self._known[task_id]
 
-    def _group(self, task_id: int) -> tuple[list[Picture], str]:
+    def _group(self, task_id: int) -> tuple[list[Picture], str] | None:
+        """Pictures and prompt of a group; None, and that is said once, where a picture of it is gone."""
         task = self._reader.label_task(task_id)
-        pngs = [self._reader.picture(sha) for sha in task.shas] if task else []
-        if task is None or not all(pngs):
-            raise LabelError(f"The pictures of group {task_id} are gone, so its labels teach nothing. Delete the run.")
-        return [picture_of(png) for png in pngs if png], task.prompt
+        assert task is not None, "a run that is live, and with it its groups, cannot be deleted"
+        pngs = [self._reader.picture(sha) for sha in task.shas]
+        lost = [f"{member}" for member, png in enumerate(pngs, start=1) if png is None]
+        if not lost:
+            return [picture_of(png) for png in pngs if png is not None], task.prompt
+        if task_id not in self._lost:
+            self._lost.add(task_id)
+            which = f"Picture {lost[0]} is" if len(lost) == 1 else f"Pictures {', '.join(lost)} are"
+            message = (
+                f"{which} gone from the store, of group {task.group_index + 1} of step {task.step}. What people said "
+                "of it is left out of what is learned from labels."
+            )
+            self._emit(Warned(step=task.step, message=message))
+        return None
 
     def _compare(self, rows: Sequence[LabelRow]) -> None:
         """Stores how the labels of each group agree with each other and with every automatic reward that can judge."""
@@ -158,8 +176,10 @@ class Study:
                 self._compared[group] = ids
 
     def _with_rewards(self, group: int, rows: Sequence[LabelRow]) -> Iterable[Agreement]:
-        pictures, prompt = self._group(group)
-        for name, judged in scores_by(self._rewards, pictures, prompt).items():
+        found = self._group(group)
+        if found is None:
+            return
+        for name, judged in scores_by(self._rewards, *found).items():
             for row in rows:
                 if (tau := agreement(scores_in(row), judged)) is not None:
                     yield Agreement(row.id, "reward", name, tau)

@@ -1,10 +1,11 @@
 """What is learned from labels during a run, through the runner and the store, from raters whose taste is known."""
 
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import numpy as np
 import pytest
 from lab_folder import PATIENCE_SECONDS, opened, wait_for
+from sqlite_utils.utils import sqlite3
 
 from app.store.rows import RunState, Said
 from dgpo_core.data.pictures import picture_of
@@ -88,6 +89,31 @@ def test_a_run_taken_up_again_goes_on_with_what_its_labels_taught(lab, config_of
     assert before.items() <= after.items()
     assert list(after) == list(range(1, len(after) + 1))
     assert after[len(after)] == 12
+
+
+def test_a_group_that_lost_a_picture_is_left_out_said_once_and_the_run_goes_on(lab, config_of, tmp_path):
+    runner, reader = lab
+    run_id = runner.start(config_of(**SETTINGS))
+
+    def answered_up_to(step):
+        answer(runner, reader, "ann", annotator(brightness))
+        return (reader.latest_step(run_id) or 0) >= step
+
+    wait_for(lambda: answered_up_to(1))
+    runner.send(run_id, Stop())
+    assert runner.wait(PATIENCE_SECONDS)
+    first = next(task for task in reader.label_tasks(run_id) if task.step == 0)
+    with closing(sqlite3.connect(tmp_path / "lab.db")) as other_program:
+        other_program.execute("DELETE FROM pictures WHERE sha = ?", [first.shas[1]])
+        other_program.commit()
+    runner.resume(run_id)
+    answer_until_it_ends(runner, reader, ann=annotator(brightness))
+    assert reader.run(run_id).state == RunState.FINISHED, reader.run(run_id).message
+    assert [line.message for line in reader.diary(run_id) if "gone" in line.message] == [
+        f"Picture 2 is gone from the store, of group {first.group_index + 1} of step 0. What people said of it is left "
+        "out of what is learned from labels."
+    ]
+    assert reader.preferences(run_id)[-1].num_groups == 7
 
 
 def test_it_is_known_who_agrees_with_whom_with_themselves_and_with_which_reward(lab, config_of):
