@@ -1,6 +1,7 @@
 """The reward for text in pictures: the reckoning with known readings, and the real engine on rendered words."""
 
 from pathlib import Path
+from string import ascii_lowercase
 
 import numpy as np
 import pytest
@@ -18,8 +19,18 @@ TEXT = st.text("abcé Z9!", max_size=8)
 WORDS = """
 open cafe library garden winter planet mirror sunday coffee bridge quartz violet harbor signal copper meadow rocket
 lantern basil thunder market bakery museum station orange silver castle window summer forest river island engine
-pencil teapot candle velvet marble pepper walnut
-""".split()  # noqa: SIM905 - forty strings in quotes would be hard to read
+pencil teapot candle velvet marble pepper walnut anchor autumn balloon bamboo banner barrel basket beacon blanket
+blossom bottle bronze bucket butter button cabin cactus camera canyon carpet cavern cellar cereal chapel cherry
+chimney cinema circle citrus cliff clover cobalt comet compass coral cotton cradle crystal curtain cushion cypress
+daisy desert diamond dolphin dragon drawer eagle eclipse elbow ember emerald falcon feather fiddle finger flute
+fountain fossil galaxy garlic ginger glacier goblet granite grape guitar hammer hazel helmet honey horizon hunter
+icicle indigo ivory jacket jasmine jigsaw journey jungle kettle kitchen kiwi ladder lagoon lemon lily lizard lobster
+locket lotus magnet mango maple meteor mint monkey mosaic mountain mustard napkin needle nickel nutmeg oasis ocean
+olive onyx orchard orchid otter oyster paddle panther parcel peach pebble pigeon pillow pirate plaza pocket poppy
+prism pumpkin puzzle pyramid quilt rabbit radish raven ribbon robin saddle saffron sailor salmon scarf shadow sketch
+spider spruce squirrel statue sugar sunset swallow temple tiger timber tulip tunnel turtle umbrella vanilla village
+violin volcano waffle
+""".split()  # noqa: SIM905 - two hundred strings in quotes would be hard to read
 SIDE, LETTER = 320, 48
 
 
@@ -128,24 +139,46 @@ def test_pictures_of_any_size_are_read(engine, size):
     assert (judged.reward, judged.details) == (1, "read 'OPEN', wanted 'Open'")
 
 
-@pytest.mark.slow
-def test_200_rendered_words_are_read_and_no_wrong_word_is_above_a_right_one(engine):
-    fonts, shades = clean_fonts(), ((255, 255, 255), (20, 30, 60))
-    words = [word.upper() if index % 3 == 0 else word for index, word in enumerate(WORDS * 5)]
-    sheets = [words[start : start + 4] for start in range(0, len(words), 4)]
-    readings = [
+def misspelt(word, rng):
+    """The word with one letter replaced by another."""
+    place = int(rng.integers(len(word)))
+    others = [letter for letter in ascii_lowercase if letter != word[place]]
+    return word[:place] + others[int(rng.integers(len(others)))] + word[place + 1 :]
+
+
+@pytest.fixture(scope="module")
+def read(engine):
+    """What is read of 200 different words, every third in capitals, and of 50 of them misspelt; five to a picture."""
+    rng, fonts, shades = np.random.default_rng(0), clean_fonts(), ((255, 255, 255), (20, 30, 60))
+    right = [word.upper() if index % 3 == 0 else word for index, word in enumerate(WORDS)]
+    wrong = [misspelt(word, rng) for word in WORDS[::4]]
+    sheets = [[*right, *wrong][start : start + 5] for start in range(0, 250, 5)]
+    assert len(set(WORDS)) == len(WORDS) == 200
+    assert len(fonts) >= 4
+    found = [
         reading
         for index, sheet in enumerate(sheets)
         for reading in read_words(engine, sheet, rendered(sheet, fonts[index % len(fonts)], shades[index % 2]))
     ]
-    right = [likeness(reading, word) for reading, word in zip(readings, words, strict=True)]
-    assert len(right) == 200
+    return found[:200], found[200:]
+
+
+@pytest.mark.slow
+def test_200_rendered_words_are_read_and_no_wrong_word_is_above_a_right_one(read):
+    right = [likeness(reading, word) for reading, word in zip(read[0], WORDS, strict=True)]
     # The same readings against the other words of the list: what pictures of wrong words would score.
     wrong = [
-        max(likeness(reading, other) for other in WORDS if other != word.lower())
-        for reading, word in zip(readings, words, strict=True)
+        max(likeness(reading, other) for other in WORDS if other != word)
+        for reading, word in zip(read[0], WORDS, strict=True)
     ]
-    exact = sum(reward == 1 for reward in right)
-    assert len(fonts) >= 4
-    assert exact >= 190
+    assert sum(reward == 1 for reward in right) >= 190
     assert all(one > other for one, other in zip(right, wrong, strict=True))
+
+
+@pytest.mark.slow
+def test_a_rendered_word_with_one_wrong_letter_scores_below_the_right_one(read):
+    rights = [likeness(reading, word) for reading, word in zip(read[0], WORDS, strict=True)][::4]
+    wrongs = [likeness(reading, word) for reading, word in zip(read[1], WORDS[::4], strict=True)]
+    assert all(wrong <= right for wrong, right in zip(wrongs, rights, strict=True))
+    below = sum(wrong < right for wrong, right in zip(wrongs, rights, strict=True))
+    assert below >= 49, "of 50: one right word, NUTMEG, is itself read with a wrong letter"
