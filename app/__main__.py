@@ -75,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("into", type=Path, help="folder to write, which must not be there yet")
     layouts = [*EXPORT_LAYOUTS]
     export.add_argument("--layout", choices=layouts, default="groups", help="how the folder is laid out (groups)")
+    export.add_argument("--only", choices=["labelled"], default=None, help="groups that people judged alone (all)")
     _add_lab_options(export)
     export.set_defaults(command=export_run)
     taken = commands.add_parser(
@@ -218,7 +219,8 @@ def export_run(settings: Settings, options: argparse.Namespace) -> int:
     from app.exchange.export import export_groups
 
     with opened_store(settings) as (reader, _):
-        count = export_groups(reader, options.run, options.into, options.layout)
+        only_labelled = options.only == "labelled"
+        count = export_groups(reader, options.run, options.into, options.layout, only_labelled=only_labelled)
     learn = f" Learn from them with --set rollout.stored_groups={options.into}." if options.layout == "groups" else ""
     print(f"{count} groups are in {options.into}.{learn}")
     return 0

@@ -24,7 +24,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """One group, its samples in the order of its members; said is what its labels come to, None without any.
+    """One group, its samples in the order of its members; said is what its labels come to, None without any that count.
 
     place is the path that tells it from every other group of an export.
     """
@@ -94,7 +94,8 @@ class _Labels:
         return () if task is None else tuple(self._by_task.get(task.id, ()))
 
     def said(self, rows: Sequence[LabelRow]) -> Scores | None:
-        return merged([scores_in(row) for row in rows], self._crowd.weights(rows)) if rows else None
+        scores = merged([scores_in(row) for row in rows], self._crowd.weights(rows))
+        return scores if any(score is not None for score in scores) else None
 
 
 def _trained(group: GroupRow) -> tuple[Sample, ...]:

@@ -18,17 +18,24 @@ from dgpo_core.errors import ExchangeError
 
 GROUP_COLUMNS = ("group", "prompt", "file", "reward", "seed")
 LABEL_COLUMNS = ("group", "rater", "kind", "body", "seconds", "created")
+MAX_LOST_SHOWN = 10
 
 
-def export_groups(reader: Reader, run_id: int | None, folder: Path, layout: str = "groups") -> int:
+def export_groups(
+    reader: Reader, run_id: int | None, folder: Path, layout: str = "groups", *, only_labelled: bool = False
+) -> int:
     """Writes every group of a run (None: of all runs), in the order of its steps, and returns how many.
 
-    The folder comes when it is whole.
+    only_labelled leaves out those of which people said nothing. The folder comes when it is whole.
 
     Raises:
-        ExchangeError: there is no such run, it has nothing to write, or the folder is not new or cannot be written.
+        ExchangeError: there is no such run, it has nothing to write, pictures of it are gone, or the folder is not new
+            or cannot be written.
     """
     groups = _groups(reader, run_id)
+    if only_labelled and not (groups := [group for group in groups if group.said is not None]):
+        raise ExchangeError("People have judged none of these groups. Label some first, or export all groups.")
+    _refuse_lost(reader, groups)
     if folder.exists():
         raise ExchangeError(f"{folder} is there already. Name a folder that is not.")
     unfinished = folder.with_name(f"{folder.name}.unfinished")
@@ -95,6 +102,23 @@ def _groups(reader: Reader, run_id: int | None) -> list[Group]:
     return groups
 
 
+def _refuse_lost(reader: Reader, groups: Sequence[Group]) -> None:
+    """Raises where pictures are gone, naming them, before anything is written."""
+    lost = reader.lost_pictures({sample.sha for group in groups for sample in group.samples})
+    named = [
+        f"picture {member + 1} of {group.place}"
+        for group in groups
+        for member, sample in enumerate(group.samples)
+        if sample.sha in lost
+    ]
+    if named:
+        more = f"; and {len(named) - MAX_LOST_SHOWN} more" if len(named) > MAX_LOST_SHOWN else ""
+        raise ExchangeError(
+            f"{len(named)} picture{'s are' if len(named) > 1 else ' is'} gone from the store (step/group): "
+            f"{'; '.join(named[:MAX_LOST_SHOWN])}{more}. Put a backup of the store in its place; nothing was written."
+        )
+
+
 def _write_pictures(reader: Reader, groups: Sequence[Group], folder: Path) -> None:
     for group in groups:
         (folder / group.place).mkdir(parents=True)
@@ -104,11 +128,8 @@ def _write_pictures(reader: Reader, groups: Sequence[Group], folder: Path) -> No
 
 def _png(reader: Reader, group: Group, member: int) -> bytes:
     png = reader.picture(group.samples[member].sha)
-    if png is None:
-        raise ExchangeError(
-            f"Picture {member + 1} of group {group.index + 1} of step {group.step} is gone from the store. "
-            "Put a backup of the store in its place; nothing was written."
-        )
+    if png is None:  # it went while this was written
+        raise ExchangeError(f"Picture {member + 1} of {group.place} is gone from the store; nothing was written.")
     return png
 
 

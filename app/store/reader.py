@@ -312,6 +312,11 @@ class Reader:
         """The PNG whose SHA-256 in hexadecimal is sha."""
         return next((row["png"] for row in self._rows("SELECT png FROM pictures WHERE sha = ?", sha)), None)
 
+    def lost_pictures(self, shas: Collection[str]) -> set[str]:
+        """Those of these SHA-256 whose PNG is not in the store."""
+        sql = "SELECT value FROM json_each(?) WHERE NOT EXISTS (SELECT 1 FROM pictures WHERE sha = value)"
+        return {row["value"] for row in self._rows(sql, json.dumps(list(shas)))}
+
     def small_pictures(self, shas: Collection[str], at_most: int) -> dict[str, bytes]:
         """The PNGs of at most so many bytes among these, by their SHA-256."""
         sql = "SELECT sha, png FROM pictures WHERE sha IN (SELECT value FROM json_each(?)) AND length(png) <= ?"

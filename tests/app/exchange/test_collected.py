@@ -68,6 +68,17 @@ def test_a_step_in_which_only_a_repeat_was_judged_gives_no_labels(writer, reader
     assert [(group.step, len(group.labels)) for group in groups_of(reader, run_id)] == [(0, 1), (1, 0)]
 
 
+def test_a_group_that_only_somebody_not_believed_judged_has_no_preference(writer, reader, run_id):
+    post(writer, run_id, 0, 7)
+    *common, last = reader.label_tasks(run_id)
+    for task in common:
+        for rater, order in {"ann": ORDER, "bob": ORDER, "eve": REVERSED}.items():
+            say(writer, task.id, rater, order)
+    say(writer, last.id, "eve", REVERSED)
+    group = list(groups_of(reader, run_id))[-1]
+    assert (len(group.labels), group.said, group.preference) == (1, None, [None] * SIZE)
+
+
 def test_several_people_count_as_far_as_they_may_be_believed(writer, reader, run_id):
     post(writer, run_id, 0, 6)
     for task in reader.label_tasks(run_id):

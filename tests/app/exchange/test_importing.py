@@ -1,11 +1,13 @@
 """Groups and labels out of one lab and into another, and what is refused on the way."""
 
 import json
+from contextlib import closing
 from io import BytesIO
 
 import pytest
 from PIL import Image
 from ranked_folders import HOSTILE, png
+from sqlite_utils.utils import sqlite3
 
 from app.__main__ import main
 from app.exchange.export import export_groups
@@ -239,6 +241,31 @@ def test_the_commands_take_in_and_give_out(ranked, tmp_path, capsys):
     assert main(["export", "1", str(tmp_path / "out"), "--layout", "pairs", *folder]) == 0
     assert main(["import", str(tmp_path / "nothing"), *folder]) == 2
     assert "There is no folder" in capsys.readouterr().err
+
+
+def test_groups_that_people_judged_go_out_alone(ranked, tmp_path, capsys):
+    folder = ["--folder", str(tmp_path / "lab")]
+    assert main(["import", str(ranked), *folder]) == 0
+    assert main(["export", "1", str(tmp_path / "out"), "--only", "labelled", *folder]) == 0
+    assert [group.prompt for group in load_groups(tmp_path / "out")] == ["a red circle", HOSTILE]
+    for name in ("a_red_circle", "hostile"):
+        (ranked / name).rename(tmp_path / name)
+    assert main(["import", str(ranked), *folder]) == 0
+    assert main(["export", "2", str(tmp_path / "none"), "--only", "labelled", *folder]) == 2
+    assert "People have judged none of these groups. Label some first, or export all" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("layout", EXPORT_LAYOUTS)
+def test_all_lost_pictures_are_named_and_nothing_is_written(writer, reader, ranked, tmp_path, layout):
+    run_id, _ = import_groups(writer, ranked, "mine")
+    circle, hostile, _ = reader.label_tasks(run_id)
+    with closing(sqlite3.connect(tmp_path / "lab.db")) as other_program:
+        other_program.executemany("DELETE FROM pictures WHERE sha = ?", [[circle.shas[3]], [hostile.shas[0]]])
+        other_program.commit()
+    words = r"2 pictures are gone from the store \(step/group\): picture 4 of 0/0; picture 1 of 0/1\. Put a backup"
+    with pytest.raises(ExchangeError, match=words):
+        export_groups(reader, run_id, tmp_path / "out", layout)
+    assert not [one.name for one in tmp_path.iterdir() if one.name.startswith("out")]
 
 
 def test_an_export_that_fails_leaves_no_half_folder(writer, reader, ranked, tmp_path):
