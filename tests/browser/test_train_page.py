@@ -26,6 +26,7 @@ pytestmark = pytest.mark.browser
 
 NUM_STEPS = 12
 X_RANGE = "document.querySelector('[data-chart=reward] .lab-plot')._fullLayout.xaxis.range.map(Number)"
+X_TITLE = "document.querySelector('[data-chart=reward] .lab-plot')._fullLayout.xaxis.title.text"
 NUM_POINTS = "document.querySelector('[data-chart=reward] .lab-plot').data.at(-1).x.length"
 
 
@@ -40,6 +41,7 @@ def test_the_wall_and_the_curves_appear_and_grow_with_new_steps(open_lab, open_p
     assert page.locator("#wall .lab-group").count() == 6
     assert page.locator("#wall .lab-group").first.locator(".lab-tile").count() == 16
     assert page.locator("#wall h3").all_text_contents()[-1] == HOSTILE
+    assert sides_of_the_wall(page) == {"preferred": {"+", "solid"}, "dispreferred": {"\u2212", "dotted"}}
     page.wait_for_selector("[data-chart=reward] .main-svg")
     assert page.evaluate(NUM_POINTS) == NUM_STEPS
     lab.writer.record(1, step_done(NUM_STEPS))
@@ -52,6 +54,19 @@ def test_the_wall_and_the_curves_appear_and_grow_with_new_steps(open_lab, open_p
     assert inside["y"] + inside["height"] <= around["y"] + around["height"] + 1, "the words are cut off by their box"
     take_picture(page, "train-light")
     take_picture(page, "train-light-full", full_page=True)
+
+
+def sides_of_the_wall(page):
+    """The signs that the tiles of either side show, and the styles of the borders around them."""
+    return {
+        side: {
+            *page.locator(f"#wall .lab-side.{side} .lab-tile .lab-sign").all_text_contents(),
+            *page.locator(f"#wall .lab-side.{side}").evaluate_all(
+                "(sides) => sides.map((one) => getComputedStyle(one).borderTopStyle)"
+            ),
+        }
+        for side in ("preferred", "dispreferred")
+    }
 
 
 def test_zoom_survives_an_update_and_a_change_back_of_the_axis(open_lab, open_page):
@@ -70,6 +85,12 @@ def test_zoom_survives_an_update_and_a_change_back_of_the_axis(open_lab, open_pa
     lab.writer.record(1, step_done(NUM_STEPS))
     lab.writer.flush()
     page.wait_for_function(f"{NUM_POINTS} === {NUM_STEPS + 1}", timeout=5000)
+    assert page.evaluate(X_RANGE) == zoomed
+    page.get_by_label("pictures drawn").first.check()
+    page.wait_for_function(f"{X_TITLE} === 'pictures drawn'")
+    assert page.evaluate(X_RANGE) != zoomed
+    page.get_by_label("steps", exact=True).first.check()
+    page.wait_for_function(f"{X_TITLE} === 'steps'")
     assert page.evaluate(X_RANGE) == zoomed
 
 

@@ -42,7 +42,7 @@ class Curves {
     this.runs = new Map(); // id -> series of one run
     this.chosen = null;
     this.axis = "step";
-    this.cells = new Map(); // chart key -> {box, plot}
+    this.cells = new Map(); // chart key -> {box, plot, zooms by horizontal axis}
     this.empty = h("p", { class: "lab-empty" }, "Curves appear with the first step.");
     this.grid = h("div", { class: "lab-charts" });
     element.classList.add("lab-curves");
@@ -67,6 +67,7 @@ class Curves {
   }
 
   setAxis(axis) {
+    for (const { plot, zooms } of this.cells.values()) if (plot.layout) zooms[this.axis] = zoomOf(plot.layout);
     this.axis = axis;
     this.draw();
   }
@@ -101,9 +102,10 @@ class Curves {
   }
 
   drawOne(Plotly, chart, runs) {
-    const { box, plot } = this.cell(chart);
+    const { box, plot, zooms } = this.cell(chart);
     const { traces, layout } = figure(chart, runs, this.axis, getComputedStyle(this.grid));
     box.hidden = traces.length === 0;
+    for (const [name, zoom] of Object.entries(zooms[this.axis] ?? {})) Object.assign(layout[name], zoom);
     if (traces.length) Plotly.react(plot, traces, layout, CONFIG);
   }
 
@@ -112,9 +114,15 @@ class Curves {
       const plot = h("div", { class: "lab-plot", role: "img", "aria-label": `${chart.title}. ${chart.help}` });
       const box = h("figure", { class: "lab-chart", "data-chart": chart.key },
         h("figcaption", {}, h("strong", {}, chart.title), h("small", {}, chart.help)), plot);
-      this.cells.set(chart.key, { box, plot });
+      this.cells.set(chart.key, { box, plot, zooms: {} });
       this.grid.append(box);
     }
     return this.cells.get(chart.key);
   }
+}
+
+// The ranges of a plot that are a person's, by name of the axis. Plotly itself forgets them when the axis means another thing.
+function zoomOf(layout) {
+  const chosen = ["xaxis", "yaxis"].filter((name) => layout[name].range && layout[name].autorange === false);
+  return Object.fromEntries(chosen.map((name) => [name, { range: [...layout[name].range], autorange: false }]));
 }
