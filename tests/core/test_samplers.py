@@ -4,7 +4,12 @@ from math import log2
 
 import pytest
 import torch
-from diffusers import DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler, UniPCMultistepScheduler
+from diffusers import (
+    DPMSolverMultistepScheduler,
+    FlowMatchEulerDiscreteScheduler,
+    FlowMatchHeunDiscreteScheduler,
+    UniPCMultistepScheduler,
+)
 from torch import Tensor
 
 from dgpo_core.errors import LabError
@@ -48,6 +53,19 @@ def test_euler_equals_diffusers_on_the_same_grid(num_steps):
     scheduler.set_timesteps(sigmas=sigmas[:-1].tolist())
     torch.testing.assert_close(
         SAMPLERS["euler"](wavy_velocity, start(), sigmas), walk(scheduler, start()), rtol=1e-5, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 10, 25])
+def test_heun_equals_diffusers_on_its_grid(num_steps):
+    scheduler = FlowMatchHeunDiscreteScheduler(shift=3.0)
+    scheduler.set_timesteps(
+        num_steps
+    )  # it takes no grid from outside, and lists all but the first and last sigma twice
+    sigmas = torch.cat([scheduler.sigmas[:1], scheduler.sigmas[1:-1:2], scheduler.sigmas[-1:]])
+    assert (len(sigmas), sigmas[-1]) == (num_steps + 1, 0)
+    torch.testing.assert_close(
+        SAMPLERS["heun"](wavy_velocity, start(), sigmas), walk(scheduler, start()), rtol=1e-5, atol=1e-5
     )
 
 
