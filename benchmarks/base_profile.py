@@ -31,10 +31,10 @@ def category_scores(done: EvaluationDone) -> dict[str, float]:
     return by_category | {"overall": mean(by_category.values())}
 
 
-def over_seeds(parts: list[dict[str, float]]) -> dict[str, dict[str, float]]:
-    """Mean and standard deviation of each number over seeds."""
+def over_seeds(parts: list[dict[str, float]]) -> dict[str, dict[str, Any]]:
+    """Mean and standard deviation of each number over seeds, and "by_seed" the number of each seed, in their order."""
     return {
-        name: {"mean": mean(values), "std": stdev(values) if len(values) > 1 else 0.0}
+        name: {"mean": mean(values), "std": stdev(values) if len(values) > 1 else 0.0, "by_seed": values}
         for name in parts[0]
         for values in [[part[name] for part in parts]]
     }

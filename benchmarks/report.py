@@ -52,7 +52,9 @@ def base_profile(result: dict[str, Any]) -> str:
     paper = result["sd35_medium"] | {"overall": 0.63}
     scores = [[name, spread(value), f"{paper[name]:.2f}"] for name, value in result["scores"].items()]
     quality = [[name, spread(value)] for name, value in result["quality"].items()]
-    return table(["category", "base", "SD3.5-M (paper)"], scores) + "\n" + table(["quality", "base"], quality)
+    clean = result["quality"]["clean things"].get("by_seed", [])  # which older measurements did not keep
+    said = f"\nClean things, seed by seed: {', '.join(f'{value:.4f}' for value in clean)}.\n" if clean else ""
+    return table(["category", "base", "SD3.5-M (paper)"], scores) + "\n" + table(["quality", "base"], quality) + said
 
 
 def learning(result: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """docs/results.md says what the measurements in benchmarks/results say."""
 
-from benchmarks.report import PAGE, SECTIONS, WHEN_MEASURED, filled, learning, over_runs
+from benchmarks.base_profile import over_seeds
+from benchmarks.report import PAGE, SECTIONS, WHEN_MEASURED, base_profile, filled, learning, over_runs
 
 
 def test_the_results_page_is_current():
@@ -36,3 +37,14 @@ def test_a_mark_that_some_seeds_have_not_reached_counts_only_those_that_have():
         "| base | 0.900 ± 0.000 (n=2) | 0.100 ± 0.000 (n=2) |",
         "| 10 min | 0.900 ± 0.000 (n=1) | 0.100 ± 0.000 (n=1) |",
     ]
+
+
+def test_the_base_is_told_seed_by_seed_where_its_measurement_kept_that():
+    quality = over_seeds([{"clean things": value} for value in (0.97, 0.96, 0.98)])
+    assert quality["clean things"]["by_seed"] == [0.97, 0.96, 0.98]
+    result = {"scores": {"overall": {"mean": 0.6, "std": 0.01}}, "sd35_medium": {}, "quality": quality}
+    told = base_profile(result)
+    assert told.endswith("\nClean things, seed by seed: 0.9700, 0.9600, 0.9800.\n")
+    del quality["clean things"]["by_seed"]
+    assert told.startswith(base_profile(result))
+    assert "seed by seed" not in base_profile(result)
