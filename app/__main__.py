@@ -78,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--only", choices=["labelled"], default=None, help="groups that people judged alone (all)")
     _add_lab_options(export)
     export.set_defaults(command=export_run)
+    _add_save(commands)
     taken = commands.add_parser(
         "import",
         help="take the groups and labels of a folder or a file into the lab; all, or none",
@@ -100,6 +101,21 @@ def _parser() -> argparse.ArgumentParser:
     _add_lab_options(race)
     race.set_defaults(command=race_headless)
     return parser
+
+
+def _add_save(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The command that takes a trained model out of the lab."""
+    save = commands.add_parser(
+        "save",
+        help="write a run's trained model as a folder for diffusers: whole, or its LoRA",
+        argument_default=argparse.SUPPRESS,
+    )
+    save.add_argument("run", type=int, help="number of the run")
+    save.add_argument("into", type=Path, help="folder to write, which must not be there yet")
+    save.add_argument("--step", type=int, default=None, help="step of the checkpoint (the newest)")
+    save.add_argument("--lora", action="store_true", default=False, help="the LoRA alone, for load_lora_weights")
+    _add_lab_options(save)
+    save.set_defaults(command=save_run)
 
 
 def _run_or_all(text: str) -> int | None:
@@ -223,6 +239,22 @@ def export_run(settings: Settings, options: argparse.Namespace) -> int:
         count = export_groups(reader, options.run, options.into, options.layout, only_labelled=only_labelled)
     learn = f" Learn from them with --set rollout.stored_groups={options.into}." if options.layout == "groups" else ""
     print(f"{count} groups are in {options.into}.{learn}")
+    return 0
+
+
+def save_run(settings: Settings, options: argparse.Namespace) -> int:
+    """Writes the trained model of a run as a folder."""
+    from app.saving import CUT_SHORT, save_model, saved_in_words, wish_of
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with opened_store(settings) as (reader, _):
+            wish = wish_of(reader, options.run, options.step, as_lora=options.lora)
+        save_model(wish, settings.checkpoints(wish.run.id), options.into)
+    except KeyboardInterrupt:
+        print(CUT_SHORT, file=sys.stderr)
+        return 1
+    print(saved_in_words(wish, options.into))
     return 0
 
 

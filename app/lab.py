@@ -22,8 +22,25 @@ EXPORT_LAYOUTS = {
 """How groups and labels may be laid out when they leave the lab, in words; app/exchange/ writes and reads each."""
 
 
+class Saving(Protocol):
+    """Models on their way out of the lab, one at a time, beside whatever else goes on."""
+
+    def start(self, run_id: int, step: int | None, as_lora: bool) -> None:
+        """Begin to save the model of a run's checkpoint (None: the newest) below the lab's folder; may be refused."""
+        ...
+
+    def words(self) -> str:
+        """How the saving that was begun here stands; empty where none was."""
+        ...
+
+
 class Actions(Protocol):
     """Everything a person may ask of the lab; each raises LabError with a sentence for the page."""
+
+    @property
+    def saving(self) -> Saving:
+        """What takes trained models out of the lab."""
+        ...
 
     def start(self, config: RunConfig) -> int:
         """Begin a run and return its id; refused while another run is live."""

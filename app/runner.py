@@ -19,6 +19,7 @@ from app.endings import failure, in_words
 from app.race.child import RaceChild
 from app.reckoning import Reckoning
 from app.recorder import TEN_MINUTES, Patience, Recorder
+from app.saving_child import SavingChild
 from app.settings import Settings
 from app.stops import Stops
 from app.store.lock import LabLock
@@ -63,6 +64,7 @@ class Runner:
         self._stops = Stops()
         self._is_closing = Flag()
         self._race = RaceChild(settings, reader)
+        self.saving = SavingChild(settings, reader)
         self._is_trying = Lock()
         self._memory = Reckoning(settings.folder)
         self._mark_interrupted()
@@ -211,7 +213,7 @@ class Runner:
 
     def checkpoints(self, run_id: int) -> Path:
         """The folder of a run's checkpoints."""
-        return self._settings.folder / "runs" / str(run_id) / "checkpoints"
+        return self._settings.checkpoints(run_id)
 
     def wait(self, seconds: float | None = None) -> bool:
         """Waits for this process's thread to end; whether it has."""
@@ -223,6 +225,7 @@ class Runner:
         self._is_closing.set()
         self._stops.ask()
         self._race.close()
+        self.saving.close()
         self.wait(SECONDS_TO_STOP)
         self._watch.join()
 

@@ -38,6 +38,10 @@ class Settings:
     def database(self) -> Path:
         return self.folder / DATABASE_NAME
 
+    def checkpoints(self, run_id: int) -> Path:
+        """The folder of a run's checkpoints."""
+        return self.folder / "runs" / str(run_id) / "checkpoints"
+
     @property
     def own_prompts(self) -> Path:
         """Folder of the prompts that were pasted into the page."""

@@ -16,6 +16,7 @@ from dgpo_core.errors import ConfigError, PromptError
 from dgpo_core.examination import Examiner, spread_over
 from dgpo_core.human_turn import People, needs_reward
 from dgpo_core.models.catalogue import load, places
+from dgpo_core.models.diffusers_model import DiffusersModel
 from dgpo_core.models.memory import Memory, memory_of
 from dgpo_core.models.protocol import Model
 from dgpo_core.models.source import configurations_fetched, fetched_before
@@ -142,10 +143,14 @@ def _stored_groups(config: RunConfig, folder: Path) -> list[StoredGroup]:
     return load_groups(path if path.exists() else Path(name))
 
 
-def load_model(config: RunConfig) -> Model:
-    """The model of the settings on the best device; a relative folder is looked for here, then in the project."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return load(config.model, seed=config.seed, project=PROJECT, device=device)
+def load_model(config: RunConfig, device: str = "") -> DiffusersModel:
+    """The model of the settings on the best device, or on the one named in the precision that it has on the best.
+
+    A relative folder is looked for here, then in the project.
+    """
+    best = "cuda" if torch.cuda.is_available() else "cpu"
+    dtype = torch.bfloat16 if best == "cuda" else torch.float32
+    return load(config.model, seed=config.seed, project=PROJECT, device=device or best, dtype=dtype)
 
 
 def expected_memory(config: RunConfig, folder: Path = Path(), *, may_fetch: bool = True) -> Memory:

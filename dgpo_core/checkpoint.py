@@ -81,15 +81,11 @@ def load_checkpoint(folder: Path, identity: Mapping[str, str | int] | None = Non
     if problem:
         raise _unusable(folder, problem)
     state = _read_state(folder)
-    if identity is not None and dict(identity) != state["identity"]:
-        differing = [key for key in identity if identity[key] != state["identity"].get(key)]
-        raise CheckpointError(
-            f"The checkpoint {folder.name} belongs to another model: {', '.join(differing)} differ. "
-            "Choose the model and the LoRA settings that it was made with."
-        )
+    if identity is not None:
+        check_identity(folder.name, state["identity"], identity)
     try:
         tensors = load_file(folder / _TENSORS)
-    except SafetensorError as error:
+    except (OSError, SafetensorError) as error:
         raise _unusable(folder, f"{_TENSORS} cannot be read ({error})") from error
     if not all(bool(tensor.isfinite().all()) for tensor in tensors.values()):
         raise _unusable(folder, "it holds numbers that are not finite")
@@ -101,6 +97,16 @@ def load_checkpoint(folder: Path, identity: Mapping[str, str | int] | None = Non
         versions=state["versions"],
         watch=state.get("watch", {}),
     )
+
+
+def check_identity(name: str, saved: Mapping[str, str | int], identity: Mapping[str, str | int]) -> None:
+    """Raises CheckpointError where the checkpoint of that name, whose model's identity is saved, is of another one."""
+    if dict(identity) != dict(saved):
+        differing = [key for key in identity if identity[key] != saved.get(key)]
+        raise CheckpointError(
+            f"The checkpoint {name} belongs to another model: {', '.join(differing)} differ. "
+            "Choose the model and the LoRA settings that it was made with."
+        )
 
 
 def find_damage(folder: Path) -> str:

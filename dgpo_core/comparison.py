@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from dgpo_core.checkpoint import load_checkpoint
+from dgpo_core.checkpoint import Checkpoint, load_checkpoint
 from dgpo_core.ema import WeightCopy
 from dgpo_core.errors import CheckpointError
 from dgpo_core.events import Compare, ComparisonDone
@@ -23,12 +23,21 @@ def averaged_weights(folder: Path, step: int, model: Model) -> WeightCopy:
     Raises:
         CheckpointError: there is no such checkpoint, or it is damaged or of another model.
     """
+    return weights_from(checkpoint_at(folder, step, model.identity()).tensors, model)
+
+
+def checkpoint_at(folder: Path, step: int, identity: Mapping[str, str | int] | None = None) -> Checkpoint:
+    """The checkpoint of a step, as load_checkpoint() gives it.
+
+    Raises:
+        CheckpointError: there is no such checkpoint, or it is damaged or of another model.
+    """
     found = folder / f"step-{step:06d}"
     if not found.is_dir():
         raise CheckpointError(
             f"There is no checkpoint of step {step} any more: only the newest are kept. Choose a newer one."
         )
-    return weights_from(load_checkpoint(found, model.identity()).tensors, model)
+    return load_checkpoint(found, identity)
 
 
 def weights_from(tensors: Mapping[str, Tensor], model: Model) -> WeightCopy:

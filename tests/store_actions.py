@@ -13,6 +13,19 @@ from dgpo_core.config import RunConfig, to_dict
 from dgpo_core.events import Command
 
 
+class RememberedSaving:
+    """What was asked to be saved; nothing is."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, int | None, bool]] = []
+
+    def start(self, run_id: int, step: int | None, as_lora: bool) -> None:
+        self.asked.append((run_id, step, as_lora))
+
+    def words(self) -> str:
+        return f"Run {self.asked[-1][0]} is being saved." if self.asked else ""
+
+
 class StoreActions:
     """The lab's actions without a trainer: what can be written is written, every call is remembered."""
 
@@ -24,6 +37,7 @@ class StoreActions:
         self.resumed: list[int] = []
         self.raced: list[str] = []
         self.troubled = ""
+        self.saving = RememberedSaving()
 
     def start_race(self, name: str) -> None:
         self.raced.append(name)

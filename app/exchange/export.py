@@ -10,6 +10,7 @@ from typing import Any
 
 from app.exchange.archive import pack
 from app.exchange.collected import Group, groups_of
+from app.exchange.new_folder import new_folder
 from app.exchange.parquet import PARQUET_NAME, write_parquet
 from app.exchange.spreadsheet import write_rows
 from app.lab import EXPORT_LAYOUTS
@@ -36,33 +37,13 @@ def export_groups(
     if only_labelled and not (groups := [group for group in groups if group.said is not None]):
         raise ExchangeError("People have judged none of these groups. Label some first, or export all groups.")
     _refuse_lost(reader, groups)
-    if folder.exists():
-        raise ExchangeError(f"{folder} is there already. Name a folder that is not.")
-    unfinished = folder.with_name(f"{folder.name}.unfinished")
-    try:
-        unfinished.mkdir(parents=True)
-    except FileExistsError as error:
-        raise ExchangeError(
-            f"{unfinished} is there already, of an export under way or cut short. Wait for it, or remove it."
-        ) from error
-    except OSError as error:
-        raise _unwritable(folder, error) from error
-    try:
+    with new_folder(folder) as unfinished:
         if layout == "parquet":
             write_parquet(groups, unfinished / PARQUET_NAME, lambda group, member: _png(reader, group, member))
         else:
             _write_pictures(reader, groups, unfinished)
             LAYOUTS[layout](groups, unfinished)
-        unfinished.rename(folder)
-    except OSError as error:
-        raise _unwritable(folder, error) from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return len(groups)
-
-
-def _unwritable(folder: Path, error: OSError) -> ExchangeError:
-    return ExchangeError(f"{folder} cannot be written: {error.strerror}. Choose another folder.")
 
 
 def export_file(reader: Reader, run_id: int | None, layout: str, folder: Path) -> Path:

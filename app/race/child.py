@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
-from pathlib import Path
-from tempfile import TemporaryFile
 from threading import Lock
-from typing import IO
 
+from app.child import Child
 from app.race.plan import load_race
 from app.settings import Settings
 from app.store.reader import Reader
 from dgpo_core.errors import StoreError
-
-PROJECT = Path(__file__).parents[2]
-SECONDS_TO_STOP = 60.0
-INTERRUPTED = (-signal.SIGTERM, -signal.SIGINT)
 
 
 class RaceChild:
@@ -26,13 +17,8 @@ class RaceChild:
     def __init__(self, settings: Settings, reader: Reader) -> None:
         self._settings, self._reader = settings, reader
         self._one_at_a_time = Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._said: IO[bytes] | None = None
+        self._child: Child | None = None
         self._name = ""
-
-    @property
-    def is_running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
 
     def start(self, name: str) -> None:
         """Begins a shipped race, or goes on with it where it was cut short.
@@ -43,25 +29,16 @@ class RaceChild:
         """
         load_race(name)
         with self._one_at_a_time:
-            if self.is_running:
+            if self._child is not None and self._child.is_running:
                 raise StoreError(f"The race {self._name} is on; one at a time. Wait for its end or stop it first.")
             if live := self._reader.live_run():
                 raise StoreError(
                     f"Run {live.id} ({live.name}) is live, and would be timed with the race. "
                     "Wait for its end or stop it first."
                 )
-            command = [sys.executable, "-m", "app", "race", name, "--folder", str(self._settings.folder.resolve())]
-            if self._said is not None:
-                self._said.close()
-            self._said, self._name = TemporaryFile(), name  # noqa: SIM115 - open as long as the process may write
-            self._process = subprocess.Popen(
-                command,
-                cwd=PROJECT,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=self._said,
-                start_new_session=True,  # Ctrl-C in the lab's terminal is for the lab, which then ends the race
-            )
+            ended, self._child, self._name = self._child, Child(self._settings, "race", name), name
+            if ended is not None:
+                ended.close()
 
     def stop(self) -> None:
         """Ends the race after its run is saved; it can be gone on with.
@@ -69,31 +46,22 @@ class RaceChild:
         Raises:
             StoreError: no race was begun here.
         """
-        if not self.is_running:
+        if self._child is None or not self._child.is_running:
             raise StoreError("No race that was started on this page is on. Start one first.")
-        assert self._process is not None
-        self._process.send_signal(signal.SIGTERM)
+        self._child.stop()
 
     def words(self) -> str:
         """How the race begun here stands; empty where none was."""
-        if self._process is None:
+        child = self._child
+        if child is None:
             return ""
-        if self.is_running:
+        if child.is_running:
             return f"The race {self._name} is on. Its runs are on the Train and Runs tabs too."
-        if self._process.returncode == 0 or self._process.returncode in INTERRUPTED:
+        if not child.has_failed:
             return f"The race {self._name} has ended."
-        return f"The race {self._name} ended early: {self._last_line() or 'it said nothing.'}"
+        return f"The race {self._name} ended early: {child.last_words}"
 
     def close(self) -> None:
         """Ends a race that is on and waits until its run is saved."""
-        if self.is_running and self._process is not None:
-            self.stop()
-            self._process.wait(SECONDS_TO_STOP)
-        if self._said is not None:
-            self._said.close()
-
-    def _last_line(self) -> str:
-        assert self._said is not None
-        self._said.seek(0)
-        lines = self._said.read().decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else ""
+        if self._child is not None:
+            self._child.close()

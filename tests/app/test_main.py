@@ -222,6 +222,25 @@ def test_a_headless_run_that_fails_says_why_and_ends_with_1(tmp_path, model_fold
     assert "Traceback" not in out + err
 
 
+def test_a_trained_model_is_written_and_what_cannot_be_is_refused(refused, tmp_path, model_folder, capsys):
+    lab, into = ["--folder", str(tmp_path / "lab")], tmp_path / "taken"
+    assert main([*lab, "train", str(write_recipe(tmp_path, model_folder))]) == 0
+    capsys.readouterr()
+    assert main([*lab, "save", "1", str(into), "--step", "1", "--lora"]) == 0
+    assert capsys.readouterr().out == (
+        f"The LoRA of run 1 at step 1 is in {into}. In Python, pipeline.load_lora_weights({str(into)!r}, "
+        'weight_name="pytorch_lora_weights.safetensors") puts it on its base.\n'
+    )
+    assert refused("save", "1", into) == f"{into} is there already. Name a folder that is not.\n"
+    whole = tmp_path / "whole"
+    assert main([*lab, "save", "1", str(whole)]) == 0
+    assert capsys.readouterr().out.startswith(f"The model of run 1 at step 2 is in {whole}. In Python, ")
+    assert (whole / "model_index.json").is_file()
+    assert refused("save", "7", tmp_path / "other") == "There is no run 7. Known: 1.\n"
+    assert refused("save", "1", tmp_path / "other", "--step", "5").endswith("Choose one of 1, 2.\n")
+    assert not (tmp_path / "other").exists()
+
+
 @pytest.fixture
 def endless(tmp_path, model_folder):
     """The recipe of a run that is live until it is told to end."""

@@ -17,6 +17,7 @@ from app.ui.charts import curves_panel
 from app.ui.comparison_request import chosen_run
 from app.ui.fields import Fields, values_of
 from app.ui.live import Live
+from app.ui.tabs.saving import offered, saving_section
 from dgpo_core.config import from_dict
 from dgpo_core.errors import LabError, StoreError
 
@@ -36,28 +37,29 @@ def runs_tab(lab: Lab, live: Live, form: Fields) -> None:
         facts = live.panel("words.js", elem_id="run-facts", elem_classes="heading")
         failure = gr.Textbox(label="What went wrong, in detail", max_lines=15, interactive=False, visible=False)
         buttons = _draw_buttons(live)
+        step = saving_section(lab, live, chosen)
         labels = _draw_labels(live)
         other = stored_choice(label="Set beside another run", elem_id="run-other")
         difference = live.panel("table.js", elem_id="run-difference")
         curves = curves_panel(live, topic="run curves", value=[], elem_id="run-curves")
         tables = [live.panel("table.js", elem_id=f"run-{name}") for name in TABLES]
-    following = [runs, details, facts, failure, buttons["resume"], other, difference, curves, *tables]
+    following = [runs, details, facts, failure, buttons["resume"], step, other, difference, curves, *tables]
     opening = [chosen, labels["name"], labels["notes"], buttons["recipe"], buttons["question"]]
 
-    def shown(run: RunRow | None, open_id: int | None, other_id: int | None) -> list[Any]:
+    def shown(run: RunRow | None, open_id: int | None, step: int | None, other_id: int | None) -> list[Any]:
         """What the store says now. Of a run that is open already, what a person may be typing is left alone, and
         so is which run is open: an answer that comes late must not lay one run's notes at another's door."""
         is_open = run is not None and run.id == open_id
-        return [*_following(reader, run, other_id), *([gr.skip()] * len(opening) if is_open else _opening(run))]
+        return [*_following(reader, run, step, other_id), *([gr.skip()] * len(opening) if is_open else _opening(run))]
 
-    def follow(open_id: int | None, other_id: int | None) -> list[Any]:
-        return shown(chosen_run(reader.runs(), open_id), open_id, other_id)
+    def follow(open_id: int | None, step: int | None, other_id: int | None) -> list[Any]:
+        return shown(chosen_run(reader.runs(), open_id), open_id, step, other_id)
 
     def open_run(open_id: int | None, event: gr.EventData) -> list[Any]:
-        return ["", _hidden(), *shown(reader.run(int(event.id)), open_id, None)]
+        return ["", _hidden(), *shown(reader.run(int(event.id)), open_id, None, None)]
 
     outputs = following + opening
-    changes.stale(follow, [chosen, other], outputs, trigger_mode="always_last", api_name="runs_refresh", **QUICK)
+    changes.stale(follow, [chosen, step, other], outputs, trigger_mode="always_last", api_name="runs_refresh", **QUICK)
     runs.choose(open_run, chosen, [said, buttons["confirmation"], *outputs], api_name="runs_open", **QUICK)
     other.input(
         lambda run_id, other_id: _beside(reader, reader.run(run_id), other_id),
@@ -170,13 +172,13 @@ def fingerprint(reader: Reader) -> Any:
     return runs, reader.latest_diary_line()
 
 
-def _following(reader: Reader, run: RunRow | None, other_id: int | None) -> list[Any]:
+def _following(reader: Reader, run: RunRow | None, step: int | None, other_id: int | None) -> list[Any]:
     """Everything on the tab that follows the store."""
     now = datetime.now(UTC)
     runs = reader.runs()
     listed = views.run_table(runs, run.id if run else None, now)
     if run is None:
-        return [listed, _hidden(), "", _hidden(), gr.skip(), gr.skip(), None, [], None, None, None]
+        return [listed, _hidden(), "", _hidden(), *[gr.skip()] * 3, None, [], None, None, None]
     checkpoints = reader.checkpoints(run.id)
     others = views.other_choices(runs, run.id)
     other_id = other_id if other_id in [value for _, value in others] else None
@@ -186,6 +188,7 @@ def _following(reader: Reader, run: RunRow | None, other_id: int | None) -> list
         views.facts(run, now, has_checkpoint=bool(checkpoints)),
         gr.update(value=run.details, visible=True) if run.details else _hidden(),
         gr.update(interactive=views.can_resume(run, runs)),
+        offered(checkpoints, step),
         gr.update(choices=others, value=other_id),
         *_beside(reader, run, other_id),
         views.evaluation_table(reader.evaluations(run.id)),

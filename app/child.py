@@ -1,0 +1,62 @@
+"""A command of the lab in a process of its own: what a terminal would run, begun from the page."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryFile
+
+from app.settings import Settings
+
+PROJECT = Path(__file__).parents[1]
+SECONDS_TO_STOP = 60.0
+INTERRUPTED = (-signal.SIGTERM, -signal.SIGINT)
+
+
+class Child:
+    """`python -m app` with these arguments, on a lab's folder; it begins at once."""
+
+    def __init__(self, settings: Settings, *arguments: str) -> None:
+        command = [sys.executable, "-m", "app", *arguments, "--folder", str(settings.folder.resolve())]
+        self._kept: str | None = None
+        self._said = TemporaryFile()  # noqa: SIM115 - open as long as the process may write
+        self._process = subprocess.Popen(
+            command,
+            cwd=PROJECT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self._said,
+            start_new_session=True,  # Ctrl-C in the lab's terminal is for the lab, which then ends its children
+        )
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it ended by itself, and badly."""
+        return self._process.poll() not in (None, 0, *INTERRUPTED)
+
+    @property
+    def last_words(self) -> str:
+        """The last line that it wrote about an error; asked once it has ended, since both would move in one file."""
+        if self._kept is not None:
+            return self._kept
+        self._said.seek(0)
+        lines = self._said.read().decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "it said nothing."
+
+    def stop(self) -> None:
+        """Asks it to end at its next safe point."""
+        self._process.send_signal(signal.SIGTERM)
+
+    def close(self) -> None:
+        """Ends it if it is on, and waits until it has saved what it saves."""
+        if self.is_running:
+            self.stop()
+            self._process.wait(SECONDS_TO_STOP)
+        self._kept = self.last_words
+        self._said.close()
