@@ -27,6 +27,8 @@ from diffusers import (
     QwenImageTransformer2DModel,
     SanaPipeline,
     SanaTransformer2DModel,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
@@ -55,25 +57,8 @@ from transformers import (
 from base_model.pipeline import shapes_tokenizer
 
 SIDE, PIXELS, TEXT_WIDTH = 8, 64, 16
-WORDS = [
-    "a",
-    "b",
-    "circle",
-    "square",
-    "ring",
-    "cross",
-    "red",
-    "blue",
-    "green",
-    "two",
-    "three",
-    "above",
-    "diamond",
-    "triangle",
-    "circles",
-    "squares",
-    "rings",
-]
+WORDS = ["a", "b", "circle", "square", "ring", "cross", "red", "blue", "green", "two", "three"]
+WORDS += ["above", "diamond", "triangle", "circles", "squares", "rings"]
 
 
 @dataclass(frozen=True)
@@ -85,6 +70,8 @@ class Family:
     unread: str = r"$^"
     """LoRA matrices that nothing reads, such as those of the text after the last block."""
     call: tuple[tuple[str, object], ...] = ()
+    absent: tuple[str, ...] = ()
+    """Parts that it draws without, of which its stock pipeline has to be told."""
     packs: bool = False
     has_lora_loader: bool = True
     never_read: str = r"$^"
@@ -107,8 +94,8 @@ def autoencoder(**settings: object) -> AutoencoderKL:
     return small_autoencoder(4, PIXELS, **settings)
 
 
-def clip(kind: type[PreTrainedModel]) -> PreTrainedModel:
-    return small_clip(kind, TEXT_WIDTH, num_hidden_layers=2)
+def clip(kind: type[PreTrainedModel], width: int = TEXT_WIDTH) -> PreTrainedModel:
+    return small_clip(kind, width, num_hidden_layers=2)
 
 
 def t5_tokenizer() -> T5Tokenizer:
@@ -116,10 +103,42 @@ def t5_tokenizer() -> T5Tokenizer:
     return T5Tokenizer(vocab=pieces, extra_ids=0)
 
 
-def t5() -> T5EncoderModel:
+def t5(width: int = TEXT_WIDTH) -> T5EncoderModel:
     return T5EncoderModel(
-        T5Config(vocab_size=32, d_model=TEXT_WIDTH, d_kv=8, d_ff=32, num_layers=1, num_heads=2, is_gated_act=True)
+        T5Config(vocab_size=32, d_model=width, d_kv=8, d_ff=32, num_layers=1, num_heads=2, is_gated_act=True)
     )
+
+
+def sd3(t5_encoder: T5EncoderModel | None = None, **details: object) -> StableDiffusion3Pipeline:
+    """CLIP's two encoders side by side are as wide as T5, which may be missing."""
+    return StableDiffusion3Pipeline(
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+        vae=autoencoder(scaling_factor=1.5305, shift_factor=0.0609, use_quant_conv=False, use_post_quant_conv=False),
+        text_encoder=clip(CLIPTextModelWithProjection),
+        tokenizer=shapes_tokenizer(),
+        text_encoder_2=clip(CLIPTextModelWithProjection),
+        tokenizer_2=shapes_tokenizer(),
+        text_encoder_3=t5_encoder,
+        tokenizer_3=t5_encoder and t5_tokenizer(),
+        transformer=SD3Transformer2DModel(
+            sample_size=SIDE,
+            patch_size=2,
+            in_channels=4,
+            out_channels=4,
+            num_layers=2,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=2 * TEXT_WIDTH,
+            caption_projection_dim=32,
+            pooled_projection_dim=2 * TEXT_WIDTH,
+            pos_embed_max_size=SIDE,
+            **details,
+        ),
+    )
+
+
+def sd35_medium() -> StableDiffusion3Pipeline:
+    return sd3(t5(2 * TEXT_WIDTH), qk_norm="rms_norm", dual_attention_layers=(0,))
 
 
 def unet(text_width: int, **settings: object) -> UNet2DConditionModel:
@@ -158,15 +177,15 @@ def sdxl() -> StableDiffusionXLPipeline:
     return StableDiffusionXLPipeline(
         vae=autoencoder(scaling_factor=0.13025),
         text_encoder=clip(CLIPTextModel),
-        text_encoder_2=clip(CLIPTextModelWithProjection),
+        text_encoder_2=clip(CLIPTextModelWithProjection, 8),  # as in the large one, of another width than the first
         tokenizer=shapes_tokenizer(),
         tokenizer_2=shapes_tokenizer(),
         unet=unet(
-            2 * TEXT_WIDTH,
+            TEXT_WIDTH + 8,
             use_linear_projection=True,
             addition_embed_type="text_time",
             addition_time_embed_dim=8,
-            projection_class_embeddings_input_dim=TEXT_WIDTH + 6 * 8,
+            projection_class_embeddings_input_dim=8 + 6 * 8,
         ),
         scheduler=EulerDiscreteScheduler(**NOISE_SCHEDULE, timestep_spacing="leading"),
     )
@@ -339,7 +358,21 @@ def without_its_zeros(pipeline: DiffusionPipeline) -> DiffusionPipeline:
     return pipeline
 
 
+SD3_LAST_PROMPT = r"transformer_blocks\.1\.attn\.(add_q_proj|norm_added_q)"
+"""Queries of the prompt in the last block, where only the picture goes on."""
+
 FAMILIES: dict[str, Family] = {
+    "sd3": Family(
+        build=sd3,
+        recipe="sd35-large",
+        call=(("max_sequence_length", 0),),
+        absent=("text_encoder_3", "tokenizer_3"),
+        unread=SD3_LAST_PROMPT,
+        never_read=SD3_LAST_PROMPT,
+    ),
+    "sd35m": Family(
+        build=sd35_medium, recipe="sd35m-geneval-mode-2b", unread=SD3_LAST_PROMPT, never_read=SD3_LAST_PROMPT
+    ),
     "sd": Family(build=sd, is_flow=False, recipe="sd15"),
     "sd-v": Family(build=lambda: sd("v_prediction", rescale_betas_zero_snr=True), is_flow=False, recipe="sd15"),
     "sdxl": Family(build=sdxl, is_flow=False, recipe="sdxl"),

@@ -92,6 +92,32 @@ def test_gradient_reaches_exactly_the_lora(model, family):
     move(model)
 
 
+@pytest.fixture(scope="module")
+def half(folder):
+    """The model as a GPU holds it: all but its LoRA in bfloat16."""
+    config = ModelConfig(folder=str(folder), lora_rank=2, lora_alpha=4, picture_side=PIXELS)
+    return load(config, seed=0, dtype=torch.bfloat16)
+
+
+def velocity_and_gradient(model):
+    """At both prompts, and of the LoRA as move() leaves it; one long row of numbers each."""
+    move(model)
+    lora = model.policy_parameters().values()
+    x, sigma, conditioning = batch(model)
+    velocity = model.velocity(x, sigma, conditioning)
+    gradients = torch.autograd.grad(velocity.square().mean(), lora, allow_unused=True, materialize_grads=True)
+    return velocity, torch.cat([one.flatten() for one in gradients])
+
+
+def test_in_bfloat16_the_lora_is_float32_and_learns_what_it_learns_in_float32(model, half):
+    assert half.network.dtype == half.pipeline.vae.dtype == torch.bfloat16
+    assert {one.dtype for one in half.policy_parameters().values()} == {torch.float32}
+    (rounded, rounded_gradient), (exact, gradient) = velocity_and_gradient(half), velocity_and_gradient(model)
+    assert rounded.dtype == torch.float32
+    assert (rounded - exact).norm() < 0.1 * exact.norm()
+    assert (rounded_gradient - gradient).norm() < 0.3 * gradient.norm() > 0
+
+
 def test_the_prompts_side_alone_can_be_trained(family, folder):
     size = {"lora_rank": 2, "lora_alpha": 4, "picture_side": PIXELS}
     config = ModelConfig(folder=str(folder), lora_targets="prompt_layers", **size)
@@ -151,6 +177,11 @@ def test_guidance_of_one_is_no_guidance(model):
     assert (draw(model, guidance_scale=4.0)[0] - plain).abs().max() > 1e-2
 
 
+def stock(folder, family):
+    """The folder's pipeline as anyone would load it."""
+    return DiffusionPipeline.from_pretrained(folder, **dict.fromkeys(FAMILIES[family].absent))
+
+
 def stock_pictures(pipeline, model, family):
     """What the stock pipeline draws of the same noise on the lab's grid."""
     from dgpo_core.models.packing import packed
@@ -181,7 +212,7 @@ def stock_pictures(pipeline, model, family):
 
 def test_a_merged_folder_draws_the_policys_pictures_in_the_stock_pipeline(model, family, tmp_path):
     model.save_merged(tmp_path / "merged")
-    pipeline = DiffusionPipeline.from_pretrained(tmp_path / "merged")
+    pipeline = stock(tmp_path / "merged", family)
     mine = draw(model)[1]
     assert mine.std() > 0.03
     np.testing.assert_allclose(mine, stock_pictures(pipeline, model, family), atol=1.5 / 255)
@@ -191,7 +222,7 @@ def test_a_saved_lora_draws_the_policys_pictures_in_the_stock_pipeline(model, fa
     if not FAMILIES[family].has_lora_loader:
         pytest.skip("its pipeline reads no LoRA")
     model.save_lora(tmp_path)
-    pipeline = DiffusionPipeline.from_pretrained(folder)
+    pipeline = stock(folder, family)
     base = stock_pictures(pipeline, model, family)
     pipeline.load_lora_weights(tmp_path, weight_name="pytorch_lora_weights.safetensors")
     found = stock_pictures(pipeline, model, family)
@@ -247,7 +278,7 @@ def test_a_merged_folder_of_all_weights_draws_the_policys_pictures_in_the_stock_
     with whole.reference():
         base = draw(whole)[1]
     assert np.abs(mine - base).max() > 4 / 255
-    found = stock_pictures(DiffusionPipeline.from_pretrained(tmp_path / "merged"), whole, family)
+    found = stock_pictures(stock(tmp_path / "merged", family), whole, family)
     np.testing.assert_allclose(mine, found, atol=1.5 / 255)
 
 

@@ -77,16 +77,6 @@ def half(model_folder):
     return SD3Model.load(model_folder, lora_rank=4, lora_alpha=8, seed=0, dtype=torch.bfloat16)
 
 
-def test_the_lora_is_float32_over_a_base_in_half_precision(half):
-    assert {parameter.dtype for parameter in half.policy_parameters().values()} == {torch.float32}
-    assert half.pipeline.transformer.dtype == torch.bfloat16
-    x, sigma, conditioning = batch(half)
-    velocity = half.velocity(x, sigma, conditioning)
-    assert velocity.dtype == torch.float32
-    velocity.square().mean().backward()
-    assert all(parameter.grad is not None for parameter in half.policy_parameters().values())
-
-
 def test_only_a_float32_model_draws_exactly_as_it_trains(half, model):
     assert model.is_exact_when_drawing
     assert not half.is_exact_when_drawing
