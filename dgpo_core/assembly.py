@@ -64,7 +64,7 @@ def assemble(
         model = model or load_model(config)
         supplies = replace(supplies, preference=_saved_preference(config, model, folder))
     reward_named = cache(partial(new_reward, supplies=supplies))
-    reward = new_mixture(config.reward.train, "reward.train", reward_named)
+    reward = new_mixture(config.reward.train, "reward.train", reward_named, group_size=config.rollout.group_size)
     evaluation_reward = reward_named(config.reward.evaluation)
     watched = {name: reward_named(name) for name in parse_watched(config.reward.watch, "reward.watch")}
     watch_prompts = spread_over(watch_set.prompts, config.schedule.evaluation_prompts, category_of)

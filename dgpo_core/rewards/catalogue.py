@@ -83,8 +83,12 @@ def new_reward(name: str, supplies: Supplies | None = None) -> Reward:
     return Visiting(reward, supplies) if supplies.offloads and REWARD_FACTS[name].weights else reward
 
 
-def new_mixture(text: str, setting: str, make: Callable[[str], Reward] = new_reward) -> Reward:
+def new_mixture(
+    text: str, setting: str, make: Callable[[str], Reward] = new_reward, *, group_size: int | None = None
+) -> Reward:
     """The reward that a setting names: one alone as make gives it, several or a weighted one as a mixture.
+
+    group_size is how many pictures one after the other are a group; without it those of one prompt are.
 
     Raises:
         ConfigError: the text is no mixture.
@@ -93,4 +97,5 @@ def new_mixture(text: str, setting: str, make: Callable[[str], Reward] = new_rew
     shares = parse_mixture(text, setting)
     if len(shares) == 1 and shares[0].weight == 1:
         return make(shares[0].name)
-    return Mixture([Part(share.name, share.weight, make(share.name)) for share in shares])
+    parts = [Part(share.name, share.weight, make(share.name)) for share in shares]
+    return Mixture(parts, group_size=group_size)

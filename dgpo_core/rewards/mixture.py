@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, pstdev
 
 from dgpo_core.rewards.contract import Judgement, Picture, Reward, held_to_contract
+
+SPREAD_FLOOR = 1e-4
+"""The least that rewards are divided by, as in docs/method.md eq. 4: near ties are not blown up to unit spread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +24,13 @@ class Part:
 class Mixture:
     """Weighted sum of standardised rewards, so that a reward in the twenties does not drown one between 0 and 1.
 
-    Pictures of the same prompt are compared with each other, which are the pictures of a group. Every reward stands
-    in the terms as it was given; a picture on which one of them has no opinion has none.
+    The pictures of a group are compared with each other: group_size of them one after the other, or without it all
+    of one prompt, which would take two groups of a prompt that a step draws twice for one. Every reward stands in the
+    terms as it was given; a picture on which one of them has no opinion has none.
     """
 
-    def __init__(self, parts: Sequence[Part]) -> None:
-        self.parts = tuple(parts)
+    def __init__(self, parts: Sequence[Part], *, group_size: int | None = None) -> None:
+        self.parts, self._group_size = tuple(parts), group_size
         self.name = " + ".join(f"{part.name}*{part.weight:g}" for part in parts)
 
     def check_prompts(self, prompts: Sequence[str]) -> None:
@@ -40,11 +44,17 @@ class Mixture:
             )
             for part in self.parts
         ]
-        standard = [standardised([one.reward for one in of_part], prompts) for of_part in judged]
+        groups = self._groups(prompts)
+        standard = [standardised([one.reward for one in of_part], groups) for of_part in judged]
         return [
             self._joined(row, scores)
             for row, scores in zip(zip(*judged, strict=True), zip(*standard, strict=True), strict=True)
         ]
+
+    def _groups(self, prompts: Sequence[str]) -> Sequence[Hashable]:
+        if self._group_size is None or len(prompts) % self._group_size:
+            return prompts
+        return [place // self._group_size for place in range(len(prompts))]
 
     def _joined(self, judgements: Sequence[Judgement], scores: Sequence[float | None]) -> Judgement:
         terms = [
@@ -58,18 +68,18 @@ class Mixture:
         return Judgement(total, tuple(terms), details)
 
 
-def standardised(rewards: Sequence[float | None], prompts: Sequence[str]) -> list[float | None]:
-    """Each reward minus the mean of its prompt's, over their spread; 0 where all of a prompt are alike."""
-    by_prompt: dict[str, list[float]] = {}
-    for reward, prompt in zip(rewards, prompts, strict=True):
+def standardised(rewards: Sequence[float | None], groups: Sequence[Hashable]) -> list[float | None]:
+    """Each reward minus the mean of its group's, over their spread, or over SPREAD_FLOOR where that is more."""
+    by_group: dict[Hashable, list[float]] = {}
+    for reward, group in zip(rewards, groups, strict=True):
         if reward is not None:
-            by_prompt.setdefault(prompt, []).append(reward)
-    centres = {prompt: (fmean(values), pstdev(values)) for prompt, values in by_prompt.items()}
+            by_group.setdefault(group, []).append(reward)
+    centres = {group: (fmean(values), max(pstdev(values), SPREAD_FLOOR)) for group, values in by_group.items()}
     result: list[float | None] = []
-    for reward, prompt in zip(rewards, prompts, strict=True):
+    for reward, group in zip(rewards, groups, strict=True):
         if reward is None:
             result.append(None)
             continue
-        mean, spread = centres[prompt]
-        result.append((reward - mean) / spread if spread > 0 else 0.0)
+        mean, spread = centres[group]
+        result.append((reward - mean) / spread)
     return result

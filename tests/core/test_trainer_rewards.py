@@ -6,6 +6,7 @@ import pytest
 import torch
 from small_run import EVERY_STEP, Forwards, numbers_at, run, small_config, small_parts
 
+from dgpo_core.assembly import assemble
 from dgpo_core.checkpoint import find_damage, newest_checkpoint
 from dgpo_core.errors import RewardError
 from dgpo_core.events import EndReason, EvaluationDone, Phase, PhaseChanged, StepDone, Stop, Warned
@@ -53,6 +54,16 @@ def test_a_reward_that_meddles_changes_nothing(model, tmp_path, straight, change
     _, heard = run(config, parts)
     assert numbers_at(tmp_path / "step-000003", model, config) == straight[3]
     assert [len(event.samples) for event in heard.of(EvaluationDone)] == [2, 2, 2, 2]
+
+
+def test_a_mixture_takes_two_groups_of_one_prompt_for_two(model, tmp_path):
+    for name, prompt in (("train", "a ring"), ("heldout", "a square")):
+        (tmp_path / f"{name}.txt").write_text(prompt)
+    prompts = {name: str(tmp_path / f"{name}.txt") for name in ("train", "heldout")}
+    config = small_config(reward={"train": "brightness*2"}, prompts=prompts, rollout={"group_size": 2})
+    reward = assemble(config, tmp_path, model=model).reward
+    pictures = [np.full((8, 8, 3), shade, np.uint8) for shade in (0, 10, 200, 250)]
+    assert [one.reward for one in reward(pictures, ["a ring"] * 4)] == pytest.approx([-2, 2, -2, 2])
 
 
 def with_rewards(*values):
