@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from diffusers import DiffusionPipeline, PipelineQuantizationConfig
 from safetensors import SafetensorError
+from torch import nn
 
 from dgpo_core.errors import ModelError
 from dgpo_core.model_config import ModelConfig
@@ -50,14 +51,14 @@ def load_pipeline(
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise unloadable(folder, error) from error
-    _check_whole(pipeline, folder)
+    check_whole(pipeline, folder)
     return pipeline
 
 
 def unloadable(source: Path | str, error: Exception) -> ModelError:
     """What to say where a library could not read a model, in its own words."""
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-    return ModelError(f"The model in {source} cannot be loaded: {reason}. Restore the folder or choose another.")
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300].rstrip(".")
+    return ModelError(f"The model in {source} cannot be loaded: {reason}. Restore it or choose another.")
 
 
 def parts_of(folder: Path) -> dict[str, Any]:
@@ -132,12 +133,12 @@ def _quantized(parts: dict[str, Any], config: ModelConfig, dtype: torch.dtype) -
     return {"quantization_config": quantization}
 
 
-def _check_whole(pipeline: DiffusionPipeline, folder: Path) -> None:
+def check_whole(pipeline: DiffusionPipeline, source: Path) -> None:
     """Raises ModelError where a weight was not in the files, which diffusers only warns of."""
-    for part in (getattr(pipeline, name, None) for name in ("transformer", "unet", "vae")):
-        lacking = [name for name, weight in part.named_parameters() if weight.is_meta] if part is not None else []
+    for part in (one for one in pipeline.components.values() if isinstance(one, nn.Module)):
+        lacking = [name for name, weight in part.named_parameters() if weight.is_meta]
         if lacking:
             raise ModelError(
-                f"The model in {folder} cannot be loaded: {len(lacking)} weights are missing, first {lacking[0]}. "
-                "Restore the folder or choose another."
+                f"The model in {source} cannot be loaded: {len(lacking)} weights are missing, first {lacking[0]}. "
+                "Restore it or choose another."
             )

@@ -7,16 +7,21 @@ from typing import Any
 
 import torch
 from diffusers import DiffusionPipeline
+from diffusers.loaders.single_file_utils import SingleFileComponentError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import nn
 
 from dgpo_core.errors import ModelError
 from dgpo_core.model_config import ModelConfig
-from dgpo_core.models.pipeline_folder import load_pipeline, unloadable
+from dgpo_core.models.pipeline_folder import check_whole, load_pipeline, unloadable
 
-WHOLE = ("cond_stage_model.", "conditioner.")
-"""What names of weights begin with in a file that has the text encoders too."""
+HELD = {
+    "vae": ("first_stage_model.", "vae."),
+    "text_encoder": ("cond_stage_model.", "conditioner.embedders.0."),
+    "text_encoder_2": ("conditioner.embedders.1.",),
+}
+"""What names of weights begin with, by part, in a file in its authors' layout that holds more than the network."""
 LORA = ("lora_A", "lora_B", "lora_up", "lora_down")
 
 
@@ -31,27 +36,51 @@ def load_single_file(
 ) -> Any:
     """The pipeline of base, with the weights of file: a network in diffusers' names, or a file in its authors' layout.
 
+    Parts that the file does not hold are those of base, and so are all configurations; nothing is fetched.
+
     Raises:
-        ModelError: the file is no safetensors file, is damaged, a LoRA, or of another model than base.
+        ModelError: the file is no safetensors file, is damaged, a LoRA, or of another model than base; or it is to be
+            quantized.
     """
     names = _names(file)
     if any(mark in name for name in names for mark in LORA):
         raise ModelError(f"{file} is a LoRA and not a whole model. Name the model that it belongs to.")
+    if config.quantization != "none":
+        raise ModelError(
+            f"model.quantization is {config.quantization}, but {file} is one file, and only folders are quantized. "
+            "Set model.quantization to none, or name a diffusers folder of this model."
+        )
     pipeline = load_pipeline(base, pipeline_class, config, dtype)
     network: nn.Module = getattr(pipeline, network_name)
     try:
         if set(names) == set(network.state_dict()):
             network.load_state_dict(load_file(file))
-            return pipeline
-        if not hasattr(pipeline_class, "from_single_file"):
-            raise ValueError(f"its weights are not those of {type(network).__name__}")
-        given = {} if any(name.startswith(WHOLE) for name in names) else dict(pipeline.components)
-        given.pop(network_name, None)
-        return pipeline_class.from_single_file(
-            str(file), config=str(base), torch_dtype=dtype, local_files_only=True, **given
-        )
-    except (OSError, ValueError, LookupError, TypeError, RuntimeError, SafetensorError) as error:
+        else:
+            pipeline = _in_authors_layout(file, names, base, pipeline, network_name=network_name, dtype=dtype)
+    except (LookupError, TypeError, AttributeError, SingleFileComponentError) as error:
+        raise unloadable(file, _not_of(network)) from error
+    except NotImplementedError as error:  # by diffusers, for weights without numbers
+        raise unloadable(file, ValueError("some of its weights are missing")) from error
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise unloadable(file, error) from error
+    check_whole(pipeline, file)
+    return pipeline
+
+
+def _in_authors_layout(
+    file: Path, names: list[str], base: Path, pipeline: Any, *, network_name: str, dtype: torch.dtype
+) -> Any:
+    """The pipeline of base, its network and whatever else the file holds read from there."""
+    kind = type(pipeline)
+    if not hasattr(kind, "from_single_file"):
+        raise _not_of(getattr(pipeline, network_name))
+    held = {network_name} | {part for part, starts in HELD.items() if any(name.startswith(starts) for name in names)}
+    rest = {name: part for name, part in pipeline.components.items() if name not in held}
+    return kind.from_single_file(str(file), config=str(base), torch_dtype=dtype, local_files_only=True, **rest)
+
+
+def _not_of(network: nn.Module) -> ValueError:
+    return ValueError(f"its weights are not those of {type(network).__name__}")
 
 
 def _names(file: Path) -> list[str]:

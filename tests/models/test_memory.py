@@ -162,7 +162,7 @@ def test_an_optional_encoder_that_the_folder_lacks_is_not_counted(model_folder, 
 def test_damaged_configurations_are_told_in_a_sentence(part, content, model_folder, tmp_path):
     folder = copytree(model_folder, tmp_path / "damaged")
     (folder / part).unlink() if content is None else (folder / part).write_text(content)
-    with pytest.raises(ModelError, match=r"The model in .*damaged cannot be loaded: .+ Restore the folder"):
+    with pytest.raises(ModelError, match=r"The model in .*damaged cannot be loaded: .+ Restore it"):
         memory_of(from_dict({}), folder, torch.float32)
 
 
