@@ -230,7 +230,17 @@ class DiffusersModel(ABC):
             yield
 
     def save_merged(self, folder: Path) -> None:
-        """Saves a stock pipeline folder that draws as the policy does, its LoRA merged into the weights."""
+        """Saves a stock pipeline folder that draws as the policy does, its LoRA merged into the weights.
+
+        Raises:
+            ModelError: the weights are quantized, or the text encoders were dropped; nothing is written.
+        """
+        self._text_encoders.check_here()
+        if not self._trained.can_merge:
+            raise ModelError(
+                "The weights of this model are quantized, and a LoRA cannot be merged into such. Save the LoRA "
+                "instead, which the stock pipeline reads beside quantized and plain weights alike."
+            )
         plain = type(self._network).from_config(self._network.config)
         with self.drawing():
             plain.load_state_dict(self._trained.plain_weights())

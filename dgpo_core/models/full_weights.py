@@ -13,7 +13,7 @@ from torch import Tensor, nn
 class FullWeights:
     """The network's own weights in float32. The copy keeps the precision that they came in."""
 
-    is_exact_when_merged = True
+    can_merge = is_exact_when_merged = True
 
     def __init__(self, network: nn.Module) -> None:
         self._start = {name: weight.detach().clone() for name, weight in network.named_parameters()}

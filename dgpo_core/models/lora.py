@@ -38,7 +38,8 @@ class Lora:
             parameter.data = parameter.data.float()
         self._layers = {name: one for name, one in network.named_modules() if isinstance(one, LoraLayer)}
         weights = [layer.get_base_layer().weight for layer in self._layers.values()]
-        self._can_merge = all(weight.is_floating_point() for weight in weights)
+        self.can_merge = all(weight.is_floating_point() for weight in weights)
+        """Whether the weights can take it up; quantized ones cannot."""
         self._is_exact = all(weight.dtype == torch.float32 for weight in weights)
         # In half precision the sum would round the LoRA away.
         # Activations that are computed again, in the backward pass, are so with the network's own weights.
@@ -48,7 +49,7 @@ class Lora:
     @property
     def is_exact_when_merged(self) -> bool:
         """Whether merged() rounds no more than float32 does."""
-        return self._is_exact or not self._can_merge
+        return self._is_exact or not self.can_merge
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """The LoRA matrices by name."""
@@ -86,7 +87,7 @@ class Lora:
 
         Quantized weights cannot take it up; then it stays beside them.
         """
-        if not self._can_merge:
+        if not self.can_merge:
             with torch.no_grad():
                 yield
             return

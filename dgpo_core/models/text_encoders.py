@@ -39,6 +39,14 @@ class TextEncoders:
                 f"{bound}. Raise the latter to {num_prompts}, or set model.text_encoders to offload."
             )
 
+    def check_here(self) -> None:
+        """Raises ModelError where they were dropped, and a saved pipeline would lack them."""
+        if self._are_gone:
+            raise ModelError(
+                "The text encoders were dropped after the run's prompts were encoded, and a pipeline without them "
+                "draws nothing. Set model.text_encoders to keep or offload, load the model again and save it then."
+            )
+
     def leave(self) -> None:
         """Moves them to main memory, or drops them, as the settings say."""
         self._have_left = True
