@@ -186,11 +186,12 @@ class Runner:
         self._writer.rename(run_id, name)
 
     def delete(self, run_id: int) -> None:
-        """Removes a run with its pictures and checkpoints; refused while it is live."""
+        """Removes a run with its pictures, checkpoints and learned preferences; refused while it is live."""
         with self._one_at_a_time:
             self._mark_interrupted()
             self._writer.delete_run(run_id)
-        shutil.rmtree(self.checkpoints(run_id).parent, ignore_errors=True)
+        for folder in (self.checkpoints(run_id).parent, self._settings.folder / "preferences" / str(run_id)):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def start_race(self, name: str) -> None:
         """Begins a shipped race in a process of its own, or goes on with it."""

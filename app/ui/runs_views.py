@@ -112,8 +112,8 @@ def recipe(run: RunRow) -> dict[str, str]:
 
 def deletion_question(run: RunRow) -> str:
     return (
-        f"Delete {run.name} (run {run.id}) for good, with its {run.step + 1} steps, its pictures, labels, "
-        "examinations, comparisons and checkpoints?"
+        f"Delete {run.name} (run {run.id}) for good, with its {run.step + 1} steps, its pictures, labels and what was "
+        "learned from them, examinations, comparisons and checkpoints? Models that were saved from it stay."
     )
 
 

@@ -227,15 +227,20 @@ def test_a_run_that_is_gone_is_named(lab, ask):
         getattr(runner, ask)(*arguments)
 
 
-def test_deleting_removes_the_files_and_is_refused_while_live(lab, finished, endless):
+def test_deleting_removes_the_files_and_is_refused_while_live(lab, finished, endless, tmp_path):
     runner, reader = lab
     folder = runner.checkpoints(finished)
+    of_others, models = tmp_path / "preferences" / "77", tmp_path / "models" / f"run-{finished}-step-2"
+    for learned in (tmp_path / "preferences" / str(finished) / "version-1", of_others, models):
+        learned.mkdir(parents=True)
     run_id = runner.start(endless)
     with pytest.raises(StoreError, match="Stop it first, then delete it"):
         runner.delete(run_id)
     assert folder.is_dir()
     runner.delete(finished)
     assert not folder.parent.exists()
+    assert [*(tmp_path / "preferences").iterdir()] == [of_others]
+    assert models.is_dir()
     assert reader.run(finished) is None
     assert reader.run(run_id).state.is_live
 

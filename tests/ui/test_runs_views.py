@@ -233,7 +233,10 @@ def test_a_downloaded_recipe_starts_the_same_run_under_its_present_name(name):
 
 
 def test_the_question_before_deleting_names_the_run_and_what_goes_with_it():
-    assert views.deletion_question(run(name=HOSTILE)).startswith(f"Delete {HOSTILE} (run 1) for good, with its 5 steps")
+    assert views.deletion_question(run(name=HOSTILE)) == (
+        f"Delete {HOSTILE} (run 1) for good, with its 5 steps, its pictures, labels and what was learned from them, "
+        "examinations, comparisons and checkpoints? Models that were saved from it stay."
+    )
 
 
 def test_a_row_must_have_a_cell_for_each_column():
