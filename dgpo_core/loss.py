@@ -125,6 +125,8 @@ def dgpo_loss(  # noqa: PLR0913 - the loss has this many inputs; bundling them w
     preference_beta: float,
     old_error: Float[Tensor, " B"] | None = None,
     clip_range: float = 0.0,
+    frozen_error: Float[Tensor, " B"] | None = None,
+    dual_clip: float = 0.0,
     sum_over_ranks: SumOverRanks = _one_rank,
 ) -> DgpoTerms:
     """The surrogate whose gradient is that of -log sigmoid(-s), divided by preference_beta.
@@ -133,8 +135,10 @@ def dgpo_loss(  # noqa: PLR0913 - the loss has this many inputs; bundling them w
     of -log sigmoid(-s)). error carries gradient; everything else is treated as data.
     group numbers the prompts 0..num_groups-1. A group may be split over ranks: its preference is summed with
     sum_over_ranks before the sigmoid, and group_size is G of the whole group.
-    Differs from the paper: velocity error instead of x0 error, no factor beta, and, with old_error and
-    clip_range, PPO-like clipping. docs/method.md eq. 7.
+    The lab's own update goes through the parts of this sum piece by piece (updates/dgpo.py); this is the whole of it
+    in one call, for those who train elsewhere, and what the update is tested against.
+    Differs from the paper: velocity error instead of x0 error, no factor beta, and clipping: PPO-like with old_error
+    and clip_range, dual with dual_clip against frozen_error (without one: reference_error). docs/method.md eq. 7, 8.
     """
     preference = group_preference(
         advantage,
@@ -148,6 +152,7 @@ def dgpo_loss(  # noqa: PLR0913 - the loss has this many inputs; bundling them w
     )
     gate = preference.sigmoid()
     clipped = is_clipped(error, error if old_error is None else old_error, advantage, clip_range)
+    clipped |= is_pushed_enough(error, reference_error if frozen_error is None else frozen_error, advantage, dual_clip)
     return DgpoTerms(
         per_sample=gated_error(error, advantage, gate, group, clipped),
         gate=gate,

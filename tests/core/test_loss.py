@@ -255,6 +255,24 @@ def test_only_dispreferred_samples_far_above_the_frozen_error_are_pushed_enough(
     assert is_pushed_enough(torch.tensor([9.0]), torch.tensor([0.7]), torch.tensor([advantage]), 0.0).item() is False
 
 
+def test_a_sample_that_was_pushed_enough_keeps_its_value_and_has_exactly_zero_gradient():
+    error = torch.tensor([0.9, 0.9, 0.6, 0.9], requires_grad=True)
+    advantage, reference_error = torch.tensor([1.0, -1.0, -1.0, -1.0]), torch.full((4,), 0.7)
+    arguments = {"num_groups": 1, "group_size": 4, "preference_beta": 10.0}
+    group = torch.zeros(4, dtype=torch.long)
+    frozen_error = torch.tensor([0.5, 0.5, 0.5, 0.85])
+    free = dgpo_loss(error, reference_error, advantage, group, **arguments)
+    terms = dgpo_loss(error, reference_error, advantage, group, **arguments, frozen_error=frozen_error, dual_clip=0.15)
+    assert terms.is_clipped.tolist() == [False, True, False, False]
+    assert torch.equal(terms.per_sample, free.per_sample)
+    terms.per_sample.mean().backward()
+    assert error.grad is not None
+    gate = terms.gate.item()
+    assert error.grad.tolist() == pytest.approx([gate / 4, 0.0, -gate / 4, -gate / 4])
+    by_reference = dgpo_loss(error, reference_error, advantage, group, **arguments, dual_clip=0.15)
+    assert by_reference.is_clipped.tolist() == [False, True, False, True]
+
+
 def test_without_an_old_policy_nothing_is_clipped():
     error = torch.tensor([0.1, 0.9])
     terms = dgpo_loss(

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from dgpo_core.config import LossConfig
 from dgpo_core.lesson import Tally
+from dgpo_core.loss import dgpo_loss, velocity_error
 from dgpo_core.updates.dgpo import DgpoUpdate
 from dgpo_core.updates.noised import HELD_SHARE
 
@@ -96,6 +97,39 @@ def test_the_gradient_is_that_of_the_papers_loss_for_any_micro_batch(watched, ol
     assert (num_clipped > 0) == (config.clip_range > 0 or config.dual_clip > 0)
     gates = torch.cat(tally.gates)
     assert 0.02 < gates.min() < gates.max() < 0.98
+
+
+@pytest.mark.parametrize("name", ["old policy", "old policy, clip", "old policy, both clips", "dual clip alone"])
+def test_the_loss_in_one_call_has_the_gradient_and_the_clips_of_the_update(watched, old_policy, name):
+    config = replace(loss_config(f"{name}, KL" if name == "old policy, both clips" else name), kl_weight=0.0)
+    lesson, parameters = lesson_of(watched, random_rewards()), watched.policy_parameters()
+    x, target, conditioning = drawn(lesson, SIGMA, config).apply(lesson, slice(0, K * G))
+
+    def error():
+        return velocity_error(watched.velocity(x, SIGMA, conditioning), target)
+
+    with torch.no_grad(), old_policy.swapped_in(parameters):
+        old_error = error()
+    with torch.no_grad(), watched.reference():
+        frozen_error = error()
+    terms = dgpo_loss(
+        error(),
+        old_error,
+        lesson.advantage,
+        lesson.group,
+        num_groups=K,
+        group_size=G,
+        preference_beta=config.preference_beta,
+        old_error=old_error,
+        clip_range=config.clip_range,
+        frozen_error=frozen_error,
+        dual_clip=config.dual_clip,
+    )
+    parts = torch.autograd.grad(terms.per_sample.mean(), list(parameters.values()), materialize_grads=True)
+    found, tally = gradient(watched, lesson, config, K * G, old_policy)
+    assert_same_gradient(torch.cat([part.flatten() for part in parts]), found)
+    assert torch.equal(terms.is_clipped, torch.cat(tally.clipped))
+    assert terms.is_clipped.any() == (config.clip_range > 0 or config.dual_clip > 0)
 
 
 @pytest.mark.parametrize("micro_batch", [3, 2 * G])
