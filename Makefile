@@ -45,7 +45,7 @@ $(VENV)/.runs: requirements.txt constraints.txt | $(VENV)/bin/python
 	$(INSTALL) -r requirements.txt
 	@touch $@
 
-$(VENV)/.tests: requirements-dev.txt requirements-ocr.txt requirements.txt constraints.txt | $(VENV)/bin/python
+$(VENV)/.tests: requirements-dev.txt requirements-ocr.txt requirements-datasets.txt requirements.txt constraints.txt | $(VENV)/bin/python
 	@echo "Installing the lab and its test tools into $(VENV); the first time takes some minutes."
 	$(INSTALL) -r requirements-dev.txt
 	@touch $@ $(VENV)/.runs

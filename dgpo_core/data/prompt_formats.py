@@ -78,14 +78,17 @@ def _entry(value: Any, where: str) -> Entry:
     return value[column].strip(), {str(name): one for name, one in value.items() if name != column}
 
 
-def entries_of_dataset(name: str) -> list[Entry]:
+def entries_of_dataset(name: str, folder: Path | None = None) -> list[Entry]:
     """The prompts of datasets:NAME or datasets:NAME@SPLIT; NAME is a hub id or a folder that save_to_disk wrote.
+
+    A relative one begins in folder, else where we are.
 
     Raises:
         PromptError: the library datasets is missing, or the data set cannot be read or has no column of prompts.
     """
     place, _, split = name.removeprefix(DATASETS).partition("@")
-    rows = _rows_of_dataset(place, split or "train", name)
+    saved = (folder or Path()) / place
+    rows = _rows_of_dataset(str(saved) if saved.is_dir() else place, split or "train", name)
     return [_entry(dict(row), f"Row {number} of {name}") for number, row in enumerate(rows, start=1)]
 
 
@@ -97,7 +100,11 @@ def _rows_of_dataset(place: str, split: str, name: str) -> Iterable[Mapping[str,
     try:
         loaded = datasets.load_from_disk(place) if Path(place).is_dir() else datasets.load_dataset(place, split=split)
         rows = loaded[split] if isinstance(loaded, dict) else loaded
-    except (OSError, ValueError, KeyError) as error:
+    except RuntimeError as error:  # what datasets says of a set that is a script, which it does not run any more
+        raise PromptError(
+            f"{name} cannot be read: {str(error)[:200]}. Choose a data set of plain files, such as Parquet."
+        ) from error
+    except (OSError, ValueError, KeyError, datasets.exceptions.DatasetsError) as error:
         raise PromptError(f"{name} cannot be read: {str(error)[:200]}. Check its name and split.") from error
     column = next((one for one in PROMPT_COLUMNS if one in rows.column_names), None)
     if column is None:

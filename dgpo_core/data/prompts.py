@@ -91,7 +91,7 @@ def load_prompt_set(name_or_path: str, folder: Path | None = None) -> PromptSet:
         PromptError: there is no such set or file, it is not text, or its prompts cannot be used.
     """
     if name_or_path.startswith(DATASETS):
-        return _checked(entries_of_dataset(name_or_path), name_or_path)
+        return _checked(entries_of_dataset(name_or_path, folder), name_or_path)
     if name_or_path in shipped_names():
         file = next(file for kind in SHIPPED_KINDS if (file := SHIPPED / f"{name_or_path}{kind}").is_file())
         return load_prompt_set(str(file))

@@ -92,6 +92,22 @@ def test_a_data_set_on_disk_is_read_without_its_pictures(tmp_path):
         load_prompt_set("datasets:./nowhere/x/y")
 
 
+def test_a_relative_folder_begins_in_the_lab_folder_else_where_we_are(tmp_path, monkeypatch):
+    datasets = pytest.importorskip("datasets", reason="the extra of requirements-datasets.txt is not installed")
+    for place in ("lab/mine", "here/mine", "here/other"):
+        datasets.Dataset.from_dict({"prompt": [place]}).save_to_disk(tmp_path / place)
+    monkeypatch.chdir(tmp_path / "here")
+    found = [load_prompt_set(f"datasets:{name}", tmp_path / "lab").prompts for name in ("mine", "other")]
+    assert found == [["lab/mine"], ["here/other"]]
+
+
+def test_a_data_set_that_is_a_script_is_refused_in_one_sentence(tmp_path):
+    pytest.importorskip("datasets", reason="the extra of requirements-datasets.txt is not installed")
+    (tmp_path / "mine.py").write_text("", encoding="utf-8")
+    with pytest.raises(PromptError, match=r"mine\.py cannot be read: .*scripts.*\. Choose a data set of plain files"):
+        load_prompt_set(f"datasets:{tmp_path / 'mine.py'}")
+
+
 def test_a_missing_library_is_said_with_its_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(
