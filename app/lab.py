@@ -18,6 +18,7 @@ EXPORT_LAYOUTS = {
     "imagefolder": "image folder of the library datasets",
     "pairs": "pairs, for Diffusion-DPO",
     "parquet": "Parquet, pictures inside",
+    "dpo": "Parquet of pairs, as Diffusion-DPO's scripts read them",
 }
 """How groups and labels may be laid out when they leave the lab, in words; app/exchange/ writes and reads each."""
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.exchange.archive import unpack
-from app.exchange.parquet import PARQUET_NAME, unpack_parquet
+from app.exchange.parquet import PAIRS_NAME, PARQUET_NAME, unpack_parquet
 from app.exchange.sources import PICTURES, READERS, Draft, drafts_of, drafts_of_rows
 from dgpo_core.errors import ExchangeError
 
@@ -43,8 +43,9 @@ def opened(source: Path, spool: Path) -> Arrival:
 
 
 def _of_folder(folder: Path, spool: Path) -> Arrival:
-    if (folder / PARQUET_NAME).is_file():
-        return _of_parquet(folder / PARQUET_NAME, spool)
+    for name in (PARQUET_NAME, PAIRS_NAME):
+        if (folder / name).is_file():
+            return _of_parquet(folder / name, spool)
     drafts, wrong = drafts_of(folder)
     return Arrival(root=folder, drafts=drafts, wrong=wrong)
 
@@ -68,7 +69,7 @@ def _inside(folder: Path) -> Path:
 
 def _has_list(folder: Path) -> bool:
     """Whether a file of the folder says which pictures belong together."""
-    return any((folder / name).is_file() for name in (*READERS, PARQUET_NAME))
+    return any((folder / name).is_file() for name in (*READERS, PARQUET_NAME, PAIRS_NAME))
 
 
 def _is_picture(file: Path) -> bool:

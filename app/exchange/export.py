@@ -11,7 +11,7 @@ from typing import Any
 from app.exchange.archive import pack
 from app.exchange.collected import Group, groups_of
 from app.exchange.new_folder import new_folder
-from app.exchange.parquet import PARQUET_NAME, write_parquet
+from app.exchange.parquet import PAIRS_NAME, PARQUET_NAME, PngOf, write_pairs_parquet, write_parquet
 from app.exchange.spreadsheet import write_rows
 from app.lab import EXPORT_LAYOUTS
 from app.store.reader import Reader
@@ -38,8 +38,9 @@ def export_groups(
         raise ExchangeError("People have judged none of these groups. Label some first, or export all groups.")
     _refuse_lost(reader, groups)
     with new_folder(folder) as unfinished:
-        if layout == "parquet":
-            write_parquet(groups, unfinished / PARQUET_NAME, lambda group, member: _png(reader, group, member))
+        if layout in PARQUET_LAYOUTS:
+            name, write = PARQUET_LAYOUTS[layout]
+            write(groups, unfinished / name, lambda group, member: _png(reader, group, member))
         else:
             _write_pictures(reader, groups, unfinished)
             LAYOUTS[layout](groups, unfinished)
@@ -57,8 +58,8 @@ def export_file(reader: Reader, run_id: int | None, layout: str, folder: Path) -
     name = f"{'all-runs' if run_id is None else f'run-{run_id}'}-{layout}"
     export_groups(reader, run_id, folder / name, layout)
     try:
-        if layout == "parquet":
-            return (folder / name / PARQUET_NAME).rename(folder / f"{name}.parquet")
+        if layout in PARQUET_LAYOUTS:
+            return (folder / name / PARQUET_LAYOUTS[layout][0]).rename(folder / f"{name}.parquet")
         pack(folder / name, file := folder / f"{name}.zip")
     except OSError as error:
         raise ExchangeError(f"{name} cannot be written: {error.strerror}. Make room and try again.") from error
@@ -168,12 +169,26 @@ def write_pairs(groups: Sequence[Group], folder: Path) -> None:
     """
     lines = [
         {"win_file_name": _file(group, better), "lose_file_name": _file(group, worse), "caption": group.prompt}
-        for group in groups
-        for better, worse in preferred_pairs(group)
+        for group, better, worse in all_pairs(groups)
     ]
-    if not lines:
-        raise ExchangeError("No picture is found better than another, so there are no pairs. Label some groups first.")
     _write_lines(folder / "metadata.jsonl", lines)
+
+
+def write_dpo(groups: Sequence[Group], file: Path, png_of: PngOf) -> None:
+    """The same pairs as one Parquet file with the pictures inside, as Diffusion-DPO's and diffusers' scripts read them.
+
+    Raises:
+        ExchangeError: as write_pairs, or pyarrow is not installed.
+    """
+    write_pairs_parquet(all_pairs(groups), file, png_of)
+
+
+def all_pairs(groups: Sequence[Group]) -> list[tuple[Group, int, int]]:
+    """Every group with every better and worse member of it; raises ExchangeError where there is none."""
+    pairs = [(group, better, worse) for group in groups for better, worse in preferred_pairs(group)]
+    if not pairs:
+        raise ExchangeError("No picture is found better than another, so there are no pairs. Label some groups first.")
+    return pairs
 
 
 def preferred_pairs(group: Group) -> list[tuple[int, int]]:
@@ -194,3 +209,8 @@ LAYOUTS: dict[str, Callable[[Sequence[Group], Path], None]] = {
     "imagefolder": write_imagefolder,
     "pairs": write_pairs,
 }
+PARQUET_LAYOUTS: dict[str, tuple[str, Callable[[Sequence[Group], Path, PngOf], None]]] = {
+    "parquet": (PARQUET_NAME, write_parquet),
+    "dpo": (PAIRS_NAME, write_dpo),
+}
+"""Layouts that are one file, and its name in the folder."""

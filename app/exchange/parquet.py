@@ -1,4 +1,5 @@
-"""Groups as one Parquet file, a row per picture with the picture inside, as load_dataset of the library datasets reads.
+"""Groups as one Parquet file, a row per picture with the picture inside, as load_dataset of the library datasets reads;
+or a row per pair of a better and a worse one, as scripts for Diffusion-DPO read.
 
 Written and read through pyarrow, which the library datasets brings along. A file from outside may be hostile: its
 columns are checked before a row is read, and rows are read a few at a time and counted.
@@ -18,11 +19,15 @@ from dgpo_core.data.prompt_formats import DATASETS_EXTRA
 from dgpo_core.errors import ExchangeError
 
 PARQUET_NAME = "groups.parquet"
+PAIRS_NAME = "pairs.parquet"
 ROWS_AT_ONCE = 64
 MOST_ROWS = 1_000_000
 COLUMNS = ("image", "prompt", "group", "reward", "preference", "seed", "labels")
 NEEDED = ("image", "prompt")
 READ = (*NEEDED, "group", "reward", "place", "labels")
+PAIR_PICTURES = ("jpg_0", "jpg_1")
+PAIR_COLUMNS = (*PAIR_PICTURES, "label_0", "caption")
+"""Of Pick-a-Pic, which scripts for Diffusion-DPO learn from: label_0 is 1 where jpg_0 is better; any picture format."""
 FEATURES = {
     "image": {"_type": "Image"},
     **{name: {"dtype": "string", "_type": "Value"} for name in ("prompt", "group", "labels")},
@@ -31,9 +36,11 @@ FEATURES = {
 }
 """What the library datasets takes the columns for; it reads this from the file."""
 Row = dict[str, Any]
+PngOf = Callable[[Group, int], bytes]
+"""The picture of a group's member."""
 
 
-def write_parquet(groups: Sequence[Group], file: Path, png_of: Callable[[Group, int], bytes]) -> None:
+def write_parquet(groups: Sequence[Group], file: Path, png_of: PngOf) -> None:
     """Writes a row for every picture, a few groups at a time; png_of gives the picture of a group's member.
 
     Raises:
@@ -49,7 +56,25 @@ def write_parquet(groups: Sequence[Group], file: Path, png_of: Callable[[Group, 
                 rows = []
 
 
-def _rows(group: Group, png_of: Callable[[Group, int], bytes]) -> list[Row]:
+def write_pairs_parquet(pairs: Sequence[tuple[Group, int, int]], file: Path, png_of: PngOf) -> None:
+    """Writes a row for every pair of a group's better and worse member, a few at a time, the better one first.
+
+    Raises:
+        ExchangeError: pyarrow is not installed.
+    """
+    arrow, parquet = _libraries()
+    kinds = zip(PAIR_COLUMNS, (arrow.binary(), arrow.binary(), arrow.float64(), arrow.string()), strict=True)
+    schema = arrow.schema(list(kinds))
+    with parquet.ParquetWriter(file, schema) as writer:
+        for start in range(0, len(pairs), ROWS_AT_ONCE):
+            rows = [
+                {"jpg_0": png_of(group, better), "jpg_1": png_of(group, worse), "label_0": 1.0, "caption": group.prompt}
+                for group, better, worse in pairs[start : start + ROWS_AT_ONCE]
+            ]
+            writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
+
+
+def _rows(group: Group, png_of: PngOf) -> list[Row]:
     labels = json.dumps(group.label_lines)
     return [
         {"image": {"bytes": png_of(group, member), "path": f"{group.place}/{member}.png"}, "prompt": group.prompt}
@@ -68,7 +93,8 @@ def _schema(arrow: ModuleType) -> Any:
 def unpack_parquet(file: Path, folder: Path, *, most_bytes: int = MOST_BYTES) -> list[tuple[int, Row]]:
     """Writes the pictures of a file into a new folder; returns number and values of each row.
 
-    A row names its picture's file by file_name, which is None where it has no picture.
+    A row names its picture's file by file_name, which is None where it has no picture; a row of a pair names them by
+    jpg_0 and jpg_1.
 
     Raises:
         ExchangeError: it is no Parquet file or a damaged one, lacks a column, or holds too much.
@@ -86,14 +112,18 @@ def unpack_parquet(file: Path, folder: Path, *, most_bytes: int = MOST_BYTES) ->
 
 def _check(name: str, opened: Any, arrow: ModuleType, most_bytes: int) -> None:
     schema = opened.schema_arrow
-    if missing := [one for one in NEEDED if one not in schema.names]:
+    pictures = PAIR_PICTURES if _is_of_pairs(opened) else ("image",)
+    if not _is_of_pairs(opened) and (missing := [one for one in NEEDED if one not in schema.names]):
         raise ExchangeError(
             f"{name} lacks the columns {', '.join(missing)}; it has {', '.join(schema.names) or 'none'}. Name them so."
         )
-    image = schema.field("image").type
-    has_bytes = arrow.types.is_struct(image) and image.get_field_index("bytes") >= 0
-    if not has_bytes and not arrow.types.is_binary(image) and not arrow.types.is_large_binary(image):
-        raise ExchangeError(f"The column image of {name} holds {image}; it must hold the bytes of a picture file.")
+    for column in pictures:
+        image = schema.field(column).type
+        has_bytes = arrow.types.is_struct(image) and image.get_field_index("bytes") >= 0
+        if not has_bytes and not arrow.types.is_binary(image) and not arrow.types.is_large_binary(image):
+            raise ExchangeError(
+                f"The column {column} of {name} holds {image}; it must hold the bytes of a picture file."
+            )
     facts = opened.metadata
     if facts.num_rows > MOST_ROWS:
         raise ExchangeError(f"{name} has {facts.num_rows} rows; at most {MOST_ROWS} are taken. Split it.")
@@ -101,20 +131,28 @@ def _check(name: str, opened: Any, arrow: ModuleType, most_bytes: int) -> None:
         raise _too_much(name)
 
 
+def _is_of_pairs(opened: Any) -> bool:
+    return set(PAIR_COLUMNS) <= set(opened.schema_arrow.names)
+
+
 def _taken(opened: Any, folder: Path, most_bytes: int, name: str) -> Iterator[tuple[int, Row]]:
-    columns = [one for one in READ if one in opened.schema_arrow.names]
+    read, pictures = (PAIR_COLUMNS, PAIR_PICTURES) if _is_of_pairs(opened) else (READ, ("image",))
+    columns = [one for one in read if one in opened.schema_arrow.names]
     number = count = 0
     for batch in opened.iter_batches(batch_size=ROWS_AT_ONCE, columns=columns):
         for row in batch.to_pylist():
             number += 1
-            image = row.pop("image")
-            data = image.get("bytes") if isinstance(image, dict) else image
-            count += len(data or b"")
-            if count > most_bytes:
-                raise _too_much(name)
-            if data:
-                (folder / str(number)).write_bytes(data)
-            yield number, row | {"file_name": str(number) if data else None}
+            for column in pictures:
+                image = row.pop(column)
+                data = image.get("bytes") if isinstance(image, dict) else image
+                count += len(data or b"")
+                if count > most_bytes:
+                    raise _too_much(name)
+                key, file = ("file_name", f"{number}") if column == "image" else (column, f"{number} {column}")
+                if data:
+                    (folder / file).write_bytes(data)
+                row[key] = file if data else None
+            yield number, row
 
 
 def _too_much(name: str) -> ExchangeError:

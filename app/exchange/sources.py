@@ -22,6 +22,8 @@ PLACE = re.compile(r"\d+")
 FROM_REWARDS = "imported rewards"
 FROM_PAIRS = "imported pairs"
 FROM_FOLDERS = "imported ranks"
+TIERS_OF_PAIR = {1: [[0], [1]], 0: [[1], [0]], 0.5: [[0, 1]]}
+"""What label_0 of a pair jpg_0, jpg_1 says, as Pick-a-Pic has it."""
 
 
 @dataclass(slots=True)
@@ -107,16 +109,23 @@ def _metadata_jsonl(source: Path) -> tuple[list[Draft], list[str]]:
 
 
 def drafts_of_rows(rows: Iterable[tuple[int, Any]], called: str) -> tuple[list[Draft], list[str]]:
-    """Of a row per picture, or a row per pair of a better and a worse one; called is what messages call a row."""
+    """Of a row per picture, or a row per pair, whose better one is named or told by label_0; called is what messages
+    call a row."""
     by_group: dict[str, Draft] = {}
     pairs: list[Draft] = []
     wrong: list[str] = []
     for number, row in rows:
         where = f"{called} {number}"
         if isinstance(row, dict) and "win_file_name" in row:
-            said = {"rater": FROM_PAIRS, "kind": "ranking", "body": {"tiers": [[0], [1]]}}
-            files = [row.get("win_file_name"), row.get("lose_file_name")]
-            pairs.append(Draft(where, row.get("caption"), files, labels=[said]))
+            pairs.append(_pair(where, row, ("win_file_name", "lose_file_name"), [[0], [1]]))
+        elif isinstance(row, dict) and "jpg_0" in row:
+            label = row.get("label_0")
+            if isinstance(label, int | float) and label in TIERS_OF_PAIR:
+                pairs.append(_pair(where, row, ("jpg_0", "jpg_1"), TIERS_OF_PAIR[label]))
+            else:
+                wrong.append(
+                    f"{where} has label_0 {str(label)[:40]!r}; it must be 1 (jpg_0 is better), 0, or 0.5 (a tie)"
+                )
         elif isinstance(row, dict) and "file_name" in row:
             draft = by_group.setdefault(str(row.get("group") or row.get("prompt")), Draft(where, row.get("prompt")))
             wrong += _other_prompt(where, row, draft)
@@ -129,6 +138,11 @@ def drafts_of_rows(rows: Iterable[tuple[int, Any]], called: str) -> tuple[list[D
         else:
             wrong.append(f"{where} has neither file_name nor win_file_name and lose_file_name")
     return [*by_group.values(), *pairs], wrong
+
+
+def _pair(where: str, row: Mapping[str, Any], files: tuple[str, str], tiers: list[list[int]]) -> Draft:
+    said = {"rater": FROM_PAIRS, "kind": "ranking", "body": {"tiers": tiers}}
+    return Draft(where, row.get("caption"), [row.get(name) for name in files], labels=[said])
 
 
 def _ranked_folders(source: Path) -> tuple[list[Draft], list[str]]:

@@ -42,7 +42,7 @@ def test_ranked_folders_become_groups_with_labels_and_those_without_places_wait_
     assert reader.label_task(waiting).prompt == "unjudged"
 
 
-@pytest.mark.parametrize("layout", sorted(set(EXPORT_LAYOUTS) - {"pairs"}))
+@pytest.mark.parametrize("layout", sorted(set(EXPORT_LAYOUTS) - {"pairs", "dpo"}))
 def test_what_is_exported_comes_back_as_it_was(writer, reader, ranked, tmp_path, layout):
     if layout == "parquet":
         pytest.importorskip("pyarrow", reason="the extra of requirements-datasets.txt is not installed")

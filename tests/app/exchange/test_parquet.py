@@ -70,6 +70,54 @@ def test_wrong_rows_are_named_and_nothing_is_taken(writer, reader, tmp_path, row
     assert reader.runs() == []
 
 
+def test_pairs_are_read_as_scripts_for_diffusion_dpo_read_them_and_come_back(writer, reader, ranked, tmp_path):
+    run_id, _ = import_groups(writer, ranked, "mine")
+    (tmp_path / "out").mkdir()
+    file = export_file(reader, run_id, "dpo", tmp_path / "out")
+    assert file.name == "run-1-dpo.parquet"
+    rows = parquet.read_table(file).to_pylist()
+    seen = [
+        [Image.open(BytesIO(one[name])).convert("RGB").getpixel((0, 0)) for name in ("jpg_0", "jpg_1")] for one in rows
+    ]
+    assert [list(one) for one in rows] == [["jpg_0", "jpg_1", "label_0", "caption"]] * 6
+    assert {(one["label_0"], one["caption"]) for one in rows} == {(1.0, "a red circle"), (1.0, HOSTILE)}
+    assert seen[0][0] == (255, 0, 0)
+    assert seen[-1] == [(255, 255, 255), (0, 0, 0)]
+    again, _ = import_groups(writer, file, "again")
+    assert [task.prompt for task in reader.label_tasks(again)] == [one["caption"] for one in rows]
+    assert {(one.rater, str(one.body)) for one in reader.labels_of_run(again)} == {
+        ("imported pairs", "{'tiers': [[0], [1]]}")
+    }
+
+
+def pair(label, **more):
+    return {"jpg_0": png("red"), "jpg_1": png("blue"), "label_0": label, "caption": "a cat"} | more
+
+
+def test_pairs_of_others_come_in_with_their_ties_and_columns_that_nobody_knows(writer, reader, tmp_path):
+    rows = [pair(label, label_1=1 - label, uid=3) for label in (1.0, 0.0, 0.5)]
+    run_id, _ = import_groups(writer, write(tmp_path / "pick.parquet", rows), "pick")
+    assert [one.body["tiers"] for one in reader.labels_of_run(run_id)] == [[[0], [1]], [[1], [0]], [[0, 1]]]
+    assert [reader.picture(sha) for sha in reader.label_tasks(run_id)[1].shas] == [png("red"), png("blue")]
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([pair(1.0), pair(None)], "row 2 has label_0 'None'; it must be 1 (jpg_0 is better), 0, or 0.5 (a tie)"),
+        ([pair(2.0)], "row 1 has label_0 '2.0'"),
+        ([pair(1.0), pair(1.0, jpg_1=None)], "row 2: file 'None' is not a path"),
+        ([pair(1.0, jpg_0="a.png")], "The column jpg_0 of x.parquet holds string; it must hold the bytes"),
+        ([pair(1.0, caption="")], "row 1: no prompt"),
+    ],
+)
+def test_wrong_pairs_are_named_and_nothing_is_taken(writer, reader, tmp_path, rows, words):
+    with pytest.raises(ExchangeError) as refused:
+        import_groups(writer, write(tmp_path / "x.parquet", rows), "mine")
+    assert words in str(refused.value)
+    assert reader.runs() == []
+
+
 @pytest.mark.parametrize("data", [b"", b"PAR1 no table PAR1", None])
 def test_a_damaged_file_is_said(writer, reader, tmp_path, data):
     whole = write(tmp_path / "x.parquet", [row(), row("blue")]).read_bytes()
