@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 from dgpo_core.config import STOCHASTIC_SAMPLER, RolloutConfig, RunConfig
 from dgpo_core.errors import ConfigError
@@ -29,6 +31,8 @@ FEW_STEP_MARKS = (
     "flash",
     "distilled",
 )
+NEGATIONS = ("de", "un", "non", "not")
+"""What before a mark says the contrary, as in de-distilled; so does base after it, as in klein-base."""
 
 
 def check(config: RunConfig) -> None:
@@ -169,15 +173,36 @@ def _unbounded_push(config: RunConfig) -> str:
 
 
 def _few_step_base(config: RunConfig) -> str:
-    """Names are all that is known before loading; distilled models carry it in theirs."""
+    """Before loading only a name is known, in which distilled models say so, and of a folder its configuration."""
     name = config.model.folder.lower().replace("\\", "/").rstrip("/").rpartition("/")[2]
-    marks = [mark for mark in FEW_STEP_MARKS if mark in re.split(r"[^a-z0-9]+", name)]
+    words = ["", *re.split(r"[^a-z0-9]+", name), ""]
+    marks = [
+        word
+        for before, word, after in zip(words, words[1:], words[2:], strict=False)
+        if word in FEW_STEP_MARKS and before not in NEGATIONS and after != "base"
+    ]
+    why = "A loss on noisy pictures undoes the distillation: pictures blur within some hundred steps."
     if marks:
         return (
-            f"model.folder names a {marks[0]} model, one distilled to draw in a few steps. A loss on noisy pictures "
-            "undoes the distillation: pictures blur within some hundred steps. Choose the model it was distilled from."
+            f"model.folder names a {marks[0]} model, one distilled to draw in a few steps. {why} Choose the model it "
+            "was distilled from."
         )
+    for place in filter(None, (config.model.folder, config.model.parts_from)):
+        if _is_flux_without_guidance(Path(place) / "transformer" / "config.json"):
+            return (
+                f"The FLUX.1 in {place} is told no guidance, as FLUX.1-schnell, which was distilled to draw in a few "
+                f"steps. {why} Choose FLUX.1-dev, unless this one's distillation was undone already."
+            )
     return ""
+
+
+def _is_flux_without_guidance(file: Path) -> bool:
+    try:
+        network = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    is_flux = isinstance(network, dict) and network.get("_class_name") == "FluxTransformer2DModel"
+    return is_flux and not network.get("guidance_embeds", False)
 
 
 def _high_rate(config: RunConfig) -> str:

@@ -158,8 +158,32 @@ def test_a_size_that_the_model_cannot_draw_is_refused(model_folder, side, words)
         ("stabilityai/stable-diffusion-3.5-medium", False),
         ("black-forest-labs/FLUX.1-dev", False),
         ("turbo-lab/stable-diffusion", False),
+        ("black-forest-labs/FLUX.2-klein-4B", True),
+        ("black-forest-labs/FLUX.2-klein-base-4B", False),
+        ("stable-diffusion-xl-base-1.0-lightning", True),
+        ("nyanko7/flux-dev-de-distilled", False),
     ],
 )
 def test_few_step_bases_are_recognised_by_their_name(name, is_few_step):
     config = RunConfig(model=ModelConfig(folder=name))
     assert any("distilled to draw in a few steps" in words for words in cautions(config)) == is_few_step
+
+
+def test_a_flux_that_is_told_no_guidance_is_recognised_by_its_configuration(tmp_path):
+    folder = save_small_family("flux", tmp_path / "mine")
+
+    def words_of(**settings):
+        return [words for words in cautions(RunConfig(model=ModelConfig(**settings))) if "in a few steps" in words]
+
+    assert words_of(folder=str(folder)) == []
+    config = folder / "transformer" / "config.json"
+    config.write_text(config.read_text().replace('"guidance_embeds": true', '"guidance_embeds": false'))
+    expected = [
+        f"The FLUX.1 in {folder} is told no guidance, as FLUX.1-schnell, which was distilled to draw in a few steps. A "
+        "loss on noisy pictures undoes the distillation: pictures blur within some hundred steps. Choose FLUX.1-dev, "
+        "unless this one's distillation was undone already."
+    ]
+    assert words_of(folder=str(folder)) == expected
+    assert words_of(folder="mine.safetensors", parts_from=str(folder)) == expected
+    config.write_text("[")
+    assert words_of(folder=str(folder)) == []
