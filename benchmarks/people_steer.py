@@ -1,6 +1,6 @@
 """How far simulated people who like larger things move the model, and what that costs the verifier's score.
 
-    python -m benchmarks.people_steer people --seeds 0 1 2      # 60 labels over 30 steps, the rest by what they taught
+    python -m benchmarks.people_steer people --seeds 0 1 2      # 60 labels in 60 steps, all else by what they taught
     python -m benchmarks.people_steer model --seeds 0 1 2       # 100 labelled groups of the base, then the model alone
     python -m benchmarks.people_steer people --steps 4 --set rollout.groups_per_step=4 --label trial
 
@@ -52,10 +52,12 @@ RATER = "simulated"
 NUM_LABELS = {"people": 60, "model": 100}
 MODES: dict[str, list[str]] = {
     "people": [
-        "people.weight=1",
+        "people.weight=0.8",
         "people.without_label=model",
-        "people.groups_asked=2",
-        "schedule.num_steps=30",
+        "people.groups_asked=1",
+        "people.wait_seconds=2",
+        "update.decay_steps=0",
+        "schedule.num_steps=80",
     ],
     "model": [f"reward.train={PREFERENCE}", "schedule.num_steps=30"],
 }
@@ -64,9 +66,14 @@ LIKES_LARGE = annotator(largeness, noise=NOISE)
 DRAWN_AT_ONCE = 8
 
 
-def answer(runner: Runner, reader: Reader, seed: int) -> None:
-    """Judges every group that waits now; the noise of a label depends on the group and the seed alone."""
-    while (task_id := runner.lease_next(RATER)) is not None:
+def answer(runner: Runner, reader: Reader, run_id: int, seed: int) -> None:
+    """Judges every group that waits now, and none once there are labels enough: the person has left.
+
+    The noise of a label depends on the group and the seed alone.
+    """
+    while len(reader.labels_of_run(run_id)) < NUM_LABELS["people"]:
+        if (task_id := runner.lease_next(RATER)) is None:
+            return
         task = reader.label_task(task_id)
         assert task is not None
         pictures = [picture_of(png) for sha in task.shas if (png := reader.picture(sha))]
@@ -89,8 +96,9 @@ def trained(config: RunConfig, folder: Path) -> tuple[Path, int]:
                 runner.resume(known[0].id)
             seen = -1
             while not runner.wait(0.2):
-                answer(runner, reader, config.seed)
-                if (step := reader.latest_step(reader.runs()[0].id) or 0) > seen:
+                run_id = reader.runs()[0].id
+                answer(runner, reader, run_id, config.seed)
+                if (step := reader.latest_step(run_id) or 0) > seen:
                     seen = step
                     print(f"seed {config.seed} step {step + 1} {time.strftime('%H:%M')}", flush=True)
             run = reader.runs()[0]

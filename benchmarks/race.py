@@ -1,8 +1,9 @@
 """A race whose runs all train at once, each in a process and a lab of its own, where one run leaves a machine idle.
 
     python -m benchmarks.race shapes [--set minutes=5 turn_minutes=0.25] [--entrants dgpo flow_grpo]
+    python -m benchmarks.race shapes --in-turns     # in one lab, as `python -m app race` does, on a small machine
 
-Of one race: first every learning rate of every entrant, then every seed at its entrant's best one. All share the
+All at once, first every learning rate of every entrant, then every seed at its entrant's best one. All share the
 machine, and so its moods; minutes are longer than those of a race in turns, for all alike. A run that is over is not
 run again, so a race that was cut short goes on. Kept as results/race-NAME.json; docs/race.md says how to read it.
 """
@@ -13,7 +14,7 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -45,33 +46,27 @@ def single(plan: RacePlan, entrant: Entrant, rate: float, seed: int, *, is_tunin
     return lone.as_dict()
 
 
-class LoneRun:
-    """One run of a race in a process and a lab of its own."""
+class LabRace:
+    """A race in a process and a lab of its own, whose words go to a file beside the lab."""
 
-    def __init__(
-        self, plan: RacePlan, entrant: Entrant, rate: float, seed: int, work: Path, *, is_tuning: bool
-    ) -> None:
-        self._is_tuning = is_tuning
-        self._folder = work / f"{entrant.name}-{rate:g}-seed-{seed}{'-tuning' if is_tuning else ''}"
+    def __init__(self, name: str, plan: dict[str, Any], folder: Path) -> None:
+        self._folder = folder
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._race = self._folder / f"{plan.name}.yaml"
-        self._race.write_text(yaml.safe_dump(single(plan, entrant, rate, seed, is_tuning=is_tuning)))
+        self._race = self._folder / f"{name}.yaml"
+        self._race.write_text(yaml.safe_dump(plan, sort_keys=False))
 
-    def start(self) -> subprocess.Popen[bytes]:
-        """The process, whose words go to a file beside the lab."""
+    def start(self, settings: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        """The process, with these words in its environment."""
         command = [sys.executable, "-m", "app", "race", str(self._race), "--folder", str(self._folder / "lab")]
         with (self._folder / "said.txt").open("ab") as said:
-            return subprocess.Popen(command, stdout=said, stderr=said, env=os.environ | ONE_THREAD)
+            return subprocess.Popen(command, stdout=said, stderr=said, env=os.environ | settings)
 
     @property
     def is_over(self) -> bool:
-        return bool(self._rows(only_ended=True))
+        return bool(self.rows(only_ended=True))
 
-    def rows(self) -> list[RaceRunRow]:
-        """What its lab knows of it; nothing where it failed before its first step."""
-        return [replace(row, is_tuning=self._is_tuning) for row in self._rows(only_ended=False)]
-
-    def _rows(self, *, only_ended: bool) -> list[RaceRunRow]:
+    def rows(self, *, only_ended: bool = False) -> list[RaceRunRow]:
+        """What its lab knows of its runs; nothing where they failed before the first step."""
         settings = Settings(folder=self._folder / "lab")
         if not settings.database.exists():
             return []
@@ -80,12 +75,34 @@ class LoneRun:
             return reader.race_runs(races[0].id) if races else []
 
 
+class LoneRun(LabRace):
+    """One run of a race, as a race in a lab of its own."""
+
+    def __init__(
+        self, plan: RacePlan, entrant: Entrant, rate: float, seed: int, work: Path, *, is_tuning: bool
+    ) -> None:
+        self._is_tuning = is_tuning
+        folder = work / f"{entrant.name}-{rate:g}-seed-{seed}{'-tuning' if is_tuning else ''}"
+        super().__init__(plan.name, single(plan, entrant, rate, seed, is_tuning=is_tuning), folder)
+
+    def rows(self, *, only_ended: bool = False) -> list[RaceRunRow]:
+        return [replace(row, is_tuning=self._is_tuning) for row in super().rows(only_ended=only_ended)]
+
+
 def all_at_once(runs: Sequence[LoneRun]) -> list[RaceRunRow]:
     """Trains those that are not over, waits for them, and returns what is known of all."""
-    processes = [run.start() for run in runs if not run.is_over]
+    processes = [run.start(ONE_THREAD) for run in runs if not run.is_over]
     for process in processes:
         process.wait()
     return [row for run in runs for row in run.rows()]
+
+
+def raced_in_turns(plan: RacePlan, work: Path) -> list[RaceRunRow]:
+    """All runs of the race, in one lab that takes them in turns."""
+    race = LabRace(plan.name, plan.as_dict(), work)
+    if not race.is_over:
+        race.start({}).wait()
+    return race.rows()
 
 
 def raced(plan: RacePlan, work: Path) -> list[RaceRunRow]:
@@ -142,12 +159,14 @@ if __name__ == "__main__":
     parser.add_argument("race", help="name of a race in assets/races, or a YAML file")
     parser.add_argument("--set", action="extend", nargs="+", default=[], metavar="KEY=VALUE")
     parser.add_argument("--entrants", nargs="+", default=[], metavar="NAME", help="these alone; else all of the plan")
+    parser.add_argument("--in-turns", action="store_true", help="one run after the other in turns, in one lab")
     parser.add_argument("--label", default="", help="name of the result, if not that of the race")
     parser.add_argument("--work", type=Path, default=Path("work/race"))
     arguments = parser.parse_args()
     race_plan = changed(load_race(arguments.race), arguments.set, arguments.entrants)
     race_label = arguments.label or race_plan.name
-    race_runs = raced(race_plan, arguments.work / race_label)
+    how = raced_in_turns if arguments.in_turns else raced
+    race_runs = how(race_plan, arguments.work / (f"{race_label}-in-turns" if arguments.in_turns else race_label))
     keep(
         f"race-{race_label}",
         {"name": race_plan.name, "plan": race_plan.as_dict(), "runs": [asdict(run) for run in race_runs]},

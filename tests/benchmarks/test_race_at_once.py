@@ -1,4 +1,4 @@
-"""A race whose runs all train at once, in real processes, on the small model."""
+"""Races of the benchmark, in real processes, on the small model."""
 
 from dataclasses import asdict
 
@@ -7,7 +7,7 @@ from lab_folder import write_recipe
 
 from app.race.plan import load_race, plan_of
 from app.race.result import result_of
-from benchmarks.race import LoneRun, changed, raced, rows_from, single
+from benchmarks.race import LoneRun, changed, raced, raced_in_turns, rows_from, single
 from dgpo_core.errors import ConfigError
 
 QUICK = {"minutes": 0.02, "turn_minutes": 0.005, "tuning_minutes": 0.01, "examined_prompts": 2, "against": "dgpo"}
@@ -33,6 +33,14 @@ def test_rates_are_tried_and_seeds_raced_in_processes_of_their_own(plan, tmp_pat
     assert result.standings[0].num_seeds == 1
     assert result_of(plan, rows_from([asdict(run) for run in runs])) == result
     assert LoneRun(plan, plan.entrants[0], raced_run.learning_rate, 3, tmp_path / "work", is_tuning=False).is_over
+
+
+@pytest.mark.slow
+def test_a_race_in_turns_is_run_once_and_read_back_from_its_lab(plan, tmp_path):
+    runs = raced_in_turns(plan, tmp_path / "work")
+    assert [(run.seed, run.is_tuning) for run in runs] == [(1000, True), (1000, True), (3, False)]
+    assert result_of(plan, runs).standings[0].num_seeds == 1
+    assert raced_in_turns(plan, tmp_path / "work") == runs
 
 
 def test_the_plan_of_one_run_is_a_race_that_can_be_read_back(plan):
