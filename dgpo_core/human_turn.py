@@ -78,7 +78,8 @@ def labels_of(
     """Posts groups of a step and waits for labels; scores by group of those that have one when the wait is over.
 
     A group whose labels have no weight, since those who gave them say the opposite of everybody else, is waited for no
-    longer, but counts as one without a label. seams.look(groups labelled, groups) is called while waiting and may raise to stop.
+    longer, but counts as one without a label. seams.look(groups labelled, groups) is called while waiting and may
+    raise to stop.
     """
     size = len(rollout.pictures) // len(rollout.prompts)
     posted = tuple(

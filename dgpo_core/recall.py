@@ -46,7 +46,8 @@ def _order(count: int, run_seed: int, purpose: str, *parts: int) -> torch.Tensor
 def recall_groups(model: Model, stored: Sequence[StoredGroup], *, count: int, run_seed: int, step: int) -> Rollout:
     """The stored groups of a step, in a new order each time round, encoded to latents, with their own rewards.
 
-    They are count, or fewer where groups differ in size. sampling_seconds is the time to encode, decoding_seconds that to read the pictures.
+    They are count, or fewer where groups differ in size. sampling_seconds is the time to encode, decoding_seconds that
+    to read the pictures.
 
     Raises:
         PromptError: a picture cannot be read any more.

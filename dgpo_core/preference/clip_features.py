@@ -25,7 +25,7 @@ class ClipFeatures:
     All numbers of the embedding together are believed as much as one that is plainly seen.
     """
 
-    kind = "clip"
+    kind = "clip with things"
 
     def __init__(self, folder: Path, device: torch.device | str = "cpu") -> None:
         """Raises RewardError where the folder holds no CLIP model in transformers' layout, weights as safetensors."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional
 
@@ -15,7 +17,11 @@ from dgpo_core.rewards.contract import Picture
 OCCUPIED_FROM = (0.1, 0.2, 0.4)
 """A pixel this far from the border's colour in RGB (0..1) belongs to something."""
 SOFTNESS = 0.03
-NUM_SEEN = 11
+SMALLEST_THING = 0.002
+"""Share of the picture below which what stands out is a speck and no thing."""
+MANY_THINGS = 8
+TOUCHING = np.ones((3, 3))
+NUM_SEEN = 13
 LATENT_WEIGHT, PROMPT_WEIGHT = 0.15, 0.3
 
 
@@ -39,10 +45,10 @@ class PictureFeatures(Protocol):
 class PipelineFeatures:
     """What is plainly seen in a picture, its latents' statistics, and its prompt's pooled embedding.
 
-    The first eleven carry most of what 100 labels can teach (docs/people.md); latents and prompt are believed less.
+    The first thirteen carry most of what 100 labels can teach (docs/people.md); latents and prompt are believed less.
     """
 
-    kind = "pipeline"
+    kind = "pipeline with things"
 
     def __init__(self, model: Model) -> None:
         self._model = model
@@ -80,7 +86,7 @@ def pooled_form(conditioning: Conditioning) -> Tensor:
 
 def plainly_seen(picture: Picture) -> Tensor:
     """Mean and spread of each colour (6), share of the picture that stands out from its border (3), length of edges,
-    and the ratio of the two, which tells few large things from many small ones. Float32, all about 0 to 1."""
+    the ratio of the two, and how many separate things there are and how large (2). Float32, all about 0 to 1."""
     pixels = torch.tensor(picture).permute(2, 0, 1).float() / 255
     border = torch.cat([pixels[:, 0], pixels[:, -1], pixels[:, :, 0], pixels[:, :, -1]], dim=1)
     distance = (pixels - border.median(1).values[:, None, None]).square().sum(0).sqrt()
@@ -88,7 +94,17 @@ def plainly_seen(picture: Picture) -> Tensor:
     edges = _edge_length(pixels)
     ratio = 0.1 * occupied[1] / (edges + 0.01)
     colours = pixels.flatten(1)
-    return torch.cat([colours.mean(1), colours.std(1, correction=0), occupied, edges[None], ratio[None]])
+    things = _things(distance > OCCUPIED_FROM[1])
+    return torch.cat([colours.mean(1), colours.std(1, correction=0), occupied, edges[None], ratio[None], things])
+
+
+def _things(stands_out: Tensor) -> Tensor:
+    """The number of connected regions, against many, and the side of a square of their mean area, against the whole."""
+    regions, _ = ndimage.label(stands_out.numpy(), structure=TOUCHING)
+    shares = np.bincount(regions.ravel())[1:] / regions.size
+    things = shares[shares >= SMALLEST_THING]
+    side = things.mean() ** 0.5 if len(things) else 0.0
+    return torch.tensor([len(things) / MANY_THINGS, side], dtype=torch.float32)
 
 
 def _edge_length(pixels: Tensor) -> Tensor:

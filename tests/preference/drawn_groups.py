@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from dgpo_core.data.scenes import COLORS, SHAPES, draw, place
-from dgpo_core.preference.picture_features import plainly_seen
+from dgpo_core.preference.picture_features import NUM_SEEN, plainly_seen
 from dgpo_core.rewards.label_scores import scores_of
 
 
@@ -19,7 +19,7 @@ class SeenFeatures:
         return torch.stack([plainly_seen(picture) for picture in pictures])
 
     def weights(self):
-        return torch.ones(11)
+        return torch.ones(NUM_SEEN)
 
 
 def drawn_groups(count, size=8, seed=0):

@@ -56,7 +56,7 @@ def test_the_settings_choose_between_clip_and_the_pipelines_own_encoders(folder,
     kinds = [
         preference_features(from_dict({"people": {"clip_folder": name}}), model).kind for name in ("", str(folder))
     ]
-    assert kinds == ["pipeline", "clip"]
+    assert kinds == ["pipeline with things", "clip with things"]
 
 
 def test_a_folder_without_a_clip_model_is_refused(tmp_path):

@@ -8,9 +8,10 @@ from drawn_groups import drawn_groups, labelled_by
 from dgpo_core.preference.ensemble import learned
 from dgpo_core.preference.learned_reward import table_of
 from dgpo_core.preference.orders import trust
+from dgpo_core.preference.picture_features import NUM_SEEN
 from dgpo_core.rewards.annotators import TASTES, annotator
 
-WEIGHTS = torch.ones(11)
+WEIGHTS = torch.ones(NUM_SEEN)
 
 
 @pytest.fixture(scope="module")
