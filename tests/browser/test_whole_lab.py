@@ -66,7 +66,15 @@ def _steps_done(page) -> int:
     return int(page.locator("#status").get_by_text("steps done").text_content().split()[0])
 
 
-def test_a_run_from_start_to_comparison(lab_url, open_page, take_picture):
+def _save_model(page) -> None:
+    """Opens the only run and has its newest checkpoint saved."""
+    page.locator("#runs-list").get_by_role("button", name="shapes").click()
+    page.get_by_role("button", name="Save model").click()
+    page.locator("#saving-state").get_by_text("is being saved to").wait_for()
+    page.locator("#saving-state").get_by_text("is in ").wait_for()
+
+
+def test_a_run_from_start_to_comparison_and_a_saved_model(lab_url, open_page, take_picture, tmp_path):
     page = open_page(lab_url)
     page.set_default_timeout(PATIENCE)
     page.locator("#start").wait_for()
@@ -109,4 +117,6 @@ def test_a_run_from_start_to_comparison(lab_url, open_page, take_picture):
 
     page.get_by_role("tab", name="Runs").click()
     page.locator("#runs-list").get_by_text("stopped").wait_for()
+    _save_model(page)
     take_picture(page, "lab-runs", full_page=True)
+    assert (tmp_path / "lab" / "models" / f"run-1-step-{_steps_done(page)}" / "model_index.json").is_file()
