@@ -52,12 +52,13 @@ RATER = "simulated"
 NUM_LABELS = {"people": 60, "model": 100}
 MODES: dict[str, list[str]] = {
     "people": [
-        "people.weight=0.8",
+        "people.weight=0.9",
         "people.without_label=model",
         "people.groups_asked=1",
         "people.wait_seconds=2",
         "update.decay_steps=0",
-        "schedule.num_steps=80",
+        "update.learning_rate=1e-3",
+        "schedule.num_steps=110",
     ],
     "model": [f"reward.train={PREFERENCE}", "schedule.num_steps=30"],
 }
