@@ -60,7 +60,7 @@ class Actions(Protocol):
         ...
 
     def start_race(self, name: str) -> None:
-        """Begin a shipped race or go on with it; refused while a race or a run is live."""
+        """Begin a race, shipped or a file by its path, or go on with it; refused while a race or a run is live."""
         ...
 
     def stop_race(self) -> None:

@@ -21,7 +21,7 @@ class RaceChild:
         self._name = ""
 
     def start(self, name: str) -> None:
-        """Begins a shipped race, or goes on with it where it was cut short.
+        """Begins a race, shipped or a YAML file by its path, or goes on with it where it was cut short.
 
         Raises:
             ConfigError: there is no such race, or it cannot be run.

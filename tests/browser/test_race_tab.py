@@ -70,3 +70,14 @@ def test_a_race_is_begun_and_stopped_from_the_tab(open_lab, open_page):
     page.get_by_role("button", name="Stop the race").click()
     expect(page.locator("#race-state")).to_be_hidden()
     assert lab.actions.raced == ["shapes", ""]
+
+
+def test_a_race_of_ones_own_is_begun_by_its_path(open_lab, open_page):
+    lab = open_lab()
+    page = open_page(lab.url)
+    page.get_by_role("tab", name="Race").click()
+    page.locator("#race-plan input").fill("races/mine.yaml")
+    page.locator("#race-plan input").press("Enter")
+    page.get_by_role("button", name="Start the race").click()
+    expect(page.locator("#race-state")).to_contain_text("The race races/mine.yaml is on")
+    assert lab.actions.raced == ["races/mine.yaml"]
