@@ -43,7 +43,7 @@ class LabelEffects:
         after = min((one for one in evaluations if one.step > step), key=lambda one: one.step, default=None)
         return {
             "title": f"{run.name if run else ''}, step {step}",
-            "summary": summary(labels, len(groups)),
+            "summary": summary(labels, len(groups)) + share_in_words(run.config["people"]["weight"] if run else 0),
             "groups": [group_view(group, labels) for group in groups if any(_is_of(one, group) for one in labels)],
             "changes": changes(steps.get(step - 1), steps.get(step), before, after),
             "pairs": self._pairs(before, after),
@@ -78,6 +78,15 @@ def summary(labels: Sequence[LabelRow], num_groups: int) -> str:
     return f"{_count(len(labels), 'label')} by {shown} on {labelled} of {_count(num_groups, 'group')}"
 
 
+def share_in_words(weight: float) -> str:
+    """How much people's word counted beside the automatic reward's; empty where nobody was to be asked."""
+    if weight <= 0:
+        return ""
+    if weight >= 1:
+        return "; people's word counted alone"
+    return f"; people's word counted {weight:.0%}, the automatic reward {1 - weight:.0%}"
+
+
 def group_view(group: GroupRow, labels: Sequence[LabelRow]) -> dict[str, Any]:
     """A group with what was said of it and what that became, best advantage first."""
     ranked = sorted(group.samples, key=lambda one: (-one.advantage, one.member))
@@ -99,6 +108,7 @@ def _sample(sample: SampleRow) -> dict[str, Any]:
         "url": picture_url(sample.sha),
         "advantage": short(sample.advantage),
         "said": short(dict(sample.terms).get("people")),
+        "reward": short(dict(sample.terms).get("reward")),
     }
 
 

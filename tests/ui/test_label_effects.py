@@ -4,7 +4,7 @@ import pytest
 from conftest import HOSTILE, evaluation, start_run, step_done
 
 from app.store.rows import LabelRow, Said
-from app.ui.label_effects import NOTHING, LabelEffects, in_words
+from app.ui.label_effects import NOTHING, LabelEffects, in_words, share_in_words
 from dgpo_core.events import GroupsClosed, GroupsPosted, PostedGroup
 
 
@@ -114,3 +114,15 @@ def test_a_label_in_words(kind, body, words):
         prompt="",
     )
     assert in_words(row) == words
+
+
+@pytest.mark.parametrize(
+    ("weight", "words"),
+    [
+        (0, ""),
+        (0.75, "; people's word counted 75%, the automatic reward 25%"),
+        (1, "; people's word counted alone"),
+    ],
+)
+def test_how_much_people_counted_is_said(weight, words):
+    assert share_in_words(weight) == words

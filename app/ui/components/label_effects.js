@@ -1,7 +1,7 @@
 // What labels did: the step that used them, the advantages they became, and what that step changed.
 
 import { h, say } from "./dom.js";
-import { signed } from "./format.js";
+import { fixed, signed } from "./format.js";
 import { enlarge } from "./large.js";
 import { refresh, subscribe } from "./live.js";
 
@@ -66,7 +66,7 @@ const side = ({ advantage }) => (advantage > 0 ? "preferred" : advantage < 0 ? "
 
 const pageOf = (sample, group) => ({
   url: sample.url, alt: `picture ${sample.number}`, prompt: group.prompt,
-  facts: [["Picture", sample.number], ["People's score", sample.said === null ? "none" : signed(sample.said)], ["Advantage", signed(sample.advantage)]],
+  facts: [["Picture", sample.number], ["People's score", sample.said === null ? "none" : signed(sample.said)], ...(sample.reward === null ? [] : [["Automatic reward", fixed(sample.reward, 4)]]), ["Advantage", signed(sample.advantage)]],
 });
 
 const pairsOf = ({ pairs, pairs_title: words }) => [
