@@ -52,13 +52,15 @@ RATER = "simulated"
 NUM_LABELS = {"people": 60, "model": 100}
 MODES: dict[str, list[str]] = {
     "people": [
-        "people.weight=0.9",
+        "people.weight=0.75",
         "people.without_label=model",
         "people.groups_asked=1",
         "people.wait_seconds=2",
         "update.decay_steps=0",
         "update.learning_rate=1e-3",
-        "schedule.num_steps=110",
+        "loss.kl_weight=0.01",
+        "loss.dual_clip=0.2",
+        "schedule.num_steps=80",
     ],
     "model": [f"reward.train={PREFERENCE}", "schedule.num_steps=30"],
 }
