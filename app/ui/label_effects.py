@@ -103,12 +103,13 @@ def _is_of(label: LabelRow, group: GroupRow) -> bool:
 
 
 def _sample(sample: SampleRow) -> dict[str, Any]:
+    terms = dict(sample.terms)
     return {
         "number": sample.member + 1,
         "url": picture_url(sample.sha),
         "advantage": short(sample.advantage),
-        "said": short(dict(sample.terms).get("people")),
-        "reward": short(dict(sample.terms).get("reward")),
+        "said": short(terms.get("people")),
+        "reward": short(terms.get("reward")),
     }
 
 

@@ -70,17 +70,22 @@ def test_the_same_labels_teach_the_same_bits(tmp_path, config_of):
     assert written[0] == written[1]
 
 
-def test_a_run_taken_up_again_goes_on_with_what_its_labels_taught(lab, config_of):
-    runner, reader = lab
-    run_id = runner.start(config_of(**SETTINGS | {"schedule": {"num_steps": 6, "checkpoint_every": 1}}))
+def answer_up_to(step, run_id, runner, reader):
+    """Ann judges what waits until the step is done; then the run is stopped."""
 
-    def answered_up_to(step):
+    def is_done():
         answer(runner, reader, "ann", annotator(brightness))
         return (reader.latest_step(run_id) or 0) >= step
 
-    wait_for(lambda: answered_up_to(2))
+    wait_for(is_done)
     runner.send(run_id, Stop())
     assert runner.wait(PATIENCE_SECONDS)
+
+
+def test_a_run_taken_up_again_goes_on_with_what_its_labels_taught(lab, config_of):
+    runner, reader = lab
+    run_id = runner.start(config_of(**SETTINGS | {"schedule": {"num_steps": 6, "checkpoint_every": 1}}))
+    answer_up_to(2, run_id, runner, reader)
     before = {row.version: row.num_groups for row in reader.preferences(run_id)}
     runner.resume(run_id)
     answer_until_it_ends(runner, reader, ann=annotator(brightness))
@@ -94,14 +99,7 @@ def test_a_run_taken_up_again_goes_on_with_what_its_labels_taught(lab, config_of
 def test_a_group_that_lost_a_picture_is_left_out_said_once_and_the_run_goes_on(lab, config_of, tmp_path):
     runner, reader = lab
     run_id = runner.start(config_of(**SETTINGS))
-
-    def answered_up_to(step):
-        answer(runner, reader, "ann", annotator(brightness))
-        return (reader.latest_step(run_id) or 0) >= step
-
-    wait_for(lambda: answered_up_to(1))
-    runner.send(run_id, Stop())
-    assert runner.wait(PATIENCE_SECONDS)
+    answer_up_to(1, run_id, runner, reader)
     first = next(task for task in reader.label_tasks(run_id) if task.step == 0)
     with closing(sqlite3.connect(tmp_path / "lab.db")) as other_program:
         other_program.execute("DELETE FROM pictures WHERE sha = ?", [first.shas[1]])
