@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app.exchange.known_run import known_run
 from app.exchange.new_folder import new_folder
 from app.store.reader import Reader
 from app.store.rows import RunRow
@@ -47,10 +48,7 @@ def wish_of(reader: Reader, run_id: int, step: int | None, *, as_lora: bool) -> 
     Raises:
         ExchangeError: there is no such run or checkpoint, or it cannot be saved in this form.
     """
-    run = reader.run(run_id)
-    if run is None:
-        known = ", ".join(map(str, sorted(one.id for one in reader.runs())))
-        raise ExchangeError(f"There is no run {run_id}. Known: {known or 'none'}.")
+    run = known_run(reader, run_id)
     steps = [one.step for one in reader.checkpoints(run_id)]
     if not steps:
         raise ExchangeError(

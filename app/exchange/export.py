@@ -10,6 +10,7 @@ from typing import Any
 
 from app.exchange.archive import pack
 from app.exchange.collected import Group, groups_of
+from app.exchange.known_run import known_run
 from app.exchange.new_folder import new_folder
 from app.exchange.parquet import PAIRS_NAME, PARQUET_NAME, PngOf, write_pairs_parquet, write_parquet
 from app.exchange.spreadsheet import write_rows
@@ -70,13 +71,11 @@ def export_file(reader: Reader, run_id: int | None, layout: str, folder: Path) -
 
 def _groups(reader: Reader, run_id: int | None) -> list[Group]:
     """The groups of a run, or of all runs, the oldest first."""
-    known = sorted(run.id for run in reader.runs())
-    if run_id is not None and run_id not in known:
-        raise ExchangeError(f"There is no run {run_id}. Known: {', '.join(map(str, known)) or 'none'}.")
     if run_id is None:
+        known = sorted(run.id for run in reader.runs())
         groups = [group for one in known for group in groups_of(reader, one, below=f"{one}/")]
     else:
-        groups = list(groups_of(reader, run_id))
+        groups = list(groups_of(reader, known_run(reader, run_id).id))
     if not groups and run_id is None:
         raise ExchangeError("No run has drawn groups yet. Train one first.")
     if not groups:
