@@ -190,7 +190,7 @@ class Runner:
         with self._one_at_a_time:
             self._mark_interrupted()
             self._writer.delete_run(run_id)
-        for folder in (self.checkpoints(run_id).parent, self._settings.folder / "preferences" / str(run_id)):
+        for folder in (self.checkpoints(run_id).parent, self._settings.preferences(run_id)):
             shutil.rmtree(folder, ignore_errors=True)
 
     def start_race(self, name: str) -> None:
@@ -322,8 +322,8 @@ class Runner:
                 if config.people.weight > 0:
                     from app.study import study_of
 
-                    lab = self._settings.folder
-                    study = study_of(run_id, config, parts, reader=self._reader, recorder=recorder, emit=emit, lab=lab)
+                    settings, reader = self._settings, self._reader
+                    study = study_of(config, parts, settings=settings, reader=reader, recorder=recorder, emit=emit)
                     stack.enter_context(study)
                     parts, hear = replace(parts, preference=study), study.beside(emit)
                 train(config, parts, emit=hear, next_command=feed.next, resume_from=checkpoint, patiently=patiently)

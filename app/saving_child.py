@@ -37,7 +37,7 @@ class SavingChild:
         with self._one_at_a_time:
             if self._begun is not None and self._begun[0].is_running:
                 raise StoreError("A model is being saved already, and one is saved at a time. Wait until that is done.")
-            place = _new_place(self._settings.folder.resolve() / "models", wish.name)
+            place = _new_place(self._settings.saved_models.resolve(), wish.name)
             form = ["--lora"] * as_lora
             child = Child(self._settings, "save", str(run_id), str(place), "--step", str(wish.step), *form)
             ended, self._begun = self._begun, (child, wish, place)

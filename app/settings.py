@@ -42,6 +42,15 @@ class Settings:
         """The folder of a run's checkpoints."""
         return self.folder / "runs" / str(run_id) / "checkpoints"
 
+    def preferences(self, run_id: int) -> Path:
+        """The folder of what was learned from a run's labels."""
+        return self.folder / "preferences" / str(run_id)
+
+    @property
+    def saved_models(self) -> Path:
+        """Folder of the trained models that the page saved."""
+        return self.folder / "models"
+
     @property
     def own_prompts(self) -> Path:
         """Folder of the prompts that were pasted into the page."""

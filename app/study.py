@@ -15,6 +15,7 @@ from torch import Tensor
 
 from app.people import Crowd, by_group, by_task, scores_in
 from app.recorder import Recorder
+from app.settings import Settings
 from app.store.reader import Reader
 from app.store.rows import Agreement, LabelRow
 from dgpo_core.assembly import preference_features
@@ -118,7 +119,7 @@ class Study:
         """Saves a version and says so; the same step learned again after a resume is the same version."""
         known = self._reader.preferences(self._run_id)
         version = next((row.version for row in known if row.step == step), len(known) + 1)
-        folder = self._folder / str(self._run_id) / f"version-{version}"
+        folder = self._folder / f"version-{version}"
         accuracy = trust.accuracy if trust else None
         calibration_error = trust.calibration_error if trust else None
         about = About(num_groups=num_groups, accuracy=accuracy, calibration_error=calibration_error)
@@ -186,26 +187,25 @@ class Study:
 
 
 def study_of(
-    run_id: int,
     config: RunConfig,
     parts: Parts,
     *,
+    settings: Settings,
     reader: Reader,
     recorder: Recorder,
     emit: Callable[[Event], None],
-    lab: Path,
 ) -> Study:
-    """The study of a run that asks people; lab is the lab's folder."""
+    """The study of the recorder's run, which asks people; settings are the lab's own."""
     facts = REWARD_FACTS.get(config.reward.train)  # one that is heavy, or asks a server, is not asked twice
     trained = {config.reward.train: parts.reward} if facts is not None and facts.is_light else {}
     return Study(
-        run_id,
+        recorder.run_id,
         reader=reader,
         recorder=recorder,
         emit=emit,
-        features=preference_features(config, parts.model, lab),
+        features=preference_features(config, parts.model, settings.folder),
         rewards={name: new_reward(name) for name in QUICK_REWARDS} | trained,
-        folder=lab / "preferences",
+        folder=settings.preferences(recorder.run_id),
         seed=config.seed,
     )
 

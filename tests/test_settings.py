@@ -9,6 +9,8 @@ from dgpo_core.errors import ConfigError
 def test_everything_the_lab_keeps_lies_in_its_folder(tmp_path):
     settings = Settings(folder=tmp_path)
     assert (settings.database, settings.own_prompts) == (tmp_path / "lab.db", tmp_path / "prompts")
+    assert settings.checkpoints(3) == tmp_path / "runs" / "3" / "checkpoints"
+    assert (settings.preferences(3), settings.saved_models) == (tmp_path / "preferences" / "3", tmp_path / "models")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
