@@ -22,7 +22,7 @@ from dgpo_core.models.protocol import Model
 from dgpo_core.models.source import configurations_fetched, fetched_before
 from dgpo_core.preference.picture_features import PictureFeatures, PipelineFeatures
 from dgpo_core.preference.saved import PROBE_PROMPT, load_preference
-from dgpo_core.reward_config import OFFLOAD
+from dgpo_core.reward_config import OFFLOAD, WARN
 from dgpo_core.reward_names import PREFERENCE, parse_watched
 from dgpo_core.rewards.catalogue import new_mixture, new_reward
 from dgpo_core.rewards.contract import Reward
@@ -68,11 +68,10 @@ def assemble(
     evaluation_reward = reward_named(config.reward.evaluation)
     watched = {name: reward_named(name) for name in parse_watched(config.reward.watch, "reward.watch")}
     watch_prompts = spread_over(watch_set.prompts, config.schedule.evaluation_prompts, category_of)
-    if not stored_groups and needs_reward(config.people, num_labelled=0, num_groups=1):
-        _check(reward, train_prompts, config)
-    _check(evaluation_reward, heldout_prompts, config)
-    for one in watched.values():
-        _check(one, watch_prompts or heldout_prompts, config)
+    teaches = not stored_groups and needs_reward(config.people, num_labelled=0, num_groups=1)
+    checks = [(reward, train_prompts)] * teaches + [(evaluation_reward, heldout_prompts)]
+    checks += [(one, watch_prompts or heldout_prompts) for one in watched.values()]
+    cautions = _checked(checks, config)
     model = model or load_model(config)
     probe = [PROBE_PROMPT] * (config.people.weight > 0)
     model.prepare([*train_prompts, *heldout_prompts, *watch_prompts, *probe, UNCONDITIONAL])
@@ -96,6 +95,7 @@ def assemble(
         checkpoints=checkpoints,
         stored_groups=stored_groups,
         people=people,
+        cautions=cautions,
     )
 
 
@@ -128,10 +128,13 @@ def _prompt_sets(config: RunConfig, folder: Path) -> tuple[PromptSet, PromptSet,
     return train, heldout, load_prompt_set(prompts.watch, folder) if prompts.watch else PromptSet([])
 
 
-def _check(reward: Reward, prompts: list[str], config: RunConfig) -> None:
-    """Refuses prompts that the reward cannot judge, and a reward that fails its self-test."""
-    reward.check_prompts(prompts)
-    check_reward(reward, prompt=prompts[0], seconds=config.reward.seconds)
+def _checked(rewards: list[tuple[Reward, list[str]]], config: RunConfig) -> tuple[str, ...]:
+    """Refuses prompts that a reward cannot judge, and a reward that fails its self-test; or says that it did, once."""
+    only_warns, words = config.reward.self_test == WARN, []
+    for reward, prompts in rewards:
+        reward.check_prompts(prompts)
+        words.append(check_reward(reward, prompt=prompts[0], seconds=config.reward.seconds, only_warns=only_warns))
+    return tuple(dict.fromkeys(filter(None, words)))
 
 
 def _stored_groups(config: RunConfig, folder: Path) -> list[StoredGroup]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from dgpo_core.knob import knob
 from dgpo_core.reward_names import REWARD_NAMES, only_reward, parse_mixture, parse_watched
 
-OFFLOAD = "offload"
+OFFLOAD, WARN = "offload", "warn"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +31,14 @@ class RewardConfig:
         offers=REWARD_NAMES,
     )
     on_alarm: str = knob(
-        "warn",
+        WARN,
         "What happens when the score rises while a watched number falls: a warning, or a pause as well.",
-        choices=("warn", "pause"),
+        choices=(WARN, "pause"),
+    )
+    self_test: str = knob(
+        "refuse",
+        "What happens when a reward fails its self-test before the run: the run is refused, or starts with a warning.",
+        choices=("refuse", WARN),
     )
     seconds: float = knob(
         600.0, "Seconds that a reward may take for the pictures of a step before the run ends.", low=0.1, high=1_000_000

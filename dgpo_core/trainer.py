@@ -47,7 +47,8 @@ KL_WATCHED_PICTURES = 16
 class Parts:
     """What a run is made of; checkpoints is the folder that holds this run's.
 
-    Where there are stored_groups, it learns from them and draws nothing but examinations.
+    Where there are stored_groups, it learns from them and draws nothing but examinations. The diary begins with the
+    cautions.
     """
 
     model: Model
@@ -59,6 +60,7 @@ class Parts:
     stored_groups: Sequence[StoredGroup] = ()
     people: People | None = None
     preference: Preference | None = None
+    cautions: tuple[str, ...] = ()
 
 
 def train(
@@ -99,6 +101,8 @@ class _Run:
             self.vigil.take_up(saved.watch)
             if words := other_conditions(saved.versions):
                 self._warn(words)
+        for caution in self.parts.cautions:
+            self._warn(caution)
         num_trainable = sum(parameter.numel() for parameter in self.state.parameters.values())
         self.emit(events.RunStarted(first_step=self.state.step, num_steps=num_steps, num_trainable=num_trainable))
         reason = EndReason.FINISHED

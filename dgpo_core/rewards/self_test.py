@@ -60,18 +60,29 @@ def self_test(reward: Reward, *, prompt: str = "", seconds: float = 600.0) -> Ou
     return Outcome(right == len(pairs), words, tuple(pairs))
 
 
-def check_reward(reward: Reward, *, prompt: str, seconds: float) -> None:
-    """Refuses a reward that fails its self-test.
+def check_reward(reward: Reward, *, prompt: str, seconds: float, only_warns: bool = False) -> str:
+    """Refuses a reward that fails its self-test, or where it only warns, gives the words; empty where it passes.
 
     Raises:
         RewardError: it cannot tell good from bad, or breaks its contract; the message has the numbers.
     """
-    outcome = self_test(reward, prompt=prompt, seconds=seconds)
-    if not outcome.passed:
-        raise RewardError(
-            f"The self-test failed: {outcome.words}. A run would learn nothing good from it. Check its model, its "
-            "server and its settings on the Rewards tab."
+    why: RewardError | None = None
+    try:
+        outcome = self_test(reward, prompt=prompt, seconds=seconds)
+    except RewardError as error:
+        why, outcome = error, Outcome(False, str(error).rstrip("."))
+    if outcome.passed:
+        return ""
+    failed = f"The self-test failed: {outcome.words}."
+    if only_warns:
+        return (
+            f"{failed} The run goes on, as reward.self_test is warn. Look at what the reward says of pictures on the "
+            "Rewards tab."
         )
+    raise RewardError(
+        f"{failed} A run would learn nothing good from it. Check its model, its server and its settings on the Rewards "
+        "tab. Where the self-test itself is wrong, set reward.self_test to warn: the run then starts all the same."
+    ) from why
 
 
 def _written(value: float | None) -> str:

@@ -60,6 +60,42 @@ def test_what_is_unwise_stands_in_the_diary_of_a_run_that_is_started_all_the_sam
     assert set(cautions(config)) < set(messages)
 
 
+UPSIDE_DOWN = """
+import numpy as np
+from dgpo_core.rewards.contract import Trial
+
+class Dark:
+    def __call__(self, pictures, prompts):
+        return [-float(picture.mean()) for picture in pictures]
+
+    def trials(self):
+        light, dark = (np.full((8, 8, 3), shade, np.uint8) for shade in (200, 20))
+        return [Trial(light, dark, "")]
+"""
+UPSIDE_DOWN_FAILED = "The self-test failed: upside_down.py:Dark puts 0 of 1 good pictures above their bad counterparts"
+
+
+def test_a_reward_that_fails_its_self_test_ends_the_run_before_it_draws(lab, config_of, tmp_path):
+    runner, reader = lab
+    (tmp_path / "upside_down.py").write_text(UPSIDE_DOWN)
+    run_id = runner.start(config_of(reward={"train": "upside_down.py:Dark"}))
+    assert runner.wait(PATIENCE_SECONDS)
+    run = reader.run(run_id)
+    assert (run.state, reader.evaluations(run_id)) == (RunState.FAILED, [])
+    assert run.message.startswith(UPSIDE_DOWN_FAILED)
+    assert "set reward.self_test to warn" in run.message
+
+
+def test_a_failed_self_test_that_only_warns_stands_in_the_diary_once(lab, config_of, tmp_path):
+    runner, reader = lab
+    (tmp_path / "upside_down.py").write_text(UPSIDE_DOWN)
+    own = "upside_down.py:Dark"
+    run_id = runner.start(config_of(reward={"train": own, "evaluation": own, "watch": own, "self_test": "warn"}))
+    assert runner.wait(PATIENCE_SECONDS)
+    assert reader.run(run_id).state == RunState.FINISHED
+    assert [row.message.startswith(UPSIDE_DOWN_FAILED) for row in reader.diary(run_id)].count(True) == 1
+
+
 def test_settings_that_contradict_each_other_begin_no_run(lab, config_of):
     runner, reader = lab
     with pytest.raises(ConfigError, match="only 1 of the 2 sampling sigmas"):

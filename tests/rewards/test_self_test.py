@@ -69,6 +69,36 @@ def test_a_reward_without_trials_whose_server_is_down_is_refused_before_the_run(
         check_reward(gone(), prompt="a", seconds=60)
 
 
+def raising(pictures, prompts):
+    raise ValueError("my file is gone")
+
+
+def test_a_refusal_names_the_setting_that_leads_past_it(gone):
+    for reward in (gone(), raising, Telling(Judgement(1.0), Judgement(2.0), num_trials=1)):
+        with pytest.raises(RewardError, match=r"Where the self-test itself is wrong, set reward\.self_test to warn"):
+            check_reward(reward, prompt="a", seconds=60)
+
+
+def test_a_reward_that_raises_in_its_self_test_is_refused_with_what_it_raised():
+    with pytest.raises(
+        RewardError, match=r"^The self-test failed: The reward function failed with ValueError: my file"
+    ):
+        check_reward(raising, prompt="a", seconds=60)
+
+
+def test_a_failure_that_only_warns_gives_the_words_of_the_warning(gone):
+    def words(reward):
+        return check_reward(reward, prompt="a", seconds=60, only_warns=True)
+
+    assert words(Telling(Judgement(1.0), Judgement(2.0), num_trials=1)) == (
+        "The self-test failed: mine puts 0 of 1 good pictures above their bad counterparts (1 against 2). The run goes "
+        "on, as reward.self_test is warn. Look at what the reward says of pictures on the Rewards tab."
+    )
+    assert "remote has no opinion on a plain picture: http://127.0.0.1" in words(gone())
+    assert "The reward function failed with ValueError: my file is gone." in words(raising)
+    assert words(Telling(Judgement(0.5))) == ""
+
+
 def test_the_reason_is_said_once_beside_the_numbers_of_the_trials():
     closed = Judgement(None, details="it is closed")
     assert self_test(Telling(Judgement(2.0), Judgement(1.0), closed, closed, num_trials=2)) == Outcome(
