@@ -36,7 +36,7 @@ from dgpo_core.scoring import StepSeconds, advantages_of, scored_groups, step_me
 from dgpo_core.silence import Silence
 from dgpo_core.training_state import TrainingState
 from dgpo_core.updates.catalogue import new_update
-from dgpo_core.vigil import Vigil
+from dgpo_core.vigil import Alarm, Vigil
 
 Emit = Callable[[Event], None]
 Result = TypeVar("Result")
@@ -90,7 +90,7 @@ class _Run:
         self.update = new_update(parts.model, config, before_part=control.look)
         prompts_examined, category_of = config.schedule.evaluation_prompts, parts.examiner.category_of
         self.examined = spread_over(parts.heldout_prompts, prompts_examined, category_of)
-        self.vigil, self.silence = Vigil(), Silence()
+        self.vigil, self.silence = Vigil(config), Silence()
         self.saver = Saver(config=config, model=parts.model, folder=parts.checkpoints, emit=emit)
 
     def run(self, resume_from: Path | None, patiently: Patiently) -> EndReason:
@@ -137,7 +137,6 @@ class _Run:
         self._tell(Phase.SCORING, 0, 1)
         scoring_from = time.monotonic()
         judgements = self._judged(rollout)
-        self.vigil.see_groups(rollout.pictures, judgements, len(rollout.prompts))
         scored = time.monotonic()
         advantages = advantages_of(judgements, rollout, self.config.loss)
         lesson, tally = Lesson.of(rollout, advantages, self.parts.model.encode([UNCONDITIONAL])), Tally()
@@ -147,6 +146,8 @@ class _Run:
         self.state.averaged.follow(self.state.parameters, self.config.update.averaged_decay)
         updated = time.monotonic()
         groups = scored_groups(rollout, judgements, advantages, lesson, tally)
+        if rollout.judgements is None:  # stored groups say nothing of the policy
+            self.vigil.see_groups(groups, rollout.pictures)
         seconds = StepSeconds(
             sampling=rollout.sampling_seconds,
             decoding=rollout.decoding_seconds,
@@ -290,6 +291,8 @@ class _Run:
         step, schedule = self.state.step, self.config.schedule
         if self._is_examination_due():
             self._evaluate()
+        elif schedule.evaluate_every == 0:
+            self._raise(self.vigil.look())
         if step % schedule.checkpoint_every == 0 and step < schedule.num_steps:
             self._save_or_warn()
 
@@ -302,11 +305,13 @@ class _Run:
     def _evaluate(self) -> None:
         """Examines the averaged weights, which at the very start are the base's, and keeps watch."""
         if not self.vigil.has_baseline and self.state.step > 0 and self.parts.examiner.watched:
-            self.vigil.see_examination(*self._examined_with(None), {})
+            self.vigil.begin_with(*self._examined_with(None))
         done, watched = self._examined_with(self.state.averaged)
-        numbers = self.vigil.numbers()
-        self.emit(replace(done, quality=(*done.quality, *numbers.items())))
-        for alarm in self.vigil.see_examination(done, watched, numbers):
+        self.emit(replace(done, quality=(*done.quality, *self.vigil.numbers().items())))
+        self._raise(self.vigil.see_examination(done, watched))
+
+    def _raise(self, alarms: Sequence[Alarm]) -> None:
+        for alarm in alarms:
             self.emit(events.Warned(step=self.state.step, message=alarm.message, samples=alarm.guilty))
             self.control.is_paused |= self.config.reward.on_alarm == "pause"
 

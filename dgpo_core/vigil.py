@@ -8,21 +8,22 @@ from math import sqrt
 from statistics import fmean, stdev
 from typing import Any
 
-import torch
-
-from dgpo_core.events import EvaluationDone, Examined
+from dgpo_core.config import RunConfig
+from dgpo_core.events import EvaluationDone, Examined, ScoredGroup
 from dgpo_core.examination import Watched
-from dgpo_core.rewards.contract import Judgement, Picture
-from dgpo_core.rewards.label_scores import Scores, agreement
+from dgpo_core.group_window import AGREEMENT, DIVERSITY, REWARD, GroupWindow, Mean, numbers_of
+from dgpo_core.rewards.contract import Picture
+from dgpo_core.rewards.label_scores import Scores
 
 STANDARD_ERRORS = 2.0
-"""A mean of paired differences counts as moved when it is so many of its standard errors from zero."""
+"""A mean counts as moved when its change is so many of its standard errors from zero."""
 DIVERSITY_FALL = 0.2
 """Share of the in-group diversity that may be lost."""
 AGREEMENT_FALL = 0.2
 """How far Kendall's tau between people and the reward may fall."""
+GROUPS_PER_LOOK = 60
+"""Groups that are looked at together where no examination comes: their means are known to a few percent."""
 NUM_GUILTY = 6
-DIVERSITY, AGREEMENT = "in-group diversity", "people's agreement"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +32,6 @@ class Alarm:
 
     message: str
     guilty: tuple[Examined, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Sight:
-    evaluation: EvaluationDone
-    watched: Watched
-    numbers: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,22 +43,30 @@ class _Baseline:
     scores: Scores
     watched: dict[str, Scores]
 
-    @classmethod
-    def of(cls, sight: _Sight) -> _Baseline:
-        done = sight.evaluation
-        watched = {name: _scores(pictures) for name, pictures in sight.watched.items()}
-        return cls(step=done.step, score=done.score, scores=_scores(done.samples), watched=watched)
+
+@dataclass(frozen=True, slots=True)
+class _Fall:
+    """A number that fell, from what to what, and the pictures that show it."""
+
+    before: float
+    after: float
+    guilty: tuple[Examined, ...]
 
 
 class Vigil:
-    """Compares each examination with the first one it was shown. Says each fall once, and again after a recovery."""
+    """Compares each examination with the first, and groups with the first groups.
 
-    def __init__(self) -> None:
+    Says each fall once, and again after a recovery. What rises is the held-out score or, where it means the same in
+    every group, the reward that is trained on.
+    """
+
+    def __init__(self, config: RunConfig) -> None:
+        self._config = config
         self._first: _Baseline | None = None
         self._first_numbers: dict[str, float] = {}
+        self._first_reward: Mean | None = None
         self._said: set[str] = set()
-        self._diversities: list[float] = []
-        self._agreements: list[float] = []
+        self._since_examination, self._since_look = GroupWindow(), GroupWindow()
 
     @property
     def has_baseline(self) -> bool:
@@ -72,83 +74,102 @@ class Vigil:
 
     def as_values(self) -> dict[str, Any]:
         """What a resumed run needs to go on watching, as JSON values."""
-        first = asdict(self._first) if self._first else None
-        return {"first": first, "first_numbers": self._first_numbers, "said": sorted(self._said)}
+        return {
+            "first": asdict(self._first) if self._first else None,
+            "first_numbers": self._first_numbers,
+            "first_reward": asdict(self._first_reward) if self._first_reward else None,
+            "said": sorted(self._said),
+        }
 
     def take_up(self, values: Mapping[str, Any]) -> None:
         """Goes on from as_values(); from nothing, it begins with the next examination."""
         if not values:
             return
-        first = values["first"]
+        first, reward = values["first"], values.get("first_reward")  # older checkpoints hold no reward
         self._first = _Baseline(**first) if first else None
+        self._first_reward = Mean(**reward) if reward else None
         self._first_numbers, self._said = dict(values["first_numbers"]), set(values["said"])
 
-    def see_groups(self, pictures: Sequence[Picture], judgements: Sequence[Judgement], num_groups: int) -> None:
-        """Takes note of a step's groups: how different their pictures are, and how far people and the reward agree."""
-        size = len(pictures) // num_groups
-        for start in range(0, len(pictures), size):
-            self._diversities.append(diversity_within(pictures[start : start + size]))
-            terms = [dict(one.terms) for one in judgements[start : start + size]]
-            tau = agreement([one.get("people") for one in terms], [one.get("reward") for one in terms])
-            if tau is not None:
-                self._agreements.append(tau)
+    def see_groups(self, groups: Sequence[ScoredGroup], pictures: Sequence[Picture]) -> None:
+        """Takes note of a step's groups, drawn by the policy; pictures are those of all groups in order."""
+        start = 0
+        for group in groups:
+            numbers = numbers_of(group, pictures[start : start + len(group.samples)], self._config)
+            start += len(group.samples)
+            for window in (self._since_examination, self._since_look):
+                window.see(group, numbers)
 
     def numbers(self) -> dict[str, float]:
-        """Means over the groups since the last call; what was not seen is left out."""
-        found = {DIVERSITY: self._diversities, AGREEMENT: self._agreements}
-        means = {name: fmean(values) for name, values in found.items() if values}
-        self._diversities, self._agreements = [], []
-        return means
+        """Means over the groups since the last examination; what was not seen is left out."""
+        return self._since_examination.values()
 
-    def see_examination(self, done: EvaluationDone, watched: Watched, numbers: dict[str, float]) -> list[Alarm]:
-        """What fell against the first examination while the score rose; nothing for the first itself."""
-        sight = _Sight(done, watched, numbers)
-        for name, value in numbers.items():
-            self._first_numbers.setdefault(name, value)
+    def begin_with(self, done: EvaluationDone, watched: Watched) -> None:
+        """Takes an examination for what later ones are compared with."""
+        scores = {name: _scores(pictures) for name, pictures in watched.items()}
+        self._first = _Baseline(step=done.step, score=done.score, scores=_scores(done.samples), watched=scores)
+
+    def see_examination(self, done: EvaluationDone, watched: Watched) -> list[Alarm]:
+        """What fell against the first examination or the first groups while a score rose; nothing for the first."""
+        window, self._since_examination, self._since_look = self._since_examination, GroupWindow(), GroupWindow()
+        rises, falls = self._rises_of(window), self._falls_of(window)
         if self._first is None:
-            self._first = _Baseline.of(sight)
+            self.begin_with(done, watched)
             return []
-        fallen = {**self._fallen_rewards(sight), **self._fallen_numbers(sight)}
-        has_risen = moved(self._first.scores, _scores(done.samples)) > 0
-        news = [name for name in fallen if name not in self._said] if has_risen else []
-        self._said = (self._said & set(fallen)) | set(news)
-        return [self._alarm(name, *fallen[name], sight) for name in news]
+        if moved(self._first.scores, _scores(done.samples)) > 0:
+            rise = f"the held-out score rose from {self._first.score:.3g} to {done.score:.3g}"
+            rises.insert(0, f"{rise} since step {self._first.step}")
+        falls |= self._fallen_rewards(watched)
+        return self._alarms(rises, falls, judged={*window.means, *watched})
 
-    def _fallen_rewards(self, sight: _Sight) -> dict[str, tuple[float, float]]:
+    def look(self) -> list[Alarm]:
+        """Between examinations: what fell in the newest groups while their reward rose, once there are enough."""
+        if self._since_look.num_groups < GROUPS_PER_LOOK:
+            return []
+        window, self._since_look = self._since_look, GroupWindow()
+        return self._alarms(self._rises_of(window), self._falls_of(window), judged=set(window.means))
+
+    def _alarms(self, rises: Sequence[str], falls: Mapping[str, _Fall], judged: set[str]) -> list[Alarm]:
+        news = [name for name in falls if name not in self._said] if rises else []
+        recovered = judged - set(falls)
+        self._said = (self._said - recovered) | set(news)
+        return [_alarm(rises[0], name, falls[name]) for name in news]
+
+    def _rises_of(self, window: GroupWindow) -> list[str]:
+        """Says that the training reward rose, if it did; the first window is what later ones are compared with."""
+        now, first = window.means.get(REWARD), self._first_reward
+        if now is None or first is None:
+            self._first_reward = first or now
+            return []
+        if not now.is_above(first, STANDARD_ERRORS):
+            return []
+        return [f"the {REWARD} rose from {first.value:.3g} to {now.value:.3g} since the first groups"]
+
+    def _falls_of(self, window: GroupWindow) -> dict[str, _Fall]:
+        """The numbers of groups that fell; each is compared with what it was when it was first known."""
+        now = window.values()
+        for name, value in now.items():
+            self._first_numbers.setdefault(name, value)
+        first = self._first_numbers
+        least = {
+            DIVERSITY: (1 - DIVERSITY_FALL) * first.get(DIVERSITY, 0.0),
+            AGREEMENT: first.get(AGREEMENT, 0.0) - AGREEMENT_FALL,
+        }
+        return {
+            name: _Fall(first[name], value, window.pictures_of(name, NUM_GUILTY))
+            for name, value in now.items()
+            if value < least[name]
+        }
+
+    def _fallen_rewards(self, watched: Watched) -> dict[str, _Fall]:
         assert self._first is not None
         found = {}
-        for name, pictures in sight.watched.items():
+        for name, pictures in watched.items():
             before, after = self._first.watched.get(name, []), _scores(pictures)
             if moved(before, after) < 0:
                 both = _both(before, after)
-                found[name] = (fmean(one for one, _ in both), fmean(other for _, other in both))
+                lost = _most_lost(zip(before, pictures, strict=True))
+                found[name] = _Fall(fmean(one for one, _ in both), fmean(other for _, other in both), lost)
         return found
-
-    def _fallen_numbers(self, sight: _Sight) -> dict[str, tuple[float, float]]:
-        first, now = self._first_numbers, sight.numbers
-        found = {}
-        if DIVERSITY in now and now[DIVERSITY] < (1 - DIVERSITY_FALL) * first[DIVERSITY]:
-            found[DIVERSITY] = (first[DIVERSITY], now[DIVERSITY])
-        if AGREEMENT in now and now[AGREEMENT] < first[AGREEMENT] - AGREEMENT_FALL:
-            found[AGREEMENT] = (first[AGREEMENT], now[AGREEMENT])
-        return found
-
-    def _alarm(self, name: str, before: float, after: float, sight: _Sight) -> Alarm:
-        assert self._first is not None
-        first, now = self._first, sight.evaluation
-        message = (
-            f"The reward may be gamed: the held-out score rose from {first.score:.3g} to {now.score:.3g} since step "
-            f"{first.step}, while {name} fell from {before:.3g} to {after:.3g}. Look at the pictures; raise "
-            "loss.kl_weight, or stop and go back to an earlier checkpoint."
-        )
-        return Alarm(message, self._guilty(name, sight))
-
-    def _guilty(self, name: str, sight: _Sight) -> tuple[Examined, ...]:
-        """The watched pictures that lost most, worst first; for a number of groups, the examined ones that gained."""
-        assert self._first is not None
-        if name not in sight.watched:
-            return _most(zip(self._first.scores, sight.evaluation.samples, strict=True), sign=1)
-        return _most(zip(self._first.watched[name], sight.watched[name], strict=True), sign=-1)
 
 
 def moved(before: Sequence[float | None], after: Sequence[float | None]) -> int:
@@ -160,10 +181,12 @@ def moved(before: Sequence[float | None], after: Sequence[float | None]) -> int:
     return 0 if abs(mean) <= STANDARD_ERRORS * error else (1 if mean > 0 else -1)
 
 
-def diversity_within(pictures: Sequence[Picture]) -> float:
-    """Root mean square distance of a group's pixels to their mean picture, 0 where all are alike, at most 0.5."""
-    stack = torch.stack([torch.tensor(picture) for picture in pictures]).float() / 255
-    return float(stack.var(dim=0, correction=0).mean().sqrt())
+def _alarm(rise: str, name: str, fall: _Fall) -> Alarm:
+    message = (
+        f"The reward may be gamed: {rise}, while {name} fell from {fall.before:.3g} to {fall.after:.3g}. "
+        "Look at the pictures; raise loss.kl_weight, or stop and go back to an earlier checkpoint."
+    )
+    return Alarm(message, fall.guilty)
 
 
 def _both(before: Sequence[float | None], after: Sequence[float | None]) -> list[tuple[float, float]]:
@@ -175,11 +198,12 @@ def _scores(pictures: Sequence[Examined]) -> Scores:
     return [one.score for one in pictures]
 
 
-def _most(pairs: Iterable[tuple[float | None, Examined]], sign: int) -> tuple[Examined, ...]:
+def _most_lost(pairs: Iterable[tuple[float | None, Examined]]) -> tuple[Examined, ...]:
+    """The pictures that lost most, worst first."""
     known = [(before, now, now.score) for before, now in pairs if before is not None and now.score is not None]
-    known.sort(key=lambda one: sign * (one[0] - one[2]))
+    known.sort(key=lambda one: one[2] - one[0])
     return tuple(
         replace(picture, details=f"{before:.3g} before, {after:.3g} now")
         for before, picture, after in known[:NUM_GUILTY]
-        if sign * (after - before) > 0
+        if after < before
     )

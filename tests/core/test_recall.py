@@ -11,7 +11,7 @@ from small_model import PROMPTS
 from small_run import Forwards, numbers_at, run, small_config, small_parts
 
 from dgpo_core.data.stored_groups import StoredGroup, StoredSample
-from dgpo_core.events import StepDone
+from dgpo_core.events import EvaluationDone, StepDone
 from dgpo_core.recall import groups_of_step, recall_groups
 
 
@@ -68,6 +68,12 @@ def test_steps_of_a_size_are_as_even_as_whole_groups_can_be():
     stored = groups_of_sizes(3, *[2] * 9)
     steps = [groups_of_step(stored, count=8, run_seed=0, step=step) for step in range(3)]
     assert sorted((len(groups[0].samples), len(groups)) for groups in steps) == [(2, 4), (2, 5), (3, 1)]
+
+
+def test_stored_groups_are_not_measured_since_no_policy_of_the_run_drew_them(model, tmp_path, stored):
+    config = small_config(schedule={"num_steps": 2})
+    _, heard = run(config, replace(small_parts(model, tmp_path, config), stored_groups=stored))
+    assert [one.quality for one in heard.of(EvaluationDone)] == [(), ()]
 
 
 def test_a_run_learns_from_stored_groups_and_resumes_bit_for_bit(model, tmp_path, stored):

@@ -8,14 +8,21 @@ import pytest
 from small_model import PROMPTS
 from small_run import Listener, run, small_config, small_parts
 
-from dgpo_core.events import EvaluationDone, Examined, Phase, PhaseChanged, Stop, Warned
+from dgpo_core.events import EvaluationDone, Examined, Phase, PhaseChanged, ScoredGroup, ScoredSample, Stop, Warned
+from dgpo_core.group_window import AGREEMENT, DIVERSITY, diversity_within
 from dgpo_core.rewards.contract import Judgement
-from dgpo_core.vigil import AGREEMENT, DIVERSITY, Vigil, diversity_within, moved
+from dgpo_core.vigil import GROUPS_PER_LOOK, Vigil, moved
 
 RISING, FALLING = np.linspace(0.4, 0.6, 8), np.linspace(0.9, 0.7, 8)
+ORDERS = {1.0: (1, 2, 3, 4), 1 / 3: (1, 3, 4, 2), -1 / 3: (2, 4, 3, 1)}
+"""How people order four pictures whose rewards rise, by how far the two agree."""
 
 
-def seen(step, scores, watched=None, numbers=None):
+def watch(**sections):
+    return Vigil(small_config(**sections))
+
+
+def seen(step, scores, watched=None):
     def pictures(values):
         return tuple(
             Examined(prompt=f"p{index}", category="all", seed=index, score=float(value), details="", png=b"%d" % index)
@@ -25,7 +32,35 @@ def seen(step, scores, watched=None, numbers=None):
     done = EvaluationDone(
         step=step, policy="averaged", score=float(np.mean(scores)), quality=(), samples=pictures(scores)
     )
-    return done, {name: pictures(values) for name, values in (watched or {}).items()}, numbers or {}
+    return done, {name: pictures(values) for name, values in (watched or {}).items()}
+
+
+def show(vigil, *, diversity=0.2, tau=None, reward=0.5, count=1):
+    """Has groups of four seen: so different, people and reward agreeing so far, the reward being that or a bit less."""
+    for number in range(count):
+        mean = reward - 0.01 * (number % 2)
+        samples = tuple(
+            ScoredSample(
+                member=member,
+                seed=member,
+                png=b"%d/%d" % (number, member),
+                reward=mean + 0.1 * (member - 1.5),
+                terms=(("people", float(ORDERS[tau][member])), ("reward", mean + 0.1 * (member - 1.5))) if tau else (),
+                advantage=0.0,
+            )
+            for member in range(4)
+        )
+        group = ScoredGroup(
+            index=0,
+            prompt=f"group {number}",
+            samples=samples,
+            reward_mean=mean,
+            reward_std=0.1,
+            gate=0.5,
+            has_preference=True,
+        )
+        shades = (0, round(510 * diversity)) * 2
+        vigil.see_groups([group], [np.full((4, 4, 3), shade, np.uint8) for shade in shades])
 
 
 @pytest.mark.parametrize(
@@ -37,7 +72,7 @@ def test_moved_is_more_than_two_standard_errors_of_the_pairs(after, sign):
 
 
 def test_a_watched_reward_that_falls_while_the_score_rises_is_an_alarm_with_the_guilty_pictures():
-    vigil = Vigil()
+    vigil = watch()
     assert vigil.see_examination(*seen(0, RISING, {"clip": FALLING})) == []
     lost = FALLING - np.array([0.1, 0.5, 0.1, 0.1, 0.3, 0.1, 0.1, 0.1])
     [alarm] = vigil.see_examination(*seen(5, RISING + 0.2, {"clip": lost}))
@@ -54,13 +89,13 @@ def test_a_watched_reward_that_falls_while_the_score_rises_is_an_alarm_with_the_
     [(RISING, FALLING - 0.2), (RISING - 0.2, FALLING - 0.2), (RISING + 0.2, FALLING), (RISING + 0.2, FALLING + 0.1)],
 )
 def test_no_alarm_unless_the_score_rises_and_the_other_falls(scores, watched):
-    vigil = Vigil()
+    vigil = watch()
     vigil.see_examination(*seen(0, RISING, {"clip": FALLING}))
     assert vigil.see_examination(*seen(5, scores, {"clip": watched})) == []
 
 
 def test_a_fall_is_said_once_and_again_after_a_recovery():
-    vigil = Vigil()
+    vigil = watch()
     vigil.see_examination(*seen(0, RISING, {"clip": FALLING}))
     counts = [
         len(vigil.see_examination(*seen(step, RISING + 0.2, {"clip": FALLING + change})))
@@ -70,46 +105,134 @@ def test_a_fall_is_said_once_and_again_after_a_recovery():
 
 
 @pytest.mark.parametrize(
-    ("name", "values", "num_alarms"),
-    [(DIVERSITY, (0.2, 0.15), 1), (DIVERSITY, (0.2, 0.17), 0), (AGREEMENT, (0.6, 0.3), 1), (AGREEMENT, (0.6, 0.5), 0)],
+    ("name", "before", "after", "num_alarms"),
+    [
+        (DIVERSITY, {"diversity": 0.2}, {"diversity": 0.15}, 1),
+        (DIVERSITY, {"diversity": 0.2}, {"diversity": 0.17}, 0),
+        (AGREEMENT, {"tau": 1.0}, {"tau": 1 / 3}, 1),
+        (AGREEMENT, {"tau": 1 / 3}, {"tau": 1.0}, 0),
+    ],
 )
-def test_numbers_of_the_groups_are_watched_from_when_they_are_first_known(name, values, num_alarms):
-    vigil = Vigil()
+def test_numbers_of_the_groups_are_watched_from_when_they_are_first_known(name, before, after, num_alarms):
+    vigil = watch()
     vigil.see_examination(*seen(0, RISING))
-    assert vigil.see_examination(*seen(1, RISING + 0.1, numbers={name: values[0]})) == []
-    alarms = vigil.see_examination(*seen(2, RISING + 0.2, numbers={name: values[1]}))
+    show(vigil, **before)
+    assert vigil.see_examination(*seen(1, RISING + 0.1)) == []
+    show(vigil, **after)
+    alarms = vigil.see_examination(*seen(2, RISING + 0.2))
     assert len(alarms) == num_alarms
     if alarms:
-        assert name in alarms[0].message
-        assert alarms[0].guilty
+        assert f"while {name} fell from" in alarms[0].message
+        assert {one.category for one in alarms[0].guilty} == {name}
+
+
+def test_what_fell_among_groups_is_shown_by_the_group_that_has_the_least_of_it():
+    vigil = watch()
+    vigil.see_examination(*seen(0, RISING))
+    show(vigil, tau=1.0)
+    vigil.see_examination(*seen(1, RISING))
+    show(vigil, tau=1 / 3)
+    show(vigil, tau=-1 / 3, reward=0.25)
+    [alarm] = vigil.see_examination(*seen(2, RISING + 0.2))
+    assert [(one.seed, one.score, one.details) for one in alarm.guilty] == [
+        (3, pytest.approx(0.4), "people's agreement of its group -0.333, people 1, reward 0.4"),
+        (2, pytest.approx(0.3), "people's agreement of its group -0.333, people 3, reward 0.3"),
+        (1, pytest.approx(0.2), "people's agreement of its group -0.333, people 4, reward 0.2"),
+        (0, pytest.approx(0.1), "people's agreement of its group -0.333, people 2, reward 0.1"),
+    ]
+
+
+def test_the_training_reward_that_rises_is_a_rise_where_the_heldout_score_stands_still():
+    vigil = watch()
+    vigil.see_examination(*seen(0, RISING, {"clip": FALLING}))
+    show(vigil, reward=0.5, count=8)
+    assert vigil.see_examination(*seen(5, RISING, {"clip": FALLING - 0.2})) == []
+    show(vigil, reward=0.7, count=8)
+    [alarm] = vigil.see_examination(*seen(10, RISING, {"clip": FALLING - 0.2}))
+    assert alarm.message.startswith(
+        "The reward may be gamed: the training reward rose from 0.495 to 0.695 since the first groups, "
+        "while clip fell from 0.8 to 0.6."
+    )
+
+
+@pytest.mark.parametrize(("reward", "count"), [(0.5, 8), (0.3, 8), (0.501, 8), (0.9, 1)])
+def test_a_training_reward_that_may_have_risen_by_chance_is_no_rise(reward, count):
+    vigil = watch()
+    vigil.see_examination(*seen(0, RISING, {"clip": FALLING}))
+    show(vigil, count=count)
+    vigil.see_examination(*seen(5, RISING, {"clip": FALLING}))
+    show(vigil, reward=reward, count=count)
+    assert vigil.see_examination(*seen(10, RISING, {"clip": FALLING - 0.2})) == []
+
+
+@pytest.mark.parametrize(
+    ("sections", "tau", "num_alarms"),
+    [
+        ({"reward": {"train": "brightness*0.5"}}, None, 0),
+        ({"reward": {"train": "brightness + shapes_partial"}}, None, 0),
+        ({"people": {"weight": 0.5}}, None, 0),
+        ({"people": {"weight": 0.5}}, 1.0, 1),
+    ],
+)
+def test_a_reward_that_is_brought_to_mean_0_in_each_group_never_counts_as_risen(sections, tau, num_alarms):
+    vigil = watch(**sections)
+    vigil.see_examination(*seen(0, RISING, {"clip": FALLING}))
+    show(vigil, tau=tau, count=8)
+    vigil.see_examination(*seen(5, RISING, {"clip": FALLING}))
+    show(vigil, tau=tau, reward=0.7, count=8)
+    assert len(vigil.see_examination(*seen(10, RISING, {"clip": FALLING - 0.2}))) == num_alarms
+
+
+def test_without_examinations_groups_are_looked_at_once_there_are_enough():
+    vigil = watch()
+    show(vigil, count=GROUPS_PER_LOOK)
+    assert vigil.look() == []
+    show(vigil, reward=0.7, diversity=0.1, count=GROUPS_PER_LOOK - 1)
+    assert vigil.look() == []
+    show(vigil, reward=0.7, diversity=0.05)
+    [alarm] = vigil.look()
+    assert alarm.message.startswith(
+        "The reward may be gamed: the training reward rose from 0.495 to 0.695 since the first groups, "
+        "while in-group diversity fell from 0.2 to 0.0992."
+    )
+    assert {one.details for one in alarm.guilty} == {"in-group diversity of its group 0.051"}
+    show(vigil, reward=0.7, diversity=0.1, count=GROUPS_PER_LOOK)
+    assert vigil.look() == []
+    assert vigil.numbers()[DIVERSITY] == pytest.approx((60 * 0.2 + 119 * 0.1 + 0.051) / 180, abs=1e-4)
 
 
 def test_a_watch_that_is_taken_up_goes_on_as_if_it_had_never_ended():
-    straight, saved = Vigil(), {}
+    straight, saved = watch(), {}
     told = []
     for step, change in enumerate((0.0, -0.2, -0.3, 0.0, -0.2)):
-        rise = 0.2 if step else 0.0
-        taken_up = Vigil()
+        rise = 0.2 if step in (1, 2) else 0.0
+        taken_up = watch()
         taken_up.take_up(json.loads(json.dumps(saved)))
-        sight = seen(step, RISING + rise, {"clip": FALLING + change}, {DIVERSITY: 0.2 - step / 30})
         assert taken_up.has_baseline == (step > 0)
+        for vigil in (straight, taken_up):
+            show(vigil, diversity=0.2 - step / 30, reward=0.5 + step / 10, count=4)
+        sight = seen(step, RISING + rise, {"clip": FALLING + change})
         told.append((straight.see_examination(*sight), taken_up.see_examination(*sight)))
         saved = taken_up.as_values()
     assert [one for one, _ in told] == [other for _, other in told]
     assert [len(one) for one, _ in told] == [0, 1, 1, 0, 1]
 
 
+def test_a_watch_saved_before_the_training_reward_was_watched_is_taken_up():
+    vigil, older = watch(), watch()
+    vigil.see_examination(*seen(0, RISING, {"clip": FALLING}))
+    older.take_up({name: value for name, value in vigil.as_values().items() if name != "first_reward"})
+    assert len(older.see_examination(*seen(5, RISING + 0.2, {"clip": FALLING - 0.2}))) == 1
+
+
 def test_groups_are_measured_and_forgotten():
-    shades = [np.full((4, 4, 3), shade, np.uint8) for shade in (0, 255, 0, 255, 100, 100, 100, 100)]
-    agreeing = [
-        Judgement(0.0, (("people", float(one)), ("reward", float(other))))
-        for one, other in ((1, 1), (2, 2), (3, 3), (4, 4), (1, 4), (2, 3), (3, 2), (4, 1))
-    ]
-    vigil = Vigil()
-    vigil.see_groups(shades, agreeing, 2)
-    assert vigil.numbers() == {DIVERSITY: pytest.approx(0.25), AGREEMENT: pytest.approx(0)}
+    vigil = watch()
+    show(vigil, diversity=0.5, tau=1.0)
+    show(vigil, diversity=0.0, tau=-1 / 3)
+    assert vigil.numbers() == {DIVERSITY: pytest.approx(0.25), AGREEMENT: pytest.approx(1 / 3)}
+    vigil.see_examination(*seen(0, RISING))
     assert vigil.numbers() == {}
-    assert diversity_within(shades[:4]) == pytest.approx(0.5)
+    assert diversity_within([np.full((4, 4, 3), shade, np.uint8) for shade in (0, 255, 0, 255)]) == pytest.approx(0.5)
 
 
 class Drifting:
@@ -124,6 +247,16 @@ class Drifting:
     def __call__(self, pictures, prompts):
         self._num_asked += 1
         return [Judgement(index / 100 + self._sign * self._num_asked / 10) for index in range(len(pictures))]
+
+
+def stopping_when_paused(listener):
+    """Commands of a person who stops a run once it has paused."""
+
+    def next_command():
+        is_paused = any(isinstance(one, PhaseChanged) and one.phase is Phase.PAUSED for one in listener.events)
+        return Stop() if is_paused else None
+
+    return next_command
 
 
 def watched_run(model, folder, on_alarm, listener=None):
@@ -153,12 +286,28 @@ def test_a_run_draws_the_watched_beside_the_score_and_raises_the_alarm(model, tm
 
 def test_an_alarm_may_pause_the_run(model, tmp_path):
     listener = Listener()
-
-    def next_command():
-        is_paused = any(isinstance(one, PhaseChanged) and one.phase is Phase.PAUSED for one in listener.events)
-        return Stop() if is_paused else None
-
-    listener.next_command = next_command
+    listener.next_command = stopping_when_paused(listener)
     watched_run(model, tmp_path, "pause", listener)
     assert any("may be gamed" in event.message for event in listener.of(Warned))
     assert any(one.phase is Phase.PAUSED for one in listener.of(PhaseChanged))
+
+
+def test_a_run_without_examinations_pauses_at_the_alarm_and_not_at_its_end(model, tmp_path):
+    def people(step):
+        agreeing = (0.0, 1.0) if step < 3 else (1.0, 0.0)
+        return dict.fromkeys(range(GROUPS_PER_LOOK // 3), agreeing)
+
+    config = small_config(
+        reward={"train": "brightness", "on_alarm": "pause"},
+        people={"weight": 0.5},
+        rollout={"groups_per_step": GROUPS_PER_LOOK // 3, "group_size": 2},
+        schedule={"num_steps": 8, "evaluate_every": 0},
+    )
+    parts = replace(small_parts(model, tmp_path, config, reward=Drifting(1)), people=people)
+    listener = Listener()
+    listener.next_command = stopping_when_paused(listener)
+    run(config, parts, listener=listener)
+    [alarm] = [event for event in listener.of(Warned) if "may be gamed" in event.message]
+    assert f"while {AGREEMENT} fell from 1 to -1" in alarm.message
+    assert (alarm.step, len(alarm.samples)) == (6, 2)
+    assert [event.step for event in listener.of(PhaseChanged) if event.phase is Phase.PAUSED] == [6]
