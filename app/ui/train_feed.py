@@ -11,9 +11,13 @@ from app.ui.live import Live, whole_number
 from app.ui.serving import picture_urls
 
 PREVIEWS_SHOWN = 24
+ALARMS_SHOWN = 5
+HELDOUT_AT_ONCE = 60
+"""As many as heldout.js shows before somebody wants more."""
 DIARY_LINES = 200
-TOPICS = ("status", "wall", "previews", "heldout", "diary")
+TOPICS = ("status", "alarms", "wall", "previews", "heldout", "diary")
 EMPTY: dict[str, dict[str, Any]] = {
+    "alarms": {"run": None, "newest": None, "alarms": []},
     "wall": {"run": None, "step": None, "latest": None, "low": 0, "high": 1, "groups": []},
     "previews": {"run": None, "can_sample": False, "newest": None, "samples": [], "diary": None, "warning": ""},
     "heldout": {"run": None, "examination": None, "step": None, "is_first": False, "title": "", "samples": []},
@@ -38,7 +42,20 @@ class TrainFeed:
         live = self._reader.live_run()
         has_checkpoint = run is not None and bool(self._reader.checkpoints(run.id))
         other_is_live = live is not None and (run is None or live.id != run.id)
-        return {"run": views.status_view(run, other_is_live=other_is_live, has_checkpoint=has_checkpoint)}
+        alarm = next(iter(self._reader.alarms(run.id, limit=1)), None) if run else None
+        card = views.status_view(run, other_is_live=other_is_live, has_checkpoint=has_checkpoint, alarm=alarm)
+        return {"run": card}
+
+    def alarms(self, run: RunRow | None, cursor: Any) -> dict[str, Any] | None:
+        """The newest alarms of the run with their pictures, or nothing where the page has them."""
+        seen = _seen(cursor)
+        if run is None:
+            return _emptied("alarms", seen)
+        alarms = self._reader.alarms(run.id, limit=ALARMS_SHOWN)
+        newest = alarms[0].id if alarms else None
+        if (seen.get("run"), seen.get("newest")) == (run.id, newest):
+            return None
+        return views.alarms_view(run, [(one, self._reader.examined("preview", one.id)) for one in alarms])
 
     def wall(self, run: RunRow | None, cursor: Any) -> dict[str, Any] | None:
         """The groups of the wanted step (else the newest), or only the range of steps when they are shown."""
@@ -76,14 +93,20 @@ class TrainFeed:
         return {"diary": rows[-1].id if rows else after or 0, "warning": warnings[-1] if warnings else ""}
 
     def heldout(self, run: RunRow | None, cursor: Any) -> dict[str, Any] | None:
-        """The pictures of the newest examination, or only whether they are still the first ones of the run."""
+        """The pictures of the newest examination, or only whether they are still the first ones of the run.
+
+        While they are looked at, small ones come along; folded away, the browser asks for none of them.
+        """
         seen = _seen(cursor)
         examination = self._newest_examination(run, seen) if run else None
         if run is None or examination is None:
             return _emptied("heldout", seen)
         if (seen.get("run"), seen.get("examination")) == (run.id, examination.id):
             return {"run": run.id, "is_first": run.step < 0}
-        return views.heldout_view(run, examination, self._reader.examined("evaluation", examination.id))
+        samples = views.worst_first(self._reader.examined("evaluation", examination.id))
+        is_open = run.step < 0 or seen.get("is_open") is True
+        urls = picture_urls(self._reader, {one.sha for one in samples[:HELDOUT_AT_ONCE]}) if is_open else {}
+        return views.heldout_view(run, examination, samples, urls)
 
     def _newest_examination(self, run: RunRow, seen: dict[str, Any]) -> EvaluationRow | None:
         """Of a run that was taken up again at an earlier step, examinations the page has seen may be gone."""

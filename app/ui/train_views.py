@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from app.store.rows import EvaluationRow, EventRow, ExaminedRow, GroupRow, RunRow, RunState, SampleRow
+from app.store.rows import AlarmRow, EvaluationRow, EventRow, ExaminedRow, GroupRow, RunRow, RunState, SampleRow
 from app.ui.charts import short
 from app.ui.serving import picture_url
 from dgpo_core.events import Phase
@@ -21,15 +21,18 @@ COUNTED: dict[str, str] = {
 """What a phase counts, for words: of drawing not pictures, but the sampler's steps over one batch of them."""
 
 
-def status_view(run: RunRow | None, *, other_is_live: bool, has_checkpoint: bool) -> dict[str, Any] | None:
-    """The status card of a run; None when there is no run at all."""
+def status_view(
+    run: RunRow | None, *, other_is_live: bool, has_checkpoint: bool, alarm: AlarmRow | None = None
+) -> dict[str, Any] | None:
+    """The status card of a run with its newest alarm, if any; None when there is no run at all."""
     if run is None:
         return None
     return {
         "id": run.id,
         "name": run.name,
         "state": run.state.value,
-        "headline": headline(run, has_checkpoint=has_checkpoint),
+        "headline": headline(run, has_checkpoint=has_checkpoint, alarm=alarm),
+        "alarm": {"step": alarm.step, "words": first_sentence(alarm.message)} if alarm else None,
         "phase": phase_words(run) if run.state.is_live else "",
         "phase_done": run.phase_done,
         "phase_total": run.phase_total,
@@ -59,8 +62,10 @@ def place_in_phase(run: RunRow) -> str:
     return f"{COUNTED.get(run.phase, 'part')} {now} of {run.phase_total}"
 
 
-def headline(run: RunRow, *, has_checkpoint: bool) -> str:
+def headline(run: RunRow, *, has_checkpoint: bool, alarm: AlarmRow | None = None) -> str:
     """What the state of a run means for the person; empty where its name says it all."""
+    if alarm and is_paused_by(alarm, run):
+        return "Paused by the alarm: look at its pictures. The model stays loaded: draw with it below, or go on."
     if run.state in RESUMABLE and not has_checkpoint:
         return {
             RunState.STOPPED: "Stopped before anything was saved. Resumed, it starts over.",
@@ -78,6 +83,29 @@ def headline(run: RunRow, *, has_checkpoint: bool) -> str:
         RunState.INTERRUPTED: "Interrupted: the lab ended while this run was training. It can go on from its last "
         "checkpoint.",
     }[run.state]
+
+
+def is_paused_by(alarm: AlarmRow, run: RunRow) -> bool:
+    """Whether a run is paused since this alarm: its settings ask for that, and no step has been done since."""
+    pauses = run.config.get("reward", {}).get("on_alarm") == "pause"
+    return pauses and run.state is RunState.PAUSED and alarm.step == run.step + 1
+
+
+def first_sentence(message: str) -> str:
+    """The first sentence of a message; a point inside a number or a name ends none."""
+    return message.partition(". ")[0].removesuffix(".") + "."
+
+
+def alarms_view(run: RunRow, alarms: Sequence[tuple[AlarmRow, Sequence[ExaminedRow]]]) -> dict[str, Any]:
+    """Alarms, newest first, each with the pictures that show it."""
+    return {
+        "run": run.id,
+        "newest": alarms[0][0].id if alarms else None,
+        "alarms": [
+            {"id": alarm.id, "step": alarm.step, "message": alarm.message, "samples": examined_view(samples)}
+            for alarm, samples in alarms
+        ],
+    }
 
 
 def seconds_left(run: RunRow) -> float | None:
@@ -144,16 +172,22 @@ def side(sample: SampleRow, group: GroupRow) -> str:
     return "preferred" if sample.advantage > 0 else "dispreferred"
 
 
-def heldout_view(run: RunRow, examination: EvaluationRow, samples: Sequence[ExaminedRow]) -> dict[str, Any]:
-    """The pictures of an examination, worst score first and unscored last; is_first while no group is drawn yet."""
-    worst_first = sorted(samples, key=lambda one: (one.score is None, one.score or 0.0, one.id))
+def worst_first(samples: Sequence[ExaminedRow]) -> list[ExaminedRow]:
+    """The pictures of an examination, worst score first and unscored last."""
+    return sorted(samples, key=lambda one: (one.score is None, one.score or 0.0, one.id))
+
+
+def heldout_view(
+    run: RunRow, examination: EvaluationRow, samples: Sequence[ExaminedRow], urls: Mapping[str, str]
+) -> dict[str, Any]:
+    """The pictures of an examination as they come; is_first while no group is drawn yet; urls as in examined_view."""
     return {
         "run": run.id,
         "examination": examination.id,
         "step": examination.step,
         "is_first": run.step < 0,
         "title": heldout_title(examination),
-        "samples": examined_view(worst_first),
+        "samples": examined_view(samples, urls),
     }
 
 
@@ -165,8 +199,8 @@ def heldout_title(examination: EvaluationRow) -> str:
     return f"drawn by {by} {when}, " + ("without a score" if score is None else f"score {score:.2f}")
 
 
-def examined_view(samples: Sequence[ExaminedRow]) -> list[dict[str, Any]]:
-    """Pictures of an examination, or drawn on request."""
+def examined_view(samples: Sequence[ExaminedRow], urls: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+    """Pictures of an examination, or drawn on request; urls has some of them by SHA-256, others are where they are."""
     return [
         {
             "prompt": sample.prompt,
@@ -174,7 +208,7 @@ def examined_view(samples: Sequence[ExaminedRow]) -> list[dict[str, Any]]:
             "seed": str(sample.seed),
             "score": short(sample.score),
             "details": sample.details,
-            "url": picture_url(sample.sha),
+            "url": (urls or {}).get(sample.sha) or picture_url(sample.sha),
         }
         for sample in samples
     ]

@@ -1,5 +1,8 @@
 """What became of labels, from the store to plain values."""
 
+from base64 import b64encode
+from dataclasses import replace
+
 import pytest
 from conftest import HOSTILE, evaluation, start_run, step_done
 
@@ -75,6 +78,39 @@ def test_the_arrows_walk_through_steps_with_labels_only(writer, reader, run_id):
     assert (oldest["at"], oldest["newer"], oldest["older"]) == ([run_id, 0], (run_id, 2), None)
     for nonsense in ({"run": run_id, "step": 1}, {"run": "1", "step": None}, [], 7):
         assert effects.answer(None, nonsense)["at"] == [run_id, 2]
+
+
+def inline(png):
+    return "data:image/png;base64," + b64encode(png).decode()
+
+
+def test_small_pictures_come_with_the_answer(writer, reader, run_id):
+    label_step(writer, run_id, 0, "ann")
+    for step, colour in ((0, b"red"), (2, b"blue")):
+        samples = (replace(evaluation(step).samples[0], png=colour),)
+        writer.record(run_id, replace(evaluation(step), samples=samples))
+    writer.flush()
+    shown = LabelEffects(reader).answer(None, None)
+    drawn = {sample.member + 1: inline(sample.png) for sample in step_done(0).groups[0].samples}
+    assert {one["number"]: one["url"] for one in shown["groups"][0]["samples"]} == drawn
+    assert [(one["before"], one["after"]) for one in shown["pairs"]] == [(inline(b"red"), inline(b"blue"))]
+
+
+def test_what_a_page_shows_does_not_come_again(writer, reader, run_id):
+    effects = LabelEffects(reader)
+    nothing = effects.answer(None, {"seen": None})
+    assert effects.answer(None, {"seen": nothing["seen"]}) is None
+    label_step(writer, run_id, 0, "ann")
+    first = effects.answer(None, {"seen": nothing["seen"]})
+    writer.record(run_id, step_done(1))
+    writer.flush()
+    assert effects.answer(None, {"seen": first["seen"]}) is None
+    label_step(writer, run_id, 2, "ann")
+    second = effects.answer(None, {"seen": first["seen"]})
+    assert second["at"] == [run_id, 2]
+    walked = effects.answer(None, {"run": run_id, "step": 0, "seen": second["seen"]})
+    assert walked["at"] == [run_id, 0]
+    assert effects.answer(None, {"run": run_id, "step": 0, "seen": walked["seen"]}) is None
 
 
 def test_what_was_said_of_a_group_asked_again_is_no_label_of_the_step(writer, reader, run_id):

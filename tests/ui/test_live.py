@@ -7,7 +7,7 @@ from conftest import HOSTILE, evaluation, poll, start_run, step_done
 
 from app.ui.live import BYTES_SHARED, Live, whole_number
 from app.ui.serving import INLINE_BYTES
-from app.ui.train_feed import DIARY_LINES, TOPICS, TrainFeed
+from app.ui.train_feed import DIARY_LINES, HELDOUT_AT_ONCE, TOPICS, TrainFeed
 from dgpo_core.errors import StoreError
 from dgpo_core.events import EndReason, EvaluationDone, Examined, Preview, RunEnded, RunStarted, Warned
 
@@ -215,6 +215,22 @@ def test_heldout_pictures_are_those_of_the_newest_examination_worst_first(live, 
     writer.record(run, RunStarted(first_step=0, num_steps=600, num_trainable=10))
     again = asked(second)
     assert (again["examination"], again["is_first"]) == (first["examination"], True)
+
+
+def test_heldout_pictures_come_along_while_they_are_looked_at(live, writer):
+    def urls(cursor):
+        writer.flush()
+        samples = poll(live, {"topics": {"heldout": cursor}})["topics"]["heldout"]["samples"]
+        return [one["url"].partition(",")[0].rpartition("/")[0] for one in samples]
+
+    run = start_run(writer)
+    writer.record(run, examination(0, 0.0, *[1.0] * HELDOUT_AT_ONCE))
+    inline, by_address = "data:image", "/pictures"
+    assert urls(None) == [inline] * HELDOUT_AT_ONCE + [by_address]
+    writer.record(run, step_done(0))
+    for cursor in (None, {"is_open": False}, {"is_open": "yes"}, []):
+        assert urls(cursor) == [by_address] * (HELDOUT_AT_ONCE + 1)
+    assert urls({"is_open": True}) == [inline] * HELDOUT_AT_ONCE + [by_address]
 
 
 def test_trouble_of_the_lab_is_said_beside_the_news(lab, writer):

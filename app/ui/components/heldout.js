@@ -28,7 +28,7 @@ class Heldout {
   }
 
   cursor() {
-    return this.seen;
+    return { ...this.seen, is_open: this.box.open };
   }
 
   take(update) {

@@ -7,13 +7,13 @@ import { refresh, subscribe } from "./live.js";
 
 export function mount({ element }) {
   const effects = new Effects(element);
-  subscribe("label effects", { cursor: () => effects.wanted, show: (update) => effects.take(update) });
+  subscribe("label effects", { cursor: () => effects.cursor(), show: (update) => effects.take(update) });
 }
 
 class Effects {
   constructor(element) {
     this.wanted = null; // {run, step}, or null for the newest
-    this.shown = ""; // what is drawn now, so that an equal answer leaves it alone
+    this.seen = null; // which answer is drawn now, so that it does not come again
     this.title = h("h2", {}, "What your labels did");
     this.place = h("p", { class: "lab-effect-note" });
     const walk = (words, way) => h("button", { type: "button", class: "lab-button small", onclick: () => this.go(this[way]) }, words);
@@ -26,6 +26,10 @@ class Effects {
     element.append(h("div", { class: "lab-title" }, this.title, this.place, h("span", { class: "lab-effect-walk" }, this.back, this.next)), this.body);
   }
 
+  cursor() {
+    return { ...this.wanted, seen: this.seen };
+  }
+
   go(place) {
     if (!place) return;
     this.wanted = { run: place[0], step: place[1] };
@@ -33,9 +37,7 @@ class Effects {
   }
 
   take(update) {
-    const text = JSON.stringify(update);
-    if (text === this.shown) return;
-    this.shown = text;
+    this.seen = update.seen;
     this.older = update.older ?? null;
     this.newer = update.newer ?? null;
     if (!this.newer) this.wanted = null;
