@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 from app.people import people_of
 from app.settings import Settings
@@ -12,13 +15,37 @@ from app.store.reader import Reader
 from app.store.rows import TrialResult, TrialWish
 from dgpo_core.config import RewardConfig, RunConfig, from_dict
 from dgpo_core.data.pictures import picture_in, png_bytes
-from dgpo_core.errors import RewardError, StoreError
+from dgpo_core.data.prompts import load_prompt_set
+from dgpo_core.errors import PromptError, RewardError, StoreError
 from dgpo_core.rewards.contract import Picture
 from dgpo_core.rewards.label_scores import Scores, agreement
 
 MAX_PICTURES = 64
 PLACES = ("server", "server_model", "models_folder")
 """Where a reward finds its model; the settings and a wish have the same names for them."""
+
+
+class PromptNotes(Mapping[str, Mapping[str, Any]]):
+    """What stands beside the prompts of a set, which is read when a reward first asks: few do, and it may be gone."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self._name, self._folder = name, folder
+
+    def __getitem__(self, prompt: str) -> Mapping[str, Any]:
+        return self._read[prompt]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._read)
+
+    def __len__(self) -> int:
+        return len(self._read)
+
+    @cached_property
+    def _read(self) -> dict[str, dict[str, Any]]:
+        try:
+            return load_prompt_set(self._name, self._folder).notes
+        except PromptError as error:
+            raise RewardError(f"What stands beside the run's prompts cannot be read: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +55,7 @@ class Bench:
     config: RunConfig
     pictures: list[Picture]
     prompt: str
-    notes: dict[str, dict[str, object]]
+    notes: Mapping[str, Mapping[str, Any]]
     labels: Scores | None
 
     @property
@@ -55,8 +82,6 @@ def bench_of(wish: TrialWish, reader: Reader, settings: Settings) -> Bench:
 
 
 def _group_bench(wish: TrialWish, reader: Reader, settings: Settings) -> Bench:
-    from dgpo_core.data.prompts import load_prompt_set
-
     run = reader.run(wish.run_id or 0)
     groups = reader.groups(run.id, wish.step or 0) if run else []
     group = next((one for one in groups if one.index == wish.group_index), None)
@@ -68,9 +93,9 @@ def _group_bench(wish: TrialWish, reader: Reader, settings: Settings) -> Bench:
     config = from_dict(run.config | {"reward": run.config["reward"] | places | {"train": wish.reward}})
     samples = sorted(group.samples, key=lambda one: one.member)
     pictures = [picture_in(reader.picture(one.sha) or b"", f"Picture {one.member}") for one in samples]
-    notes = load_prompt_set(config.prompts.train, settings.folder).notes
+    notes = PromptNotes(config.prompts.train, settings.folder)
     labels = people_of(reader, run.id)(group.step).get(group.index)
-    return Bench(config, pictures, group.prompt, {**notes}, labels)
+    return Bench(config, pictures, group.prompt, notes, labels)
 
 
 def _note(text: str) -> dict[str, object]:

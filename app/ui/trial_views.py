@@ -41,8 +41,8 @@ def facts_of(reward: str) -> str:
     return "\n".join(lines)
 
 
-def heading(trial: TrialRow, pictures: Sequence[TrialPictureRow]) -> str:
-    """How a trial went, one line each: the self-test first."""
+def heading(trial: TrialRow, pictures: Sequence[TrialPictureRow], *, is_labelled: bool = False) -> str:
+    """How a trial went, one line each: the self-test first. is_labelled: its group has labels by now."""
     if trial.message:
         return f"This trial failed: {trial.message}"
     if not trial.is_done:
@@ -57,15 +57,20 @@ def heading(trial: TrialRow, pictures: Sequence[TrialPictureRow]) -> str:
     else:
         lines.append(f"No opinion on any of {len(pictures)} pictures.")
     if trial.run_id is not None:
-        lines.append(_agreement(trial))
+        lines.append(_agreement(trial, is_labelled))
     return "\n".join(lines)
 
 
-def _agreement(trial: TrialRow) -> str:
+def _agreement(trial: TrialRow, is_labelled: bool) -> str:
     place = f"Group {trial.group_index} of step {trial.step} of run {trial.run_id}, “{trial.prompt[:80]}”"
-    if trial.agreement is None:
+    if trial.agreement is not None:
+        return f"{place}: agreement with people's labels (Kendall's tau, -1 to 1) {trial.agreement:.2f}."
+    if not is_labelled:
         return f"{place}: nobody labelled it, so agreement with people is not known."
-    return f"{place}: agreement with people's labels (Kendall's tau, -1 to 1) {trial.agreement:.2f}."
+    return (
+        f"{place}: its labels and this reward cannot be compared: one of them puts no picture before another, or the "
+        "labels came after this trial."
+    )
 
 
 def tried(pictures: Sequence[TrialPictureRow]) -> dict[str, Any] | None:

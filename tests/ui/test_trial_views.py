@@ -44,7 +44,12 @@ def test_the_heading_says_self_test_range_and_agreement():
         "No opinion on any of 1 pictures.",
         "Group 5 of step 4 of run 3, “a cat”: agreement with people's labels (Kendall's tau, -1 to 1) 0.50.",
     ]
-    assert "nobody labelled it" in heading(replace(group, agreement=None), pictures(1.0))
+    unknown = replace(group, agreement=None)
+    assert "nobody labelled it" in heading(unknown, pictures(1.0))
+    assert heading(unknown, pictures(1.0), is_labelled=True).endswith(
+        "its labels and this reward cannot be compared: one of them puts no picture before another, or the labels came "
+        "after this trial."
+    )
     assert heading(replace(TRIAL, is_done=False, message="no"), []) == "This trial failed: no"
     assert heading(replace(TRIAL, is_done=False), []).startswith("The reward is being loaded")
 

@@ -10,7 +10,7 @@ import gradio as gr
 
 from app.lab import Lab
 from app.store.reader import Reader
-from app.store.rows import TrialWish
+from app.store.rows import TrialRow, TrialWish
 from app.ui import trial_views as views
 from app.ui.changes import QUICK, changes_panel, stored_choice
 from app.ui.live import Live, whole_number
@@ -159,7 +159,14 @@ def _opened(reader: Reader, trial_id: Any) -> list[Any]:
     pictures = reader.trial_pictures(trial.id)
     return [
         gr.update(choices=views.trial_choices(trials), value=trial.id),
-        views.heading(trial, pictures),
+        views.heading(trial, pictures, is_labelled=_is_labelled(reader, trial)),
         views.tried(pictures),
         views.histogram(pictures) if trial.is_done else None,
     ]
+
+
+def _is_labelled(reader: Reader, trial: TrialRow) -> bool:
+    """Whether people have said anything of the trial's group by now."""
+    if trial.run_id is None or trial.step is None:
+        return False
+    return any(label.group_index == trial.group_index for label in reader.labels_of_step(trial.run_id, trial.step))
