@@ -7,8 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryFile
+from threading import Thread
+from typing import IO
 
 from app.settings import Settings
+from app.troubles import trouble_after
 
 PROJECT = Path(__file__).parents[1]
 SECONDS_TO_STOP = 60.0
@@ -19,21 +22,32 @@ class Child:
     """`python -m app` with these arguments, on a lab's folder; it begins at once."""
 
     def __init__(self, settings: Settings, *arguments: str) -> None:
-        command = [sys.executable, "-m", "app", *arguments, "--folder", str(settings.folder.resolve())]
+        command = [sys.executable, "-u", "-m", "app", *arguments, "--folder", str(settings.folder.resolve())]
         self._kept: str | None = None
+        self._trouble = ""
         self._said = TemporaryFile()  # noqa: SIM115 - open as long as the process may write
         self._process = subprocess.Popen(
             command,
             cwd=PROJECT,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=self._said,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
             start_new_session=True,  # Ctrl-C in the lab's terminal is for the lab, which then ends its children
         )
+        assert self._process.stdout is not None, "it was asked for"
+        Thread(target=self._hear, args=(self._process.stdout,), name="child", daemon=True).start()
 
     @property
     def is_running(self) -> bool:
         return self._process.poll() is None
+
+    @property
+    def trouble(self) -> str:
+        """What keeps its run waiting now, such as a full disk; empty when nothing does."""
+        return self._trouble if self.is_running else ""
 
     @property
     def has_failed(self) -> bool:
@@ -60,3 +74,9 @@ class Child:
             self._process.wait(SECONDS_TO_STOP)
         self._kept = self.last_words
         self._said.close()
+
+    def _hear(self, said: IO[str]) -> None:
+        """Reads what it says until it has ended; else it would wait for somebody to."""
+        with said:
+            for line in said:
+                self._trouble = trouble_after(line.rstrip("\n"), self._trouble)

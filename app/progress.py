@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from types import TracebackType
 
 from tqdm import tqdm
@@ -10,8 +11,9 @@ from dgpo_core.events import EvaluationDone, Event, PhaseChanged, RunStarted, St
 
 
 def say(text: str) -> None:
-    """A line on the terminal, above any bar."""
-    tqdm.write(text)
+    """A line on the terminal, above any bar; a run goes on though nobody listens any more."""
+    with suppress(BrokenPipeError):
+        tqdm.write(text)
 
 
 class ProgressBar:

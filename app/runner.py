@@ -209,8 +209,8 @@ class Runner:
         return self._memory.in_words(config)
 
     def trouble(self) -> str:
-        """What keeps a run or the store from writing now, in words; empty when nothing does."""
-        return (self._recorder.trouble if self._recorder else "") or self._writer.refusal
+        """What keeps a run, the store or a race begun here from writing now, in words; empty when nothing does."""
+        return (self._recorder.trouble if self._recorder else "") or self._writer.refusal or self._race.trouble()
 
     def checkpoints(self, run_id: int) -> Path:
         """The folder of a run's checkpoints."""

@@ -61,6 +61,10 @@ class RaceChild:
             return f"The race {self._name} has ended."
         return f"The race {self._name} ended early: {child.last_words}"
 
+    def trouble(self) -> str:
+        """What keeps the race begun here waiting now, in words; empty when nothing does."""
+        return self._child.trouble if self._child is not None else ""
+
     def close(self) -> None:
         """Ends a race that is on and waits until its run is saved."""
         if self._child is not None:

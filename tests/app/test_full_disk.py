@@ -14,7 +14,7 @@ from app.settings import Settings
 from app.store.reader import Reader
 from app.store.rows import RunState
 from app.store.writer import Writer
-from app.troubles import troubles_said
+from app.troubles import GOES_ON, WAITS, trouble_after, troubles_said
 from dgpo_core.events import CheckpointSaved, Pause, PhaseChanged, RunFailed, Stop
 
 SOON = Patience(num_tries=3000, seconds=0.02)
@@ -65,8 +65,8 @@ def test_what_keeps_a_run_waiting_is_said_until_it_goes_on_by_itself(lab_on, dis
         assert reader.run(run_id).state is RunState.FINISHED
         assert [row.step for row in reader.steps(run_id)] == [0, 1]
         assert runner.trouble() == ""
-    waits = f"{tmp_path / 'lab.db'} {REFUSED} The run waits and goes on by itself."
-    assert said[-1] == waits
+    waits = f"{WAITS}{tmp_path / 'lab.db'} {REFUSED} The run waits and goes on by itself."
+    assert said[-2:] == [waits, GOES_ON]
     assert said.count(waits) == 1
 
 
@@ -163,6 +163,13 @@ def test_a_stop_waits_for_room_to_save_and_a_second_one_does_not(lab_on, endless
             assert (run.state, reader.checkpoints(run_id)[-1].step) == (RunState.STOPPED, run.step + 1)
 
 
+def test_what_a_process_waits_for_is_heard_in_what_it_says():
+    heard = [""]
+    for line in ("a, seed 0: 0.5", f"{WAITS}full.", f"{WAITS}fuller.", "a, seed 1: 0.6", GOES_ON, "a, seed 2: 0.7"):
+        heard.append(trouble_after(line, heard[-1]))
+    assert heard == ["", "", "full.", "fuller.", "fuller.", "", ""]
+
+
 @pytest.mark.slow
 def test_the_terminal_says_what_a_run_waits_for(tmp_path, disk, config_of, capsys):
     said = []
@@ -180,4 +187,5 @@ def test_the_terminal_says_what_a_run_waits_for(tmp_path, disk, config_of, capsy
             wait_for(heard)
             disk.heal()
         assert reader.run(run_id).state is RunState.STOPPED
-    assert {line.partition(" The run waits")[0] for line in said} == {f"{database} {REFUSED}"}
+    waits = [line for line in said if line != GOES_ON]
+    assert {line.partition(" The run waits")[0] for line in waits} == {f"{WAITS}{database} {REFUSED}"}

@@ -39,6 +39,25 @@ def test_a_race_runs_beside_the_lab_until_it_is_stopped_and_its_run_is_saved(pla
             runner.stop_race()
 
 
+@pytest.mark.slow
+def test_the_page_is_told_what_a_race_waits_for_until_it_goes_on(plan, tmp_path):
+    (tmp_path / "lab").mkdir()
+    with opened(tmp_path / "lab") as (runner, reader):
+        runner.start_race(str(plan))
+        wait_for(lambda: reader.races() and reader.latest_step(1) is not None)
+        assert runner.trouble() == ""
+        obstacle = runner.checkpoints(1)
+        obstacle.parent.mkdir(parents=True, exist_ok=True)
+        obstacle.write_text("in the way")
+        runner.stop_race()
+        wait_for(lambda: "The run waits to be saved and ended." in runner.trouble())
+        assert f" could not be written to {obstacle}" in runner.trouble()
+        obstacle.unlink()
+        wait_for(lambda: "has ended" in runner.race_words())
+        assert runner.trouble() == ""
+        assert reader.run(1).state is RunState.STOPPED
+
+
 def test_why_a_race_could_not_go_on_is_said_in_its_own_words(plan, tmp_path):
     folder = tmp_path / "lab"
     folder.mkdir()
