@@ -25,6 +25,8 @@ MEMORY_SETTINGS = tuple(
     or setting.path
     in (
         "people.clip_folder",
+        "rollout.sampler",
+        "rollout.num_sampling_steps",
         "loss.kl_weight",
         "update.per_sigma",
         "update.micro_batch",

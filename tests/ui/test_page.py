@@ -188,6 +188,8 @@ def test_the_page_tells_what_memory_the_settings_take(asked, model_folder):
     small = {"model__folder": str(model_folder), "model__lora_rank": 2}
     assert told(**small).startswith("About 0.")
     assert told(**small) != told(**small | {"update__micro_batch": 4096})
+    paths = small | {"rollout__sampler": "flow_sde", "rollout__groups_per_step": 512}
+    assert told(**paths) != told(**paths | {"rollout__num_sampling_steps": 100})
     assert told(**small | {"reward__train": "brightness + mine:red"}).endswith("not known here: mine:red.")
     assert told(**small | {"update__micro_batch": 0}) == ""
     assert told(model__folder="nowhere").startswith("There is no model in nowhere")
