@@ -1,4 +1,4 @@
-"""Pages that poll a lab once a second for what they lack, as the real ones do, from a process that does little else.
+"""Pages that poll a lab for what they lack, as the real ones do, from a process that does little else.
 
 They load the pictures of the wall too, all of them, though a browser leaves out those far out of sight. They share
 the machine with the lab they visit, so they ask through the standard library's plain connection: a client with more
@@ -21,9 +21,11 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 POLL = "/lab/poll"
+PAUSE_SECONDS = 0.7
+"""LIVE_MS of app/ui/components/live.js."""
 READY = "every page has had its first answer"
 ANSWERED = "every page has been answered"
-TOPICS = ("status", "wall", "previews", "curves", "heldout", "diary")
+TOPICS = ("status", "alarms", "wall", "previews", "curves", "heldout", "diary")
 """What a page asks for that shows the Train tab."""
 
 
@@ -87,6 +89,8 @@ class OpenPage:
             self._cursors["curves"] = {"runs": None, "seen": seen}
         if previews := topics.get("previews"):
             self._cursors["previews"] = {name: previews[name] for name in ("run", "newest", "diary")}
+        if alarms := topics.get("alarms"):
+            self._cursors["alarms"] = {name: alarms[name] for name in ("run", "newest")}
         if "samples" in (heldout := topics.get("heldout", {})):
             self._cursors["heldout"] = {name: heldout[name] for name in ("run", "examination", "step")}
         if diary := topics.get("diary"):
@@ -94,7 +98,7 @@ class OpenPage:
 
     def stay(self) -> None:
         while True:
-            time.sleep(1)
+            time.sleep(PAUSE_SECONDS)
             self.ask()
 
 

@@ -19,12 +19,13 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.store.reader import Reader
 from app.ui.live import ASSETS_URL, POLL_URL, LivePage
+from app.ui.static_files import ASKED_AGAIN, FOR_EVER, StaticFiles
 from dgpo_core.errors import StoreError
 
 COMPONENTS = Path(__file__).parent / "components"
@@ -73,18 +74,18 @@ def routes(reader: Reader) -> list[Route]:
         return Response(png, media_type="image/png", headers={"Cache-Control": "private, max-age=31536000, immutable"})
 
     scripts = {path.name: path for path in COMPONENTS.glob("*.js")} | {"plotly.min.js": plotly_script()}
-
-    def script(request: Request) -> Response:
-        path = scripts.get(request.path_params["name"])
-        if path is None:
-            return PlainTextResponse("No such script.", status_code=404)
-        return FileResponse(path, media_type="text/javascript", headers={"Cache-Control": "no-cache"})
-
     return [
-        Route(POLL_URL, poll, methods=["POST"]),  # the first: it is asked once a second by every page
+        Route(POLL_URL, poll, methods=["POST"]),  # the first: every page asks it again and again
         Route("/pictures/{name}", picture),
-        Route(ASSETS_URL + "/{name}", script),
+        Route(ASSETS_URL + "/{name}", StaticFiles(scripts, ASKED_AGAIN).answer),
+        Route("/assets/{name}", StaticFiles(gradio_files(), FOR_EVER).answer),
     ]
+
+
+def gradio_files() -> dict[str, Path]:
+    """Gradio's own scripts, styles and fonts by name, each with a mark of its content in the name."""
+    folder = Path(str(files("gradio"))) / "templates" / "frontend" / "assets"
+    return {path.name: path for path in folder.iterdir()}
 
 
 async def poll(request: Request) -> Response:

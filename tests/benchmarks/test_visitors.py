@@ -7,15 +7,17 @@ from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from project_tree import text_of
 
 from app.ui.live import POLL_URL
 from app.ui.train_feed import TOPICS
-from benchmarks.visitors import Connection, OpenPage
+from benchmarks.visitors import PAUSE_SECONDS, Connection, OpenPage
 
 FIRST = {
     "token": "1",
     "topics": {
         "status": {},
+        "alarms": {"run": 3, "newest": 6, "alarms": [1]},
         "previews": {"run": 3, "newest": None, "diary": 4, "samples": [], "warning": ""},
         "heldout": {"run": 3, "examination": 9, "step": 0, "samples": [1]},
         "diary": {"run": 3, "last": 4, "lines": [1]},
@@ -75,6 +77,7 @@ def test_a_page_asks_for_what_came_since():
     for one in others:
         assert one["topics"] == {
             "status": None,
+            "alarms": {"run": 3, "newest": 6},
             "wall": {"run": 3, "step": None, "shown": 7},
             "previews": {"run": 3, "newest": None, "diary": 4},
             "curves": {"runs": None, "seen": {"3": last}},
@@ -111,3 +114,8 @@ def test_a_visitor_posts_where_pages_do_over_one_connection():
         lab.shutdown()
     assert {path for path, _, _ in lab.heard} == {POLL_URL}
     assert len({address for _, _, address in lab.heard}) == 1
+
+
+def test_a_page_rests_between_two_turns_as_the_real_one_does():
+    script = text_of("app/ui/components/live.js")
+    assert f"const LIVE_MS = {PAUSE_SECONDS * 1000:.0f};" in script

@@ -4,6 +4,7 @@ import re
 from base64 import b64encode
 from dataclasses import replace
 from hashlib import sha256
+from importlib.resources import files
 
 import pytest
 from conftest import PNG, RememberingActions, start_run, step_done
@@ -54,6 +55,8 @@ def test_a_stored_picture_is_served_as_it_is_and_may_be_kept_for_ever(client):
         "/lab/live.py",
         "/lab/..%2fbuild.py",
         "/lab/nothing.js",
+        "/assets/nothing.js",
+        "/assets/..%2findex.html",
     ],
 )
 def test_what_is_not_there_is_not_found(path, client):
@@ -75,6 +78,28 @@ def test_plotly_comes_from_the_wheel(client):
     answer = client.get("/lab/plotly.min.js")
     assert answer.status_code == 200
     assert answer.content == serving.plotly_script().read_bytes()
+
+
+def test_gradios_own_files_are_served_as_they_are_and_may_be_kept_for_ever(client):
+    for name, path in list(serving.gradio_files().items())[:20]:
+        answer = client.get(f"/assets/{name}")
+        assert (answer.status_code, answer.content) == (200, path.read_bytes())
+        assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+
+
+def test_what_gradios_page_names_is_among_its_files():
+    page = files("gradio") / "templates" / "frontend" / "index.html"
+    named = set(re.findall(r"/assets/([\w.-]+)", page.read_text(encoding="utf-8")))
+    assert named
+    assert named <= serving.gradio_files().keys()
+
+
+def test_a_file_that_the_browser_has_is_not_sent_again(client):
+    first = client.get("/lab/wall.js")
+    again = client.get("/lab/wall.js", headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    other = client.get("/lab/live.js", headers={"If-None-Match": first.headers["etag"]})
+    assert other.status_code == 200
 
 
 def test_small_pictures_are_sent_themselves_and_others_by_where_they_are(writer, reader):

@@ -1,6 +1,6 @@
 // Live curves on plotly.js. The Python side and its payload are described in app/ui/charts.py.
 
-import { h, isShown, say } from "./dom.js";
+import { h, isShown, nextTask } from "./dom.js";
 import { subscribe, refresh } from "./live.js";
 import { mergeRun, seenOf } from "./series.js";
 import { AXES, figure, expand } from "./figures.js";
@@ -42,7 +42,9 @@ class Curves {
     this.runs = new Map(); // id -> series of one run
     this.chosen = null;
     this.axis = "step";
-    this.cells = new Map(); // chart key -> {box, plot, zooms by horizontal axis}
+    this.isStale = false; // something is new that is not drawn yet
+    this.isDrawing = false;
+    this.cells = new Map(); // chart key -> {box, plot, axis drawn, zooms by horizontal axis}
     this.empty = h("p", { class: "lab-empty" }, "Curves appear with the first step.");
     this.grid = h("div", { class: "lab-charts" });
     element.classList.add("lab-curves");
@@ -67,7 +69,7 @@ class Curves {
   }
 
   setAxis(axis) {
-    for (const { plot, zooms } of this.cells.values()) if (plot.layout) zooms[this.axis] = zoomOf(plot.layout);
+    for (const { plot, zooms, axis: drawn } of this.cells.values()) if (plot.layout) zooms[drawn] = zoomOf(plot.layout);
     this.axis = axis;
     this.draw();
   }
@@ -89,6 +91,20 @@ class Curves {
   }
 
   async draw() {
+    this.isStale = true;
+    if (this.isDrawing) return;
+    this.isDrawing = true;
+    try {
+      while (this.isStale) {
+        this.isStale = false;
+        await this.drawAll();
+      }
+    } finally {
+      this.isDrawing = false;
+    }
+  }
+
+  async drawAll() {
     const runs = [...this.runs.values()];
     const hasRows = runs.some((run) => run.steps.step?.length || run.evaluations.length);
     this.empty.hidden = hasRows;
@@ -97,12 +113,17 @@ class Curves {
     const Plotly = await loadPlotly();
     if (!Plotly) return;
     const wanted = this.charts.flatMap((chart) => expand(chart, runs));
-    for (const chart of wanted) this.drawOne(Plotly, chart, runs);
+    for (const chart of wanted) {
+      this.drawOne(Plotly, chart, runs);
+      await nextTask();
+    }
     for (const [key, cell] of this.cells) if (!wanted.some((chart) => chart.key === key)) cell.box.hidden = true;
   }
 
   drawOne(Plotly, chart, runs) {
-    const { box, plot, zooms } = this.cell(chart);
+    const cell = this.cell(chart);
+    const { box, plot, zooms } = cell;
+    cell.axis = this.axis;
     const { traces, layout } = figure(chart, runs, this.axis, getComputedStyle(this.grid));
     box.hidden = traces.length === 0;
     for (const [name, zoom] of Object.entries(zooms[this.axis] ?? {})) Object.assign(layout[name], zoom);
@@ -114,7 +135,7 @@ class Curves {
       const plot = h("div", { class: "lab-plot", role: "img", "aria-label": `${chart.title}. ${chart.help}` });
       const box = h("figure", { class: "lab-chart", "data-chart": chart.key },
         h("figcaption", {}, h("strong", {}, chart.title), h("small", {}, chart.help)), plot);
-      this.cells.set(chart.key, { box, plot, zooms: {} });
+      this.cells.set(chart.key, { box, plot, axis: this.axis, zooms: {} });
       this.grid.append(box);
     }
     return this.cells.get(chart.key);

@@ -23,3 +23,6 @@ export function say(node, text) {
 }
 
 export const isShown = (node) => node.isConnected && node.getClientRects().length > 0;
+
+// Lets the browser show what was drawn, and hear the person, before the rest is done.
+export const nextTask = () => new Promise((resolve) => setTimeout(resolve));

@@ -1,6 +1,8 @@
 // The page's one polling loop. Panels subscribe to topics; see app/ui/live.py.
 
-const LIVE_MS = 1000;
+import { nextTask } from "./dom.js";
+
+const LIVE_MS = 700;
 const IDLE_MS = 2500;
 const TROUBLE_MS = 4000;
 const POLL_URL = new URL("poll", import.meta.url);
@@ -85,7 +87,10 @@ async function once() {
   if (answer.topics) {
     page.run = answer.run;
     page.live = answer.live;
-    for (const [topic, update] of Object.entries(answer.topics)) panels.get(topic)?.show(update, page);
+    for (const [topic, update] of Object.entries(answer.topics)) {
+      panels.get(topic)?.show(update, page);
+      await nextTask(); // what came first is seen before the next panel draws
+    }
   }
   return page.live === null ? IDLE_MS : LIVE_MS;
 }
