@@ -37,9 +37,9 @@ Watched = dict[str, tuple[Examined, ...]]
 class Examiner:
     """Draws prompts with given weights and has the pictures judged.
 
-    watched rewards judge pictures of watch_prompts, or of the examination where there are none; nothing is ever
-    trained on what they say. seconds is the time that a reward has; look is called while it is waited for, and may
-    raise to stop.
+    watched rewards judge pictures of watch_prompts, or of the examination where there are none or they are the same;
+    nothing is ever trained on what they say. seconds is the time that a reward has; look is called while it is waited
+    for, and may raise to stop.
     """
 
     model: Model
@@ -68,7 +68,7 @@ class Examiner:
         watched: Watched = {}
         if self.watched:
             own = self.watch_prompts or prompts
-            if self.watch_prompts:
+            if list(own) != list(prompts):
                 examined_too, pictures = self._draw(own, seed=seed, weights=weights, on_step=on_step, is_judged=False)
             else:
                 examined_too = examined

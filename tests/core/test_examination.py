@@ -1,0 +1,28 @@
+"""Examinations beside a watch: what is drawn, and how often."""
+
+from dataclasses import replace
+
+import pytest
+from small_model import PROMPTS
+from small_run import small_config, small_parts
+
+from dgpo_core.rewards.catalogue import new_reward
+
+
+@pytest.mark.parametrize(
+    ("watch_prompts", "times_drawn"), [([], 1), (PROMPTS[:5], 1), (PROMPTS[:4], 2), (PROMPTS[4::-1], 2)]
+)
+def test_prompts_of_the_examination_are_not_drawn_a_second_time_for_the_watch(
+    watch_prompts, times_drawn, model, tmp_path
+):
+    config, steps = small_config(), []
+    examiner = small_parts(model, tmp_path, config).examiner
+    examiner = replace(examiner, watched={"light": new_reward("brightness")}, watch_prompts=watch_prompts)
+    done, watched = examiner.examine_and_watch(
+        PROMPTS[:5], seed=0, step=0, weights=None, on_step=lambda index, num_steps: steps.append(index)
+    )
+    assert len(steps) == times_drawn * config.rollout.num_sampling_steps
+    by_prompt = {one.prompt: one for one in watched["light"]}
+    assert list(by_prompt) == list(watch_prompts or PROMPTS[:5])
+    if times_drawn == 1:
+        assert [by_prompt[one.prompt].score for one in done.samples] == [one.score for one in done.samples]
