@@ -64,7 +64,7 @@ class ClipReward:
         from transformers import CLIPModel
 
         with loading(self.name, self._place):
-            return self._supplies.settle(CLIPModel.from_pretrained(self._place, use_safetensors=True))
+            return self._supplies.pretrained(CLIPModel, self._place)
 
     @cached_property
     def _tokenizer(self) -> Any:
@@ -111,9 +111,9 @@ class AestheticReward:
         from transformers import CLIPVisionModelWithProjection
 
         with loading(self.name, self._place):
-            encoder = CLIPVisionModelWithProjection.from_pretrained(self._place, use_safetensors=True)
+            encoder = self._supplies.pretrained(CLIPVisionModelWithProjection, self._place)
             head = head_from(_head_weights(self._place), self.name)
-        return self._supplies.settle(encoder), self._supplies.settle(head)
+        return encoder, self._supplies.settle(head)
 
     @cached_property
     def _processor(self) -> Any:

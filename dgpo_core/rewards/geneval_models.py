@@ -76,8 +76,7 @@ class Mask2FormerDetector:
 
         with loading("geneval", self._place):
             processor = Mask2FormerImageProcessorPil.from_pretrained(self._place)
-            model = Mask2FormerForUniversalSegmentation.from_pretrained(self._place, use_safetensors=True)
-        return processor, self._supplies.settle(model)
+            return processor, self._supplies.pretrained(Mask2FormerForUniversalSegmentation, self._place)
 
 
 class ClipColors:
@@ -111,7 +110,7 @@ class ClipColors:
         from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
         with loading("geneval", self._place):
-            model = self._supplies.settle(CLIPModel.from_pretrained(self._place, use_safetensors=True))
+            model = self._supplies.pretrained(CLIPModel, self._place)
             return CLIPImageProcessorPil.from_pretrained(self._place), CLIPTokenizer.from_pretrained(self._place), model
 
 

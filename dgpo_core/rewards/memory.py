@@ -44,13 +44,29 @@ class RewardWeights:
     uncounted: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """Where a model lies, None where the folder that should hold it does not, and its class.
+
+    is_shared says that rewards that name the same one look with one copy of it.
+    """
+
+    place: str | None
+    kind: str
+    is_shared: bool = True
+
+
 def weights_of_rewards(config: RunConfig, folder: Path = Path()) -> RewardWeights:
-    """What the rewards of the settings weigh, each loaded once; folder is where relative names begin."""
+    """What the rewards of the settings weigh, each model loaded once; folder is where relative names begin."""
     supplies = supplies_of(config, folder, {})
-    sizes = [(name, _bytes_of(name, config, supplies)) for name in _loaded(config)]
-    uncounted = tuple(name for name, size in sizes if size is None)
-    known = [size for _, size in sizes if size is not None]
-    return RewardWeights(max(known, default=0) if supplies.offloads else sum(known), uncounted)
+    models = {name: list(_models(name, config, supplies)) for name in _loaded(config)}
+    sizes = {model: _model_bytes(model) for own in models.values() for model in own}
+    uncounted = tuple(name for name, own in models.items() if any(sizes[model] is None for model in own))
+    known = [{model: sizes[model] or 0 for model in own} for name, own in models.items() if name not in uncounted]
+    if supplies.offloads:
+        return RewardWeights(max((sum(own.values()) for own in known), default=0), uncounted)
+    together = {model: size for own in known for model, size in own.items()}
+    return RewardWeights(sum(together.values()), uncounted)
 
 
 def _loaded(config: RunConfig) -> list[str]:
@@ -60,33 +76,27 @@ def _loaded(config: RunConfig) -> list[str]:
     return list(dict.fromkeys([*trained, reward.evaluation, *parse_watched(reward.watch, "reward.watch")]))
 
 
-def _bytes_of(name: str, config: RunConfig, supplies: Supplies) -> int | None:
-    """Bytes of a reward's models; None where they cannot be known."""
-    if is_own(name) or REWARD_FACTS[name].install:
-        return None
-    sizes = [_model_bytes(place, kind) for place, kind in _models(name, config, supplies)]
-    known = [size for size in sizes if size is not None]
-    return sum(known) if len(known) == len(sizes) else None
-
-
-def _models(name: str, config: RunConfig, supplies: Supplies) -> Iterator[tuple[str | None, str]]:
-    """Where each model of a reward lies and its class; a place is None where the folder that should hold it does not.
+def _models(name: str, config: RunConfig, supplies: Supplies) -> Iterator[_Model]:
+    """The models of a reward; one without a place where they cannot be known.
 
     A judge behind a server weighs nothing here, and what was learned from labels only what it sees with.
     """
+    if is_own(name) or REWARD_FACTS[name].install:
+        yield _Model(None, name)
+        return
     if name == PREFERENCE:
         if own := config.people.clip_folder:
             inside = supplies.folder / own
-            yield str(inside if inside.exists() else own), CLIP
+            yield _Model(str(inside if inside.exists() else own), CLIP, is_shared=False)
         return
     if name not in CLASSES or (CLASSES[name] == JUDGE and supplies.server):
         return
     weights = REWARD_FACTS[name].weights
     if CLASSES[name] == JUDGE:
         weights = supplies.server_model or weights
-    yield _place(weights, supplies), CLASSES[name]
+    yield _Model(_place(weights, supplies), CLASSES[name])
     if CLASSES[name] == DETECTOR:
-        yield _place(REWARD_FACTS["clipscore"].weights, supplies), CLIP
+        yield _Model(_place(REWARD_FACTS["clipscore"].weights, supplies), CLIP)
 
 
 def _place(weights: str, supplies: Supplies) -> str | None:
@@ -96,10 +106,11 @@ def _place(weights: str, supplies: Supplies) -> str | None:
         return None
 
 
-def _model_bytes(place: str | None, kind: str) -> int | None:
+def _model_bytes(model: _Model) -> int | None:
     """Bytes of one model in the precision that it is loaded in; None where no configuration of it lies here."""
     import transformers
 
+    place, kind = model.place, model.kind
     if place is None:
         return None
     if kind == READER:
@@ -109,10 +120,10 @@ def _model_bytes(place: str | None, kind: str) -> int | None:
     try:
         found = settings.from_pretrained(place, local_files_only=True)
         with torch.device("meta"):
-            model = made.from_config(found) if kind == JUDGE else made(found)
+            network = made.from_config(found) if kind == JUDGE else made(found)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError):
         return None
-    return numel(model) * (found.dtype or torch.float32).itemsize
+    return numel(network) * (found.dtype or torch.float32).itemsize
 
 
 def _stored_bytes(file: Path) -> int | None:

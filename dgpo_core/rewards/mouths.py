@@ -114,8 +114,7 @@ class LocalMouth:
         from transformers import AutoModelForImageTextToText
 
         with loading(self._name, self._place):
-            model = AutoModelForImageTextToText.from_pretrained(self._place, use_safetensors=True, dtype="auto")
-            return self._supplies.settle(model)
+            return self._supplies.pretrained(AutoModelForImageTextToText, self._place, dtype="auto")
 
     @cached_property
     def _processor(self) -> Any:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any, TypeVar
 
 import torch
@@ -31,7 +32,8 @@ class Supplies:
     is what a reward may take for the pictures of a step.
 
     networks are those of the one reward that is made with these supplies; offloads says that they are to wait in main
-    memory while it does not judge.
+    memory while it does not judge. The rewards of a run are made with copies of one supplies: loaded are the networks
+    that any of them has loaded, by class and place, and one_visit lets one of them at a time have its networks moved.
     """
 
     notes: Notes = field(default_factory=dict)
@@ -44,11 +46,24 @@ class Supplies:
     device: str = "cpu"
     offloads: bool = False
     networks: list[nn.Module] = field(default_factory=list, compare=False)
+    loaded: dict[tuple[str, str], nn.Module] = field(default_factory=dict, compare=False, repr=False)
+    one_visit: Lock = field(default_factory=Lock, compare=False, repr=False)
     preference: Reward | None = None
 
     def note(self, prompt: str) -> Note:
         """What is known of a prompt; empty where nothing is."""
         return self.notes.get(prompt, {})
+
+    def pretrained(self, kind: Any, place: str, **options: Any) -> Any:
+        """The network that kind, a class of transformers, loads from a place, settled; loaded once in a run.
+
+        Raises:
+            OSError, ValueError, KeyError, RuntimeError: as kind's from_pretrained.
+        """
+        key = (kind.__name__, place)
+        if key not in self.loaded:
+            self.loaded[key] = kind.from_pretrained(place, use_safetensors=True, **options)
+        return self.settle(self.loaded[key])
 
     def settle(self, network: Network) -> Network:
         """The network on the device, for judging only, and remembered."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from threading import Lock
 
 from dgpo_core.rewards.contract import Judgement, Picture, Reward, Testable, Trial, name_of
 from dgpo_core.rewards.supplies import Supplies
@@ -16,7 +15,6 @@ class Visiting:
 
     def __init__(self, reward: Reward, supplies: Supplies) -> None:
         self.name, self._reward, self._supplies = name_of(reward), reward, supplies
-        self._one_visit = Lock()
 
     def check_prompts(self, prompts: Sequence[str]) -> None:
         self._reward.check_prompts(prompts)
@@ -25,7 +23,7 @@ class Visiting:
         return self._reward.trials() if isinstance(self._reward, Testable) else []
 
     def __call__(self, pictures: Sequence[Picture], prompts: Sequence[str]) -> list[Judgement]:
-        with self._one_visit:  # one that took too long was left behind and may still be judging
+        with self._supplies.one_visit:  # one that took too long was left behind and may still be judging
             try:
                 self._move(self._supplies.device)
                 return self._reward(pictures, prompts)

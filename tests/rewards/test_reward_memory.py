@@ -14,6 +14,7 @@ from tiny_models import (
 )
 from torch import nn
 
+from app.recipes import load_recipe
 from dgpo_core.config import from_dict
 from dgpo_core.reward_names import REWARD_FACTS
 from dgpo_core.rewards.catalogue import new_reward
@@ -68,7 +69,53 @@ def test_geneval_weighs_its_detector_and_clip(place):
     alone = weights_of_rewards(config(place, "clipscore")).num_bytes
     both = weights_of_rewards(config(place, "geneval"))
     assert both.num_bytes > alone > 0
-    assert weights_of_rewards(config(place, "geneval*0.5 + clipscore")).num_bytes == both.num_bytes + alone
+
+
+def looked_with(name, supplies):
+    """The networks of a reward, once it has loaded them."""
+    reward = new_reward(name, supplies)
+    if name in ("vlm_judge", "deqa"):
+        return [reward._mouth._model]
+    if name == "clipscore":
+        return [reward._model]
+    return [reward._detect.__self__._parts[1], reward._name_color.__self__._parts[2]]
+
+
+@pytest.mark.parametrize(
+    ("train", "evaluation", "watch", "num_networks"),
+    [
+        ("geneval", "geneval_strict", "sharpness", 2),
+        ("geneval", "geneval_strict", "clipscore, colourfulness", 2),
+        ("clipscore + geneval", "clipscore", "vlm_judge", 3),
+        ("vlm_judge", "deqa", "", 1),
+    ],
+)
+def test_a_model_that_several_rewards_look_with_is_loaded_and_counted_once(
+    train, evaluation, watch, num_networks, place
+):
+    settings = config(place, train, evaluation, watch=watch)
+    supplies = supplies_of(settings, Path(), {})
+    heavy = sorted(name for name in settings.reward.names if REWARD_FACTS[name].weights)
+    networks = {id(one): one for name in heavy for one in looked_with(name, supplies)}
+    assert len(networks) == num_networks
+    assert weights_of_rewards(settings).num_bytes == sum(map(in_memory, networks.values()))
+
+
+@pytest.mark.parametrize("mode", ["1", "2a", "2b"])
+@pytest.mark.parametrize("task", ["geneval", "ocr", "pickscore"])
+def test_the_papers_recipes_load_nothing_for_what_they_report_and_watch(task, mode, place):
+    reward = load_recipe(f"sd35m-{task}-mode-{mode}").reward
+    all_of_them, trained = (
+        weights_of_rewards(config(place, reward.train, evaluation, watch=watch))
+        for evaluation, watch in ((reward.evaluation, reward.watch), (reward.train, ""))
+    )
+    assert all_of_them == trained
+
+
+def test_runs_share_no_model(place):
+    settings = config(place, "clipscore")
+    one, other = (looked_with("clipscore", supplies_of(settings, Path(), {})) for _ in range(2))
+    assert one[0] is not other[0]
 
 
 def test_a_reward_that_is_named_twice_is_loaded_and_counted_once(place):
@@ -105,3 +152,10 @@ def test_what_learns_from_labels_weighs_the_clip_that_it_sees_with(place, tmp_pa
     plain = from_dict({"reward": reward, "people": {"preference": "somewhere"}})
     clip = weights_of_rewards(config(place, "clipscore")).num_bytes
     assert [weights_of_rewards(one, tmp_path).num_bytes for one in (seen, plain)] == [clip, 0]
+
+
+def test_the_clip_of_what_learns_from_labels_is_a_copy_of_its_own(place):
+    own = {"preference": "somewhere", "clip_folder": str(place / REWARD_FACTS["clipscore"].weights)}
+    both = {"train": "preference", "evaluation": "clipscore", "models_folder": str(place)}
+    clip = weights_of_rewards(config(place, "clipscore")).num_bytes
+    assert weights_of_rewards(from_dict({"reward": both, "people": own})).num_bytes == 2 * clip

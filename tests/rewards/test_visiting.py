@@ -1,5 +1,6 @@
 """Networks of rewards come when they are needed and leave again."""
 
+from dataclasses import replace
 from multiprocessing.pool import ThreadPool
 from threading import Event
 from time import sleep
@@ -93,6 +94,30 @@ def test_a_visit_waits_for_one_that_was_left_behind():
         may_end.set()
         assert both[0].get(5) == both[1].get(5)
     assert moves[1] == ["the card", "cpu", "the card"]
+
+
+def test_a_visit_waits_for_another_reward_that_was_left_behind_with_the_same_network():
+    supplies = Supplies(device="the card", offloads=True)
+    network, may_end, judging = Judge(), Event(), []
+
+    class Sharing(ByNetwork):
+        def __call__(self, pictures, prompts):
+            self.network = self.network or self._supplies.settle(network)
+            judging.append(network.sent[-1])
+            may_end.wait(5)
+            return super().__call__(pictures, prompts)
+
+    own = [replace(supplies, networks=[]) for _ in range(2)]
+    with ThreadPool(2) as pool:
+        both = [pool.apply_async(Visiting(Sharing(one), one), (PICTURES, ["", ""])) for one in own]
+        while not judging:
+            sleep(0.01)
+        sleep(0.1)
+        assert len(judging) == 1
+        may_end.set()
+        assert both[0].get(5) == both[1].get(5)
+    assert judging == ["the card"] * 2
+    assert network.sent[-1] == "cpu"
 
 
 @pytest.fixture(scope="module")
