@@ -10,7 +10,9 @@ from project_tree import ROOT, text_of
 
 from app.recipes import Recipe, dump_recipe, list_recipes, load_recipe, parse_recipe
 from dgpo_core.config import RunConfig, from_dict, settings, with_setting
+from dgpo_core.data.prompts import check_disjoint, load_prompts
 from dgpo_core.errors import ConfigError
+from dgpo_core.reward_names import parse_watched
 
 
 def values_of(setting):
@@ -112,6 +114,8 @@ def test_the_page_opens_with_the_plain_recipe():
     assert list_recipes()[0].name == "shapes"
 
 
+PAPERS_RECIPES = [one.name for one in list_recipes() if one.name.startswith("sd35m-")]
+PAPERS_SOURCES = r"  # .*(paper|code|authors|ours)"
 FAMILY_RECIPES = ["flux-dev", "pixart-sigma", "qwen-image", "sana", "sd15", "sd35-large", "sdxl", "z-image"]
 SOURCES = r"# .*(paper|code|authors|ours|its own|its pipeline|its scheduler|scheduler's|docs/models\.md|learned|small)"
 
@@ -127,6 +131,37 @@ def test_every_value_of_a_familys_recipe_has_its_source(name):
     values = [line for line in lines if line.startswith("  ") and "folder:" not in line]
     assert len(values) > 25
     assert [line for line in values if not re.search(SOURCES, line)] == []
+
+
+@pytest.mark.parametrize("name", PAPERS_RECIPES)
+def test_every_value_of_a_recipe_of_the_papers_has_its_source(name):
+    values = [line for line in text_of(f"assets/recipes/{name}.yaml").splitlines() if line.startswith("  ")]
+    assert len(values) > 25
+    assert [line for line in values if not re.search(PAPERS_SOURCES, line)] == []
+
+
+def test_the_paper_has_three_modes_of_three_tasks():
+    tasks, modes = ("geneval", "ocr", "pickscore"), ("1", "2a", "2b")
+    assert sorted(f"sd35m-{task}-mode-{mode}" for task in tasks for mode in modes) == PAPERS_RECIPES
+
+
+@pytest.mark.parametrize("name", PAPERS_RECIPES)
+def test_a_recipe_of_the_papers_reports_and_watches_what_docs_say(name):
+    table = text_of("docs/recipes.md").split("### What they train on")[1].split("\n\n")[1]
+    told = {row[0]: row[1:] for row in (re.findall(r"[^|`\s][^|`]*[^|`\s]", line) for line in table.splitlines()[2:])}
+    config = load_recipe(name)
+    reward = config.reward
+    assert told[name.split("-")[1]] == [reward.train, reward.evaluation, reward.watch]
+    watched = parse_watched(reward.watch, "reward.watch")
+    assert {"sharpness", "colourfulness"} <= set(watched)
+    assert not {reward.train, reward.evaluation} & set(watched)
+    assert config.prompts.watch == "general-heldout"
+    check_disjoint(load_prompts(config.prompts.train), load_prompts(config.prompts.watch))
+
+
+def test_geneval_is_reported_as_the_paper_counts_it():
+    strict = [load_recipe(name).reward.evaluation for name in PAPERS_RECIPES if "geneval" in name]
+    assert strict == ["geneval_strict"] * 3
 
 
 @pytest.mark.parametrize("name", FAMILY_RECIPES)
