@@ -20,6 +20,7 @@ from app.store.labelling import CANDIDATES
 from app.store.recording import LIVE_STATES
 from app.store.rows import (
     AgreementRow,
+    AlarmRow,
     CheckpointRow,
     ComparisonRow,
     EvaluationRow,
@@ -163,8 +164,19 @@ class Reader:
 
     def previews(self, run_id: int, limit: int = 200) -> list[ExaminedRow]:
         """Pictures drawn on request: the newest request first, its pictures in the order they were drawn."""
-        sql = "SELECT * FROM examined WHERE kind = 'preview' AND run_id = ? ORDER BY owner_id DESC, id LIMIT ?"
+        sql = (
+            "SELECT examined.* FROM examined JOIN previews ON previews.id = owner_id WHERE kind = 'preview'"
+            " AND examined.run_id = ? AND event_id IS NULL ORDER BY owner_id DESC, examined.id LIMIT ?"
+        )
         return [decoding.examined_row(row) for row in self._rows(sql, run_id, limit)]
+
+    def alarms(self, run_id: int, limit: int = 20) -> list[AlarmRow]:
+        """Warnings of a run that have pictures, newest first; examined("preview", id) gives these, in their order."""
+        sql = (
+            "SELECT previews.id, events.created, events.step, events.message FROM previews"
+            " JOIN events ON events.id = event_id WHERE previews.run_id = ? ORDER BY previews.id DESC LIMIT ?"
+        )
+        return [AlarmRow(**row) for row in self._rows(sql, run_id, limit)]
 
     def comparisons(self, run_id: int | None = None) -> list[ComparisonRow]:
         """Comparisons of one run or of all, newest first, awaited ones too."""

@@ -46,9 +46,9 @@ def record_event(db: Database, run_id: int, event: Event) -> None:
     RECORDERS[type(event)](db, run_id, event)
 
 
-def note(db: Database, run_id: int, step: int, kind: str, message: str) -> None:
-    """Writes a line in the run's diary."""
-    insert(db, "events", {"run_id": run_id, "created": now(), "step": step, "kind": kind, "message": message})
+def note(db: Database, run_id: int, step: int, kind: str, message: str) -> int:
+    """Writes a line in the run's diary; its id."""
+    return insert(db, "events", {"run_id": run_id, "created": now(), "step": step, "kind": kind, "message": message})
 
 
 def _record_start(db: Database, run_id: int, event: RunStarted) -> None:
@@ -72,6 +72,7 @@ def _supersede(db: Database, run_id: int, first_step: int) -> None:
         " AND owner_id IN (SELECT id FROM evaluations WHERE run_id = ? AND step > ?)",
         since,
     )
+    _remove_alarms(db, run_id, first_step)
     num_evaluations = db.execute("DELETE FROM evaluations WHERE run_id = ? AND step > ?", since).rowcount
     num_steps = db.execute("DELETE FROM steps WHERE run_id = ? AND step >= ?", since).rowcount
     if num_steps or num_evaluations:
@@ -81,6 +82,13 @@ def _supersede(db: Database, run_id: int, first_step: int) -> None:
             f"steps: {num_steps}, examinations: {num_evaluations}."
         )
         note(db, run_id, first_step, "superseded", message)
+
+
+def _remove_alarms(db: Database, run_id: int, first_step: int) -> None:
+    """Pictures of an alarm over weights that are gone; that it was raised stays in the diary."""
+    alarms = "SELECT id FROM previews WHERE run_id = ? AND step > ? AND event_id IS NOT NULL"
+    db.execute(f"DELETE FROM examined WHERE kind = 'preview' AND owner_id IN ({alarms})", [run_id, first_step])
+    db.execute(f"DELETE FROM previews WHERE id IN ({alarms})", [run_id, first_step])
 
 
 def _record_phase(db: Database, run_id: int, event: PhaseChanged) -> None:
@@ -171,8 +179,13 @@ def fail_comparison(db: Database, comparison_id: int, message: str) -> None:
 
 
 def _record_preview(db: Database, run_id: int, event: Preview) -> None:
-    owner_id = insert(db, "previews", {"run_id": run_id, "created": now(), "step": event.step})
-    _record_examined(db, run_id, "preview", owner_id, {"": event.samples})
+    _keep_shown(db, run_id, event.step, event.samples, event_id=None)
+
+
+def _keep_shown(db: Database, run_id: int, step: int, samples: tuple[Examined, ...], *, event_id: int | None) -> None:
+    """Pictures shown by themselves: drawn on request, or those that a line of the diary speaks of."""
+    row = {"run_id": run_id, "created": now(), "step": step, "event_id": event_id}
+    _record_examined(db, run_id, "preview", insert(db, "previews", row), {"": samples})
 
 
 def _record_examined(
@@ -215,9 +228,9 @@ def _record_dropped(db: Database, run_id: int, event: CheckpointDropped) -> None
 
 
 def _record_warning(db: Database, run_id: int, event: Warned) -> None:
-    note(db, run_id, event.step, "warned", event.message)
-    if event.samples:  # shown where pictures drawn on request are
-        _record_preview(db, run_id, Preview(step=event.step, samples=event.samples))
+    event_id = note(db, run_id, event.step, "warned", event.message)
+    if event.samples:
+        _keep_shown(db, run_id, event.step, event.samples, event_id=event_id)
 
 
 def _record_end(db: Database, run_id: int, event: RunEnded) -> None:

@@ -86,7 +86,7 @@ class GroupRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExaminedRow:
-    """One picture of an examination, comparison or preview. side is '', 'before' or 'after'."""
+    """One picture of an examination, comparison, preview or alarm. side is '', 'before' or 'after'."""
 
     id: int
     side: str
@@ -96,6 +96,16 @@ class ExaminedRow:
     score: float | None
     details: str
     sha: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlarmRow:
+    """A warning that pictures show; they are those of the 'preview' of this id."""
+
+    id: int
+    created: str
+    step: int
+    message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -289,6 +289,11 @@ _PREFERENCES = (
 ) STRICT""",
 )
 
+_ALARMS = (
+    "ALTER TABLE previews ADD COLUMN event_id INTEGER REFERENCES events(id) ON DELETE CASCADE",
+    "CREATE INDEX previews_by_event ON previews(event_id)",
+)
+
 
 @MIGRATIONS()
 def m001_first_tables(db: Database) -> None:
@@ -330,4 +335,11 @@ def m005_trials(db: Database) -> None:
 def m006_preferences(db: Database) -> None:
     """What is learned from labels, groups asked again, and how far people agree."""
     for statement in _PREFERENCES:
+        db.execute(statement)
+
+
+@MIGRATIONS()
+def m007_alarms(db: Database) -> None:
+    """Which line of the diary pictures among the previews belong to."""
+    for statement in _ALARMS:
         db.execute(statement)

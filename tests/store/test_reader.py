@@ -43,6 +43,7 @@ def test_nothing_is_found_in_an_empty_lab(writer, reader):
     assert (reader.runs(), reader.live_run(), reader.comparisons()) == ([], None, [])
     assert (reader.steps(1), reader.latest_step(1), reader.groups(1, 0)) == ([], None, [])
     assert (reader.evaluations(1), reader.previews(1), reader.checkpoints(1), reader.diary(1)) == ([], [], [], [])
+    assert reader.alarms(1) == []
     assert reader.latest_diary_line() is None
     assert (reader.picture("0" * 64), reader.comparison(1), reader.commands_after(1, 0)) == (None, None, [])
 

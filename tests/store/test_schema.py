@@ -17,6 +17,7 @@ from dgpo_core.events import (
     RunEnded,
     StepMetrics,
     Stop,
+    Warned,
 )
 
 KEPT_FOR_GOOD = {"lab", "_sqlite_migrations", "sqlite_sequence"}
@@ -64,6 +65,7 @@ def test_a_deleted_run_leaves_no_row_behind(writer, run_id, path):
         EvaluationDone(step=0, policy="policy", score=0.5, quality=(), samples=(examined(1),)),
         ComparisonDone(request_id=request_id, step=0, before=(examined(2),), after=(examined(3),)),
         Preview(step=0, samples=(examined(4),)),
+        Warned(step=0, message="alarm", samples=(examined(5),)),
         PreferenceLearned(
             step=1,
             version=1,

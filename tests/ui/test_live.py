@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from conftest import HOSTILE, evaluation, poll, start_run, step_done
+from conftest import HOSTILE, PNG, evaluation, poll, start_run, step_done
 
 from app.ui.live import BYTES_SHARED, Live, whole_number
 from app.ui.serving import INLINE_BYTES
@@ -148,6 +148,35 @@ def test_a_warning_travels_beside_the_previews_only_when_it_came_after_the_page_
     assert asked(first | {"run": run + 1})["warning"] == ""
 
 
+def test_alarms_travel_once_with_their_pictures_and_stand_in_the_status_card(live, writer):
+    def asked(topic, cursor=None):
+        writer.flush()
+        return poll(live, {"topics": {topic: cursor}})["topics"].get(topic)
+
+    def alarm(step):
+        guilty = Examined(prompt=HOSTILE, category="clip", seed=step, score=0.2, details="0.8 before, 0.2 now", png=PNG)
+        return Warned(step=step, message=f"The reward rose from 0.5 to 0.{step}. Look.", samples=(guilty,))
+
+    run = start_run(writer)
+    first = asked("alarms")
+    assert first == {"run": run, "newest": None, "alarms": []}
+    assert asked("alarms", first) is None
+    for event in (alarm(6), Warned(step=7, message="no pictures"), alarm(8)):
+        writer.record(run, event)
+    second = asked("alarms", first)
+    assert [(one["step"], one["message"]) for one in second["alarms"]] == [
+        (8, "The reward rose from 0.5 to 0.8. Look."),
+        (6, "The reward rose from 0.5 to 0.6. Look."),
+    ]
+    assert [(one["prompt"], one["details"]) for one in second["alarms"][0]["samples"]] == [
+        (HOSTILE, "0.8 before, 0.2 now")
+    ]
+    assert asked("alarms", second) is None
+    assert asked("alarms")["newest"] == second["newest"]
+    assert asked("status")["run"]["alarm"] == {"step": 8, "words": "The reward rose from 0.5 to 0.8."}
+    assert asked("previews")["samples"] == []
+
+
 def test_a_long_diary_begins_with_its_newest_lines(live, writer):
     run = start_run(writer)
     for number in range(DIARY_LINES + 5):
@@ -170,6 +199,7 @@ def test_when_the_last_run_is_deleted_every_panel_is_emptied_once(live, writer):
     emptied = poll(live, {"topics": shown})["topics"]
     assert emptied == {
         "status": {"run": None},
+        "alarms": {"run": None, "newest": None, "alarms": []},
         "wall": {"run": None, "step": None, "latest": None, "low": 0, "high": 1, "groups": []},
         "previews": {"run": None, "can_sample": False, "newest": None, "samples": [], "diary": None, "warning": ""},
         "heldout": {

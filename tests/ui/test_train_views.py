@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from app.store.rows import GroupRow, RunRow, RunState, SampleRow
+from app.store.rows import AlarmRow, GroupRow, RunRow, RunState, SampleRow
 from app.ui import train_views as views
 from dgpo_core.events import Phase
 
@@ -36,6 +36,7 @@ def test_the_card_of_a_running_run():
         "name": "<b>mine</b>",
         "state": "running",
         "headline": "",
+        "alarm": None,
         "phase": "drawing groups, sampling step 4 of 8",
         "phase_done": 3,
         "phase_total": 8,
@@ -50,6 +51,23 @@ def test_the_card_of_a_running_run():
         "created": "2025-01-02T03:00:00Z",
         "can": ["pause", "stop", "save", "sample"],
     }
+
+
+@pytest.mark.parametrize(
+    ("state", "on_alarm", "step", "is_told"),
+    [
+        (RunState.PAUSED, "pause", 40, True),
+        (RunState.PAUSED, "pause", 39, False),
+        (RunState.PAUSED, "warn", 40, False),
+        (RunState.RUNNING, "pause", 40, False),
+    ],
+)
+def test_a_pause_is_put_down_to_an_alarm_only_if_that_asked_for_it(state, on_alarm, step, is_told):
+    run = replace(RUN, state=state, config={"reward": {"on_alarm": on_alarm}})
+    alarm = AlarmRow(id=1, created="", step=step, message="my.py:judge fell to 0.5. Look.")
+    card = views.status_view(run, other_is_live=False, has_checkpoint=True, alarm=alarm)
+    assert card["headline"].startswith("Paused by the alarm") is is_told
+    assert card["alarm"] == {"step": step, "words": "my.py:judge fell to 0.5."}
 
 
 def test_there_is_no_card_without_a_run():

@@ -1,5 +1,6 @@
 // The status card: what the shown run does now, and the buttons that act on it.
 
+import { leadToAlarm } from "./alarms.js";
 import { h, say } from "./dom.js";
 import { clock, duration, fixed, signed } from "./format.js";
 import { refresh, show, subscribe } from "./live.js";
@@ -39,6 +40,7 @@ class StatusCard {
     this.follow = h("button", { type: "button", class: "lab-link", hidden: true, onclick: () => show(null) });
     this.words = h("p", { class: "lab-headline" }, NO_RUN);
     this.message = h("p", { class: "lab-message", hidden: true });
+    this.alarm = alarmLine();
     this.steps = bar("Steps done");
     this.phase = bar("Progress of the present phase");
     this.facts = h("dl", { class: "lab-facts", hidden: true });
@@ -49,7 +51,7 @@ class StatusCard {
     element.classList.add("lab-card", "lab-status");
     element.append(
       h("div", { class: "lab-title" }, this.title, this.badge, this.follow),
-      this.words, this.message, this.steps.box, this.phase.box, this.facts, this.failure.box, this.row, this.answer,
+      this.words, this.message, this.alarm.box, this.steps.box, this.phase.box, this.facts, this.failure.box, this.row, this.answer,
     );
   }
 
@@ -86,6 +88,7 @@ class StatusCard {
     this.words.hidden = !run.headline;
     say(this.message, run.message);
     this.message.hidden = !run.message;
+    this.alarm.show(run.alarm);
     this.showProgress(run);
     this.showFacts(run);
     this.failure.show(run.details);
@@ -111,6 +114,7 @@ class StatusCard {
     say(this.answer, "");
     this.words.hidden = false;
     this.follow.hidden = this.message.hidden = this.steps.box.hidden = this.phase.box.hidden = this.facts.hidden = true;
+    this.alarm.show(null);
     this.failure.show("");
     this.label();
   }
@@ -144,6 +148,21 @@ class StatusCard {
       say(button, this.waiting === action ? `${busy} …` : label);
     }
   }
+}
+
+function alarmLine() {
+  const title = h("strong", {});
+  const words = h("span", {});
+  const lead = h("button", { type: "button", class: "lab-link", "data-action": "alarm", onclick: leadToAlarm }, "See its pictures");
+  const box = h("p", { class: "lab-trouble", role: "alert", hidden: true }, title, " ", words, " ", lead);
+  return {
+    box,
+    show(alarm) {
+      box.hidden = !alarm;
+      say(title, alarm ? `Alarm at step ${alarm.step}.` : "");
+      say(words, alarm ? alarm.words : "");
+    },
+  };
 }
 
 function bar(label) {
