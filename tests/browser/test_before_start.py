@@ -61,3 +61,41 @@ def test_a_prompt_file_is_brought_chosen_and_trained_on(open_lab, open_page, tak
     found = load_prompt_set(chosen, lab.folder)
     assert (lab.folder / chosen).parent == lab.folder / "prompts"
     assert found.notes == {"a photo of two clocks": {"tag": "counting", "include": [{"class": "clock", "count": 2}]}}
+
+
+def test_a_brought_prompt_file_is_offered_for_the_examination_and_the_watch_also_to_a_page_opened_later(
+    open_lab, open_page, take_picture, tmp_path
+):
+    lab = open_lab()
+    file = tmp_path / "my clocks.txt"
+    file.write_text("a photo of two clocks\n", encoding="utf-8")
+    page = open_page(lab.url)
+    page.locator("input[type=file]").first.set_input_files(file)
+    page.locator("#prompt-file-found").get_by_text("1 prompt.").wait_for()
+    brought = page.locator("#setting-prompts-train input").input_value()
+    page = open_page(lab.url)
+    assert page.locator("#setting-prompts-train input").input_value() != brought
+    page.get_by_text("More settings").click()
+    for name in ("heldout", "watch"):
+        choice = page.locator(f"#setting-prompts-{name}")
+        choice.locator("input").click()
+        choice.get_by_role("option", name=brought).click()
+    take_picture(page, "train-prompt-file-examined")
+    page.get_by_role("button", name="Start").click()
+    page.locator("#status").locator("[data-state=starting]").wait_for()
+    prompts = lab.actions.started[0].prompts
+    assert (prompts.heldout, prompts.watch) == (brought, brought)
+
+
+def test_the_choice_of_watched_prompts_can_be_emptied_again(open_lab, open_page):
+    lab = open_lab()
+    page = open_page(lab.url)
+    page.get_by_text("More settings").click()
+    watch = page.locator("#setting-prompts-watch input")
+    watch.click()
+    page.get_by_role("option", name="shapes-heldout").click()
+    watch.fill("")
+    watch.blur()
+    page.get_by_role("button", name="Start").click()
+    page.locator("#status").locator("[data-state=starting]").wait_for()
+    assert lab.actions.started[0].prompts.watch == ""

@@ -209,14 +209,18 @@ def test_a_brought_file_becomes_the_prompts_of_the_form(lab, tmp_path, request):
         file = {"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}}
         return client.post("/gradio_api/run/bring_prompts", json={"data": [file]}).json()["data"]
 
-    refused, words, choice = bring("../../mine.csv", b"prompt,text\na mug,HI\na cat,\n")
+    refused, words, choice, *others = bring("../../mine.csv", b"prompt,text\na mug,HI\na cat,\n")
     assert (refused, words) == ("", "mine.csv: 2 prompts. 1 have data beside them.")
     assert choice["value"] in [value for _, value in choice["choices"]]
     assert (lab.settings.folder / choice["value"]).parent == lab.settings.own_prompts
     assert load_prompts(choice["value"], lab.settings.folder) == ["a mug", "a cat"]
+    assert [choice["value"] in {value for _, value in other["choices"]} for other in others] == [True, True]
+    assert ["value" in other for other in others] == [False, False]
+    again = client.post("/gradio_api/run/prompt_sets", json={"data": []}).json()["data"]
+    assert [one["choices"] for one in again] == [one["choices"] for one in (choice, *others)]
     start(lab, "", form(prompts__train=choice["value"]))
     assert lab.actions.started[0].prompts.train == choice["value"]
-    refused, words, _ = bring("mine.pdf", b"%PDF")
+    refused, words, *_ = bring("mine.pdf", b"%PDF")
     assert refused.startswith("'mine.pdf' is no prompt file: its name must end in .txt")
     assert words == ""
     assert len(list(lab.settings.own_prompts.iterdir())) == 1

@@ -12,10 +12,9 @@ from app.ui import train_requests as requests
 from app.ui.charts import RUN_CHARTS, curves_panel
 from app.ui.fields import Fields, values_of
 from app.ui.live import Live
-from app.ui.own_prompts import draw_prompts
+from app.ui.own_prompts import draw_examined_prompts, draw_prompts, offer_brought_files
 from app.ui.train_feed import TrainFeed
 from dgpo_core.config import RunConfig
-from dgpo_core.data.prompts import shipped_names
 from dgpo_core.errors import LabError
 
 # Handlers that only read a little or hand over a command: no queue, no spinner, no limit.
@@ -92,13 +91,14 @@ def _draw_settings(lab: Lab, live: Live, fields: Fields) -> gr.Textbox:
     gr.HTML('<h2 class="lab-section">Settings of the next run</h2>', js_on_load=None)
     with gr.Group():
         fields.draw("reward.train", label="Reward")
-        own_prompts = draw_prompts(lab, live, fields)
+        prompts = draw_prompts(lab, live, fields)
         fields.draw("model.folder", label="Model folder")
         fields.draw_important()
     with gr.Accordion("More settings", open=False, elem_id="more-settings"):
-        fields.draw("prompts.heldout", label="Held-out prompts", choices=shipped_names())
+        draw_examined_prompts(lab, fields)
         fields.draw_rest()
-    return own_prompts
+    offer_brought_files(lab, fields, prompts)
+    return prompts.own
 
 
 def _listen(
