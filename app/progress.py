@@ -7,7 +7,7 @@ from types import TracebackType
 
 from tqdm import tqdm
 
-from dgpo_core.events import EvaluationDone, Event, PhaseChanged, RunStarted, StepDone, Warned
+from dgpo_core.events import EvaluationDone, Event, MemoryTaken, PhaseChanged, RunStarted, StepDone, Warned
 
 
 def say(text: str) -> None:
@@ -36,6 +36,8 @@ class ProgressBar:
             self.say(f"held-out score after {event.step} steps: {event.score:.3f}")
         elif isinstance(event, Warned):
             self.say(event.message)
+        elif isinstance(event, MemoryTaken):
+            self.say(event.in_words())
 
     def say(self, text: str) -> None:
         """A line of its own, above the bar."""

@@ -17,7 +17,7 @@ from threading import Lock, Thread
 from app.command_feed import CommandFeed
 from app.endings import failure, in_words
 from app.race.child import RaceChild
-from app.reckoning import Reckoning
+from app.reckoning import Peak, Reckoning, gpu_peak
 from app.recorder import TEN_MINUTES, Patience, Recorder
 from app.saving_child import SavingChild
 from app.settings import Settings
@@ -54,7 +54,9 @@ def warm_up() -> Thread:
 class Runner:
     """Starts, resumes and ends runs in a thread of its own. Any thread may call any method."""
 
-    def __init__(self, settings: Settings, reader: Reader, writer: Writer, patience: Patience = TEN_MINUTES) -> None:
+    def __init__(
+        self, settings: Settings, reader: Reader, writer: Writer, patience: Patience = TEN_MINUTES, gpu: Peak = gpu_peak
+    ) -> None:
         self._settings, self._reader, self._writer, self._patience = settings, reader, writer, patience
         self._one_at_a_time = Lock()
         self._training = LabLock(settings.folder, "training")
@@ -66,7 +68,7 @@ class Runner:
         self._race = RaceChild(settings, reader)
         self.saving = SavingChild(settings, reader)
         self._is_trying = Lock()
-        self._memory = Reckoning(settings.folder)
+        self._memory = Reckoning(settings.folder, gpu)
         self._mark_interrupted()
         self._watch = Thread(target=self._watch_for_lost_runs, name="watch", daemon=True)
         self._watch.start()
@@ -307,10 +309,11 @@ class Runner:
         def work() -> None:
             emit(PhaseChanged(step=0, phase=Phase.LOADING, done=0, total=1))
             from app.people import people_of
-            from dgpo_core.assembly import assemble, memory_cautions
+            from dgpo_core.assembly import assemble
 
+            memory = self._memory.watch(config)
             if checkpoint is None:
-                for caution in (*cautions(config), *memory_cautions(config)):
+                for caution in (*cautions(config), *memory.cautions()):
                     emit(Warned(step=0, message=caution))
             from dgpo_core.trainer import train
 
@@ -318,14 +321,14 @@ class Runner:
             people = people_of(self._reader, run_id)
             parts = assemble(config, self.checkpoints(run_id), folder=self._settings.folder, people=people)
             with ExitStack() as stack:
-                hear: OnEvent = emit
+                hear = memory.beside(emit)
                 if config.people.weight > 0:
                     from app.study import study_of
 
                     settings, reader = self._settings, self._reader
                     study = study_of(config, parts, settings=settings, reader=reader, recorder=recorder, emit=emit)
                     stack.enter_context(study)
-                    parts, hear = replace(parts, preference=study), study.beside(emit)
+                    parts, hear = replace(parts, preference=study), study.beside(hear)
                 train(config, parts, emit=hear, next_command=feed.next, resume_from=checkpoint, patiently=patiently)
             with suppress(StoreError):  # the end is handed over, and written when there is room
                 recorder.flush()

@@ -175,14 +175,6 @@ def expected_memory(config: RunConfig, folder: Path = Path(), *, may_fetch: bool
     )
 
 
-def memory_cautions(config: RunConfig, folder: Path = Path()) -> list[str]:
-    """A sentence where the run is expected to take more than the GPU has free; nothing without a GPU."""
-    if not torch.cuda.is_available():
-        return []
-    expected = expected_memory(config, folder)
-    return [f"{expected.in_words()} {lack}"] if (lack := lacking(expected)) else []
-
-
 def lacking(expected: Memory) -> str:
     """What to do where the GPU has less memory free than is expected; empty where it has enough, or there is none."""
     free = torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else None

@@ -231,6 +231,30 @@ class Warned:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryTaken:
+    """The most of a GPU's memory that a run has taken so far, in bytes, beside what was expected before it began.
+
+    pool is the most that torch held of the GPU, used or not; uncounted are rewards that are not in what was expected.
+    """
+
+    step: int
+    taken: int
+    pool: int
+    expected: int
+    uncounted: tuple[str, ...] = ()
+
+    def in_words(self) -> str:
+        """Both in gigabytes, and how far the estimate was off."""
+        off = round(100 * (self.expected / self.taken - 1)) if self.taken else 0
+        by = f"{abs(off)}% {'more' if off > 0 else 'less'}" if off else "the same"
+        left_out = f", without {', '.join(self.uncounted)}" if self.uncounted else ""
+        return (
+            f"Took {self.taken / 1e9:.1f} GB of the GPU's memory at most so far; about {self.expected / 1e9:.1f} GB "
+            f"were expected{left_out}, {by}. With what torch keeps ready it was {self.pool / 1e9:.1f} GB."
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunEnded:
     """The run is over, saved up to step."""
 
@@ -261,6 +285,7 @@ Event = (
     | CheckpointDropped
     | Preview
     | Warned
+    | MemoryTaken
     | RunEnded
     | RunFailed
 )

@@ -26,6 +26,7 @@ from dgpo_core.events import (
     Examined,
     GroupsClosed,
     GroupsPosted,
+    MemoryTaken,
     Phase,
     PhaseChanged,
     PreferenceLearned,
@@ -233,6 +234,10 @@ def _record_warning(db: Database, run_id: int, event: Warned) -> None:
         _keep_shown(db, run_id, event.step, event.samples, event_id=event_id)
 
 
+def _record_memory(db: Database, run_id: int, event: MemoryTaken) -> None:
+    note(db, run_id, event.step, "memory", event.in_words())
+
+
 def _record_end(db: Database, run_id: int, event: RunEnded) -> None:
     state = {
         EndReason.FINISHED: RunState.FINISHED,
@@ -279,6 +284,7 @@ RECORDERS: dict[type, Callable[[Database, int, Any], None]] = {
     CheckpointDropped: _record_dropped,
     Preview: _record_preview,
     Warned: _record_warning,
+    MemoryTaken: _record_memory,
     RunEnded: _record_end,
     RunFailed: _record_failure,
 }

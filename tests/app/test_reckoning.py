@@ -1,12 +1,21 @@
-"""Memory in words, as pages ask for it."""
+"""Memory in words, as pages ask for it, and what a run took of it."""
 
+from contextlib import closing
 from threading import Thread
 
 import pytest
+import torch
+from lab_folder import PATIENCE_SECONDS
 
-from app.reckoning import Reckoning, memory_in_words
+from app.reckoning import Reckoning, gpu_peak, memory_in_words
+from app.runner import Runner
+from app.settings import Settings
+from app.store.reader import Reader
+from app.store.writer import Writer
+from dgpo_core.assembly import expected_memory
 from dgpo_core.config import from_dict
 from dgpo_core.errors import ModelError
+from dgpo_core.events import MemoryTaken
 
 
 def config(folder, **update):
@@ -54,3 +63,48 @@ def test_one_file_needs_to_be_told_what_it_is_part_of(tmp_path, model_folder):
         Reckoning(tmp_path).in_words(config(file))
     described = from_dict({"model": {"folder": str(file), "parts_from": str(model_folder), "lora_rank": 2}})
     assert Reckoning(tmp_path).in_words(described) == memory_in_words(config(model_folder))
+
+
+def diary_of_a_run(folder, config, gpu):
+    """What the diary of a short run says, as (kind, step, message); gpu reads the peak."""
+    settings = Settings(folder=folder)
+    with Writer(settings.database) as writer, closing(Reader(settings.database)) as reader:
+        runner = Runner(settings, reader, writer, gpu=gpu)
+        run_id = runner.start(config)
+        assert runner.wait(PATIENCE_SECONDS)
+        runner.close()
+        return [(row.kind, row.step, row.message) for row in reader.diary(run_id)]
+
+
+def test_a_run_says_what_it_took_after_its_first_step_and_at_its_end_beside_what_was_expected(tmp_path, config_of):
+    peaks = iter([(3_000_000, 5_000_000), (4_000_000, 6_000_000)])
+    diary = diary_of_a_run(tmp_path, config_of(), lambda: lambda: next(peaks))
+    expected = expected_memory(config_of(), tmp_path).peak
+    first = MemoryTaken(step=0, taken=3_000_000, pool=5_000_000, expected=expected)
+    last = MemoryTaken(step=2, taken=4_000_000, pool=6_000_000, expected=expected)
+    assert [line for line in diary if line[0] == "memory"] == [
+        ("memory", 0, first.in_words()),
+        ("memory", 2, last.in_words()),
+    ]
+    assert [kind for kind, _, _ in diary][-2:] == ["memory", "ended"]
+
+
+def test_without_a_gpu_a_run_says_nothing_of_memory(tmp_path, config_of):
+    assert (gpu_peak() is None) is not torch.cuda.is_available()
+    diary = diary_of_a_run(tmp_path, config_of(), lambda: None)
+    assert (diary[-1][0], [kind for kind, _, _ in diary if kind == "memory"]) == ("ended", [])
+
+
+@pytest.mark.parametrize(
+    ("taken", "uncounted", "words"),
+    [
+        (12e9, (), "about 11.4 GB were expected, 5% less."),
+        (10e9, ("ocr", "my.py"), "about 11.4 GB were expected, without ocr, my.py, 14% more."),
+        (11.42e9, (), "about 11.4 GB were expected, the same."),
+        (0, (), "about 11.4 GB were expected, the same."),
+    ],
+)
+def test_what_was_taken_is_said_in_one_line_with_what_was_expected(taken, uncounted, words):
+    event = MemoryTaken(step=1, taken=int(taken), pool=17_900_000_000, expected=11_400_000_000, uncounted=uncounted)
+    begin, end = f"Took {taken / 1e9:.1f} GB of the GPU's memory at most so far; ", "torch keeps ready it was 17.9 GB."
+    assert event.in_words() == f"{begin}{words} With what {end}"
