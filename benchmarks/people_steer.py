@@ -1,7 +1,7 @@
 """How far simulated people who like larger things move the model, and what that costs the verifier's score.
 
     python -m benchmarks.people_steer people --seeds 0 1 2      # 60 labels in 60 steps, all else by what they taught
-    python -m benchmarks.people_steer model --seeds 0 1 2       # 100 labelled groups of the base, then the model alone
+    python -m benchmarks.people_steer model --seeds 0 1 2       # 100 labelled groups of the base, then nobody
     python -m benchmarks.people_steer people --steps 4 --set rollout.groups_per_step=4 --label trial
 
 Runs go through the lab's own runner and store, in a folder under --work; a measurement that was cut short is taken up
@@ -50,19 +50,24 @@ from dgpo_core.trainer import Parts
 NOISE = 0.1
 RATER = "simulated"
 NUM_LABELS = {"people": 60, "model": 100}
+SHARE = 0.75
+"""Of people, or of what they taught; the rest is the verifier's partial credit."""
+PULL = [
+    "update.decay_steps=0",
+    "update.learning_rate=1e-3",
+    "loss.kl_weight=0.01",
+    "loss.dual_clip=0.2",
+    "schedule.num_steps=80",
+]
 MODES: dict[str, list[str]] = {
     "people": [
-        "people.weight=0.75",
+        f"people.weight={SHARE}",
         "people.without_label=model",
         "people.groups_asked=1",
         "people.wait_seconds=2",
-        "update.decay_steps=0",
-        "update.learning_rate=1e-3",
-        "loss.kl_weight=0.01",
-        "loss.dual_clip=0.2",
-        "schedule.num_steps=80",
+        *PULL,
     ],
-    "model": [f"reward.train={PREFERENCE}", "schedule.num_steps=30"],
+    "model": [f"reward.train={PREFERENCE}*{SHARE} + shapes_partial*{1 - SHARE}", *PULL],
 }
 QUIET = ["schedule.evaluate_every=0", "schedule.evaluation_prompts=1", "schedule.checkpoint_every=5"]
 LIKES_LARGE = annotator(largeness, noise=NOISE)
