@@ -159,7 +159,7 @@ def test_the_line_in_the_docs_turns_the_pickle_into_what_is_read(place, tmp_path
     monkeypatch.chdir(tmp_path / MODEL)
     exec(re.search(r'python -c "(.*ImageReward.*)"', text_of("docs/rewards.md"))[1], {})
     one, other = (judge(reward_of(root), [RED], [PROMPTS[0]])[0].reward for root in (place, tmp_path))
-    assert one == other
+    assert one == pytest.approx(other, rel=1e-5)  # where the file lies in memory decides the last digit
 
 
 def test_weights_of_another_model_are_refused_in_one_sentence(place, tmp_path):
