@@ -8,9 +8,11 @@ from typing import Any
 
 from app.lab import Lab
 from app.prompts import keep_prompts
+from app.store.reader import Reader
 from app.ui.fields import config_of, partial_config_of
 from app.ui.live import whole_number
-from dgpo_core.config import settings
+from app.ui.runs_views import flattened
+from dgpo_core.config import RunConfig, settings, to_dict
 from dgpo_core.data.prompts import parse_prompts
 from dgpo_core.errors import ConfigError, LabError, PromptError
 from dgpo_core.events import Command, Pause, Resume, SampleNow, SaveNow, Stop
@@ -18,6 +20,7 @@ from dgpo_core.recipe_check import cautions
 
 OWN_PROMPTS = "my own prompts (below)"
 MAX_SAMPLED = 16
+DIARY_SEARCHED = 1000
 MEMORY_SETTINGS = tuple(
     setting.path
     for setting in settings()
@@ -64,16 +67,34 @@ def cautions_of(values: Sequence[Any]) -> str:
 
 
 def memory_of(lab: Lab, values: Sequence[Any]) -> str:
-    """What memory a run would take with these MEMORY_SETTINGS, or why that is not known; empty for a wrong setting,
-    which is told by start()."""
+    """What memory a run would take with these MEMORY_SETTINGS, or why that is not known, and what the newest run with
+    the same ones took; empty for a wrong setting, which is told by start()."""
     try:
         config = partial_config_of(MEMORY_SETTINGS, values)
     except ConfigError:
         return ""
     try:
-        return lab.actions.memory_in_words(config)
+        expected = lab.actions.memory_in_words(config)
     except LabError as error:
-        return str(error)
+        expected = str(error)
+    return "\n".join(filter(None, (expected, memory_taken(lab.reader, config))))
+
+
+def memory_taken(reader: Reader, config: RunConfig) -> str:
+    """What the newest run with the same MEMORY_SETTINGS took, as its diary says; empty where none has said."""
+    wanted = _memory_settings(to_dict(config))
+    for run in reader.runs():
+        if _memory_settings(run.config) != wanted:
+            continue
+        diary = reader.diary(run.id, limit=DIARY_SEARCHED, newest=True)
+        if said := [row.message for row in diary if row.kind == "memory"]:
+            return f"{run.name} (run {run.id}), with these settings: {said[-1]}"
+    return ""
+
+
+def _memory_settings(values: dict[str, Any]) -> dict[str, Any]:
+    flat = flattened(values)
+    return {path: flat.get(path) for path in MEMORY_SETTINGS}
 
 
 def acting(lab: Lab) -> Callable[[dict[str, Any]], dict[str, str]]:
