@@ -1,4 +1,3 @@
-from contextlib import closing
 from dataclasses import replace
 from hashlib import sha256
 from math import isnan, nan
@@ -249,41 +248,6 @@ def test_previews_come_newest_request_first(lab):
     )
     assert [row.prompt for row in reader.previews(run_id)] == ["prompt 3", "prompt 4", "prompt 1", "prompt 2"]
     assert [row.prompt for row in reader.previews(run_id, limit=1)] == ["prompt 3"]
-
-
-def test_an_alarm_keeps_its_pictures_apart_from_those_drawn_on_request(writer, reader, run_id, path):
-    alarms = [
-        Warned(step=step, message=f"alarm {step}", samples=(examined(step), examined(step + 1))) for step in (2, 4)
-    ]
-    for event in (Preview(step=1, samples=(examined(7),)), *alarms, Warned(step=5, message="no pictures")):
-        writer.record(run_id, event)
-    writer.flush()
-    writer.close()
-    with closing(Reader(path)) as anew:
-        newest, first = anew.alarms(run_id)
-        assert [(row.step, row.message) for row in (newest, first)] == [(4, "alarm 4"), (2, "alarm 2")]
-        assert examined_without_ids(anew.examined("preview", newest.id)) == [
-            as_examined_row(one) for one in alarms[1].samples
-        ]
-        assert [anew.picture(row.sha) for row in anew.examined("preview", first.id)] == [picture("2"), picture("3")]
-        assert anew.alarms(run_id, limit=1) == [newest]
-        assert [row.prompt for row in anew.previews(run_id)] == ["prompt 7"]
-        said = [(row.step, row.message) for row in anew.diary(run_id) if row.kind == "warned"]
-        assert said == [(2, "alarm 2"), (4, "alarm 4"), (5, "no pictures")]
-
-
-def test_a_resumed_run_loses_the_alarms_over_weights_that_are_gone(lab):
-    writer, reader = lab
-    alarms = [Warned(step=step, message=f"alarm {step}", samples=(examined(f"alarm {step}"),)) for step in (2, 4)]
-    run_id = recorded(writer, *(step_done(step) for step in range(4)), *alarms, Preview(step=4, samples=(examined(7),)))
-    lost = reader.alarms(run_id)[0]
-    writer.record(run_id, RunStarted(first_step=2, num_steps=10, num_trainable=1))
-    writer.flush()
-    assert [row.message for row in reader.alarms(run_id)] == ["alarm 2"]
-    assert reader.examined("preview", lost.id) == []
-    assert reader.picture(sha256(picture("alarm 4")).hexdigest()) is None
-    assert [row.message for row in reader.diary(run_id) if row.kind == "warned"] == ["alarm 2", "alarm 4"]
-    assert [row.prompt for row in reader.previews(run_id)] == ["prompt 7"]
 
 
 def test_checkpoints_are_listed_until_they_are_dropped(lab):
