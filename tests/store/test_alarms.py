@@ -10,7 +10,7 @@ from dgpo_core.events import Preview, RunStarted, Warned
 
 
 def alarm(step):
-    samples = (examined(f"{step} worst", score=0.1), examined(f"{step} second", score=0.2))
+    samples = (examined(10 * step, score=0.1), examined(10 * step + 1, score=0.2))
     return Warned(step=step, message=f"alarm {step}", samples=samples)
 
 
@@ -34,10 +34,10 @@ def test_an_alarm_is_found_again_with_its_pictures_and_apart_from_those_drawn_on
         assert anew.alarms(run_id, limit=1) == [newest]
         shown = anew.examined("preview", newest.id)
         assert [(row.prompt, row.score, row.details) for row in shown] == [
-            ("prompt 4 worst", 0.1, "found: a red circle"),
-            ("prompt 4 second", 0.2, "found: a red circle"),
+            ("prompt 40", 0.1, "found: a red circle"),
+            ("prompt 41", 0.2, "found: a red circle"),
         ]
-        assert [anew.picture(row.sha) for row in shown] == [picture("4 worst"), picture("4 second")]
+        assert [anew.picture(row.sha) for row in shown] == [picture(40), picture(41)]
         assert [row.prompt for row in anew.previews(run_id)] == ["prompt 7"]
         assert warnings(anew, run_id) == [(2, "alarm 2"), (4, "alarm 4"), (5, "no pictures")]
 
@@ -49,6 +49,6 @@ def test_a_resumed_run_loses_the_alarms_over_weights_that_are_gone(writer, reade
     record(writer, run_id, RunStarted(first_step=2, num_steps=10, num_trainable=1))
     assert [row.message for row in reader.alarms(run_id)] == ["alarm 2"]
     assert reader.examined("preview", lost.id) == []
-    assert reader.picture(sha256(picture("4 worst")).hexdigest()) is None
+    assert reader.picture(sha256(picture(40)).hexdigest()) is None
     assert warnings(reader, run_id) == [(2, "alarm 2"), (4, "alarm 4")]
     assert [row.prompt for row in reader.previews(run_id)] == ["prompt 7"]
