@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from app.exchange.known_run import known_run
 from app.exchange.new_folder import new_folder
+from app.saved_models import INDEX_FILE, LORA_FILE, model_name
 from app.store.reader import Reader
 from app.store.rows import RunRow
 from dgpo_core.config import RunConfig, from_dict
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from dgpo_core.checkpoint import Checkpoint
     from dgpo_core.models.diffusers_model import DiffusersModel
 
-LORA_FILE = "pytorch_lora_weights.safetensors"
 CUT_SHORT = "Saving was cut short; nothing is left of it."
 TO_BE_TOLD = ("text_encoder_3", "tokenizer_3")
 """Parts that Stable Diffusion 3 can lack; diffusers loads no pipeline without them that is not told so."""
@@ -35,7 +35,7 @@ class Wish:
     @property
     def name(self) -> str:
         """What a folder of it is called."""
-        return f"run-{self.run.id}-step-{self.step}{'-lora' if self.as_lora else ''}"
+        return model_name(self.run.id, self.step, as_lora=self.as_lora)
 
     @property
     def in_words(self) -> str:
@@ -113,7 +113,7 @@ def saved_in_words(wish: Wish, folder: Path) -> str:
     place = f"{wish.in_words} is in {folder}. In Python, "
     if wish.as_lora:
         return f'{place}pipeline.load_lora_weights({str(folder)!r}, weight_name="{LORA_FILE}") puts it on its base.'
-    index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+    index = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
     told = [f"{part}=None" for part in TO_BE_TOLD if index.get(part) == [None, None]]
     call = f"DiffusionPipeline.from_pretrained({', '.join([repr(str(folder)), *told])})"
     return f"{place}{call} loads it{'; draw with max_sequence_length=0, as the lab does without T5' if told else ''}."

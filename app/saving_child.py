@@ -11,9 +11,8 @@ from pathlib import Path
 from threading import Lock
 
 from app.child import Child
-from app.exchange.new_folder import UNFINISHED
 from app.saving import CUT_SHORT, Wish, saved_in_words, wish_of
-from app.settings import Settings
+from app.settings import UNFINISHED, Settings
 from app.store.reader import Reader
 from dgpo_core.errors import StoreError
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from dgpo_core.errors import ConfigError
 
 DATABASE_NAME = "lab.db"
+UNFINISHED = ".unfinished"
+"""What the name of a folder that is being written ends in, until it is whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,9 +9,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
+from app.settings import UNFINISHED
 from dgpo_core.errors import ExchangeError
-
-UNFINISHED = ".unfinished"
 
 
 @contextmanager

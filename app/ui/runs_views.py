@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from app.recipes import dump_values
+from app.saved_models import SavedModel
 from app.store.rows import CheckpointRow, EvaluationRow, EventRow, RunRow
 from app.ui.table import NOTHING, Column, table
 from app.ui.train_views import headline, possible_actions
@@ -189,6 +190,30 @@ def checkpoint_table(checkpoints: Iterable[CheckpointRow]) -> dict[str, Any]:
         for one in sorted(checkpoints, key=lambda one: -one.step)
     ]
     return table(columns, rows, empty="No checkpoint on disk.", caption="Checkpoints, folders within the lab's folder")
+
+
+def saved_table(models: Iterable[SavedModel]) -> dict[str, Any]:
+    """Models that were saved from the page, of all runs."""
+    columns = (
+        Column("Run", is_number=True),
+        Column("Step", is_number=True),
+        Column("What"),
+        Column("Size", is_number=True),
+        Column("Saved"),
+        Column("Folder"),
+    )
+    return table(
+        columns,
+        [(one.folder.name, _saved_cells(one)) for one in models],
+        empty="No model has been saved from here yet.",
+        caption="Saved models of all runs, newest first",
+    )
+
+
+def _saved_cells(one: SavedModel) -> list[str]:
+    numbers = [NOTHING if number is None else str(number) for number in (one.run_id, one.step)]
+    num_bytes = NOTHING if one.num_bytes is None else size(one.num_bytes)
+    return [*numbers, one.form.value, num_bytes, clock(one.saved) if one.saved else NOTHING, str(one.folder.absolute())]
 
 
 def size(num_bytes: int) -> str:

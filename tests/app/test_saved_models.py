@@ -15,7 +15,8 @@ from lab_folder import PATIENCE_SECONDS, is_training, lab_config, opened, wait_f
 from small_families import save_small_family
 from small_model import PROMPTS
 
-from app.saving import CUT_SHORT, LORA_FILE, save_model, saved_in_words, wish_of
+from app.saved_models import LORA_FILE, Form, saved_models
+from app.saving import CUT_SHORT, save_model, saved_in_words, wish_of
 from app.settings import Settings
 from app.store.reader import Reader
 from app.store.rows import RunState
@@ -266,7 +267,8 @@ def test_the_page_has_a_live_runs_model_saved_by_another_process(tmp_path, model
             runner.saving.start(run_id, saved.step, True)
         wait_for(lambda: "is being saved" not in runner.saving.words())
         assert runner.saving.words().startswith(f"The model of run 1 at step {saved.step} is in {place}. In Python, ")
-        assert (place / "model_index.json").exists()
+        [listed] = [one for one in saved_models(place.parent) if one.folder == place]
+        assert (listed.run_id, listed.step, listed.form) == (run_id, saved.step, Form.WHOLE)
         assert reader.run(run_id).state is RunState.RUNNING
         runner.saving.start(run_id, saved.step, True)
     assert sorted(one.name for one in place.parent.iterdir()) == [f"{name}-2", f"{name}.unfinished"]

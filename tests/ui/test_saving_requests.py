@@ -6,6 +6,7 @@ from fastapi.testclient import TestClient
 from gradio.routes import App
 from store_actions import RememberedSaving
 
+from app.saved_models import LORA_FILE
 from app.store.rows import CheckpointRow
 from app.ui.build import build_page
 from app.ui.tabs.saving import LORA, WHOLE, asked, offered
@@ -56,6 +57,27 @@ def test_the_page_is_told_how_a_saving_stands_though_the_store_did_not_change(la
     assert poll(live, seen) == {"token": first["token"]}
     asked(lab, run_id, 1, WHOLE)
     assert list(poll(live, seen)["topics"]) == ["saving"]
+
+
+def test_the_page_lists_what_was_saved_and_hears_of_more(lab):
+    place = lab.settings.saved_models / "run-4-step-40-lora"
+    page = build_page(lab)
+    client = TestClient(App.create_app(page), base_url="http://127.0.0.1")
+
+    def listed():
+        _, table = client.post("/gradio_api/run/runs_saved_models", json={"data": []}).json()["data"]
+        return [row["cells"][:4] + row["cells"][5:] for row in table["rows"]], table["empty"]
+
+    def news(seen):
+        return poll(page.live, {"topics": {"saving": {"seen": seen}}})["topics"].get("saving")
+
+    assert listed() == ([], "No model has been saved from here yet.")
+    seen = news(None)
+    assert news(seen) is None
+    place.mkdir(parents=True)
+    (place / LORA_FILE).write_bytes(bytes(2048))
+    assert news(seen) not in (None, seen)
+    assert listed()[0] == [["4", "40", "LoRA alone", "2.0 kB", str(place)]]
 
 
 def test_the_runs_tab_offers_an_open_runs_checkpoints_and_has_the_chosen_one_saved(lab, writer):

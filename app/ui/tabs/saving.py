@@ -8,12 +8,14 @@ from typing import Any
 import gradio as gr
 
 from app.lab import Lab
+from app.saved_models import Form, model_folders, saved_models
 from app.store.rows import CheckpointRow
 from app.ui.changes import QUICK, changes_panel, stored_choice
 from app.ui.live import Live, whole_number
+from app.ui.runs_views import saved_table
 from dgpo_core.errors import LabError
 
-WHOLE, LORA = "whole pipeline", "LoRA alone"
+WHOLE, LORA = Form.WHOLE.value, Form.LORA.value
 
 
 def saving_section(lab: Lab, live: Live, chosen: gr.Number) -> gr.Dropdown:
@@ -23,15 +25,19 @@ def saving_section(lab: Lab, live: Live, chosen: gr.Number) -> gr.Dropdown:
         form = gr.Dropdown([WHOLE, LORA], value=WHOLE, label="As", elem_id="saving-form", scale=1, min_width=160)
         save = gr.Button("Save model", elem_id="saving-ask", scale=1, min_width=140)
     refused = live.panel("words.js", elem_id="saving-trouble", elem_classes="trouble")
-    words = lab.actions.saving.words
-    news = changes_panel(live, topic="saving", fingerprint=lambda _: words(), is_of_store=False)
+    words, place = lab.actions.saving.words, lab.settings.saved_models
+    news = changes_panel(live, topic="saving", fingerprint=lambda _: (words(), model_folders(place)), is_of_store=False)
     state = live.panel("words.js", elem_id="saving-state")
+    models = live.panel("table.js", elem_id="saved-models")
 
     def ask(run_id: Any, wanted: Any, how: Any) -> list[str]:
         return asked(lab, run_id, wanted, how)
 
+    def follow() -> list[Any]:
+        return [words(), saved_table(saved_models(place))]
+
     save.click(ask, [chosen, step, form], [refused, state], api_name="runs_save_model", **QUICK)
-    news.stale(words, None, state, trigger_mode="always_last", api_visibility="private", **QUICK)
+    news.stale(follow, None, [state, models], trigger_mode="always_last", api_name="runs_saved_models", **QUICK)
     return step
 
 
