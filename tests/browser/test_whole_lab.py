@@ -72,6 +72,7 @@ def _save_model(page) -> None:
     page.get_by_role("button", name="Save model").click()
     page.locator("#saving-state").get_by_text("is being saved to").wait_for()
     page.locator("#saving-state").get_by_text("is in ").wait_for()
+    page.locator("#saved-models").get_by_text("whole pipeline").wait_for()
 
 
 def test_a_run_from_start_to_comparison_and_a_saved_model(lab_url, open_page, take_picture, tmp_path):
