@@ -39,8 +39,8 @@ def train_tab(lab: Lab, live: Live) -> Fields:
             own_prompts = _draw_settings(lab, live, fields)
         with gr.Column(scale=3, min_width=320, elem_id="train-live"):
             act = requests.acting(lab)
-            live.panel("alarms.js", elem_id="alarms")
             status = live.panel("status.js", server_functions=[act], events=("liveness",), elem_id="status")
+            live.panel("alarms.js", elem_id="alarms")
             live.panel("wall.js", elem_id="wall")
             live.panel("previews.js", server_functions=[act], elem_id="previews")
             curves_panel(live, topic="curves", charts=RUN_CHARTS, elem_id="curves")
