@@ -176,18 +176,13 @@ def opened_runner(settings: Settings, reader: Reader, writer: Writer) -> Iterato
 def open_lab(settings: Settings, options: argparse.Namespace) -> int:
     """Serves the page until Ctrl-C; a run then stops at its next safe point and is saved."""
     from app.lab import Lab
-    from app.runner import warm_up
     from app.ui.build import serve
-
-    def welcome(text: str) -> None:
-        sys.stdout.write(text)
-        warm_up()
 
     with LabLock(settings.folder, "lab"), opened_store(settings) as (reader, writer):
         writer.fail_lost_trials()
         with opened_runner(settings, reader, writer) as runner:
             try:
-                serve(Lab(settings, reader, runner), welcome)
+                serve(Lab(settings, reader, runner))
             finally:
                 print("Closing the lab; a run is stopped and saved.")
     return 0

@@ -40,17 +40,6 @@ _TRIAL_CLOSED = "The lab was closed while this reward was tried. Try it again."
 OnEvent = Callable[[Event], None]
 
 
-def warm_up() -> Thread:
-    """Loads in the background what the first run needs, so that Start is followed by pictures sooner."""
-
-    def load() -> None:
-        import dgpo_core.assembly  # noqa: F401 - loaded for the thread of the first run
-
-    thread = Thread(target=load, name="warm-up", daemon=True)
-    thread.start()
-    return thread
-
-
 class Runner:
     """Starts, resumes and ends runs in a thread of its own. Any thread may call any method."""
 

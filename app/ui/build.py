@@ -7,7 +7,6 @@ import os
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read while gradio is imported
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -95,8 +94,8 @@ def launch_options(lab: Lab) -> dict[str, Any]:
     }
 
 
-def serve(lab: Lab, say: Callable[[str], object] = sys.stdout.write) -> None:
-    """Open the page and return when the person ends it with Ctrl-C; say hears where it is.
+def serve(lab: Lab) -> None:
+    """Open the page, say where it is, and return when the person ends it with Ctrl-C.
 
     Raises:
         ConfigError: the port is taken, or Gradio is set up in a way that is not safe.
@@ -109,5 +108,6 @@ def serve(lab: Lab, say: Callable[[str], object] = sys.stdout.write) -> None:
         except OSError:
             port = lab.settings.port
             raise ConfigError(f"port {port} is taken. Choose another with --port {port + 1}.") from None
-        say(f"{TITLE} is open at {url} (Ctrl-C ends it).\n")
+        sys.stdout.write(f"{TITLE} is open at {url} (Ctrl-C ends it).\n")
+        sys.stdout.flush()
         page.block_thread()

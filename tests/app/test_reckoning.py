@@ -1,5 +1,6 @@
 """Memory in words, as pages ask for it, and what a run took of it."""
 
+import sys
 from contextlib import closing
 from threading import Thread
 
@@ -28,6 +29,19 @@ def test_pages_are_told_what_the_command_line_is_told_and_more_pictures_take_mor
     assert few == memory_in_words(config(model_folder, micro_batch=4))
     assert few.startswith("About 0.")
     assert few != many
+
+
+def test_the_first_reckoning_loads_what_a_run_needs_so_that_start_need_not(model_folder, tmp_path, monkeypatch):
+    import dgpo_core
+    import dgpo_core.assembly
+    import dgpo_core.trainer
+
+    needed = ("assembly", "trainer")
+    for name in needed:
+        monkeypatch.setattr(dgpo_core, name, getattr(dgpo_core, name))  # afterwards everything is as it was
+        monkeypatch.delitem(sys.modules, f"dgpo_core.{name}")
+    Reckoning(tmp_path).in_words(config(model_folder))
+    assert all(f"dgpo_core.{name}" in sys.modules for name in needed)
 
 
 def test_nothing_is_reckoned_twice_until_models_may_have_changed(model_folder, tmp_path):

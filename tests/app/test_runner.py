@@ -11,7 +11,6 @@ import pytest
 from lab_folder import PATIENCE_SECONDS, is_training, opened, wait_for, write_recipe
 
 from app.endings import end_in_words
-from app.runner import warm_up
 from app.store.rows import RunState
 from app.store.writer import Writer
 from dgpo_core.config import to_dict
@@ -35,19 +34,6 @@ def test_a_run_goes_into_the_store_from_start_to_end(lab, config_of):
     assert sorted(path.name for path in runner.checkpoints(run_id).iterdir()) == ["step-000001", "step-000002"]
     assert len([event for event in heard if isinstance(event, StepDone)]) == 2
     assert end_in_words(run).startswith(f"Run {run_id} finished after 2 of 2 steps, held-out score 0.")
-
-
-def test_warming_up_loads_what_a_run_needs(monkeypatch):
-    import dgpo_core
-    import dgpo_core.assembly
-    import dgpo_core.trainer
-
-    needed = ("assembly", "trainer")
-    for name in needed:
-        monkeypatch.setattr(dgpo_core, name, getattr(dgpo_core, name))  # afterwards everything is as it was
-        monkeypatch.delitem(sys.modules, f"dgpo_core.{name}")
-    warm_up().join()
-    assert all(f"dgpo_core.{name}" in sys.modules for name in needed)
 
 
 def test_what_is_unwise_stands_in_the_diary_of_a_run_that_is_started_all_the_same(lab, config_of):

@@ -17,6 +17,12 @@ let inFlight = false;
 let askAgain = false;
 let timer = null;
 let onTrouble = () => {};
+let tellFirstShown;
+
+// Resolves when the page has shown the lab's first answer: what can wait lets that go first.
+export const firstShown = new Promise((resolve) => {
+  tellFirstShown = resolve;
+});
 
 function chosenInAddress() {
   const run = Number.parseInt(new URLSearchParams(location.search).get("run") ?? "", 10);
@@ -72,6 +78,7 @@ async function ask() {
     onTrouble("The lab does not answer. It may have been closed; this page keeps trying.");
     return TROUBLE_MS;
   });
+  tellFirstShown();
   inFlight = false;
   timer = setTimeout(ask, askAgain ? 0 : pause);
 }
