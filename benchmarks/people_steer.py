@@ -50,7 +50,7 @@ from dgpo_core.trainer import Parts
 NOISE = 0.1
 RATER = "simulated"
 NUM_LABELS = {"people": 60, "model": 100}
-SHARE = 0.75
+SHARES = {"people": 0.75, "model": 0.7}
 """Of people, or of what they taught; the rest is the verifier's partial credit."""
 PULL = [
     "update.decay_steps=0",
@@ -61,13 +61,13 @@ PULL = [
 ]
 MODES: dict[str, list[str]] = {
     "people": [
-        f"people.weight={SHARE}",
+        f"people.weight={SHARES['people']}",
         "people.without_label=model",
         "people.groups_asked=1",
         "people.wait_seconds=2",
         *PULL,
     ],
-    "model": [f"reward.train={PREFERENCE}*{SHARE} + shapes_partial*{1 - SHARE}", *PULL],
+    "model": [f"reward.train={PREFERENCE}*{SHARES['model']} + shapes_partial*{1 - SHARES['model']:g}", *PULL],
 }
 QUIET = ["schedule.evaluate_every=0", "schedule.evaluation_prompts=1", "schedule.checkpoint_every=5"]
 LIKES_LARGE = annotator(largeness, noise=NOISE)
@@ -193,7 +193,7 @@ if __name__ == "__main__":
     parser.add_argument("mode", choices=list(MODES))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, help="steps of a run, instead of the mode's own")
-    parser.add_argument("--prompts", type=int, default=120)
+    parser.add_argument("--prompts", type=int, default=600)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--label", default="")
     parser.add_argument("--work", type=Path, default=Path("work/people_steer"))

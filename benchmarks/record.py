@@ -15,7 +15,7 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def machine() -> str:
-    """Processor, cores, torch threads and the card, if there is one, in words."""
+    """Processor with the instructions that torch uses, cores, torch threads and the card, if there is one, in words."""
     import torch
 
     model = platform.processor() or platform.machine()
@@ -24,8 +24,8 @@ def machine() -> str:
         names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
         model = names[0] if names else model
     card = f"{torch.cuda.get_device_name()}, " if torch.cuda.is_available() else ""
-    threads = torch.get_num_threads()
-    return f"{card}{model}, {os.cpu_count()} cores, {threads} torch threads, torch {torch.__version__}"
+    threads, instructions = torch.get_num_threads(), torch.backends.cpu.get_cpu_capability()
+    return f"{card}{model} ({instructions}), {os.cpu_count()} cores, {threads} torch threads, torch {torch.__version__}"
 
 
 def commit() -> str:

@@ -131,7 +131,9 @@ def people_steer(result: dict[str, Any]) -> str:
         ["area of a thing, before", over_runs([run["before"]["area"] for run in runs])],
         ["area of a thing, after", over_runs([run["after"]["area"] for run in runs])],
         ["moved, in standard deviations of the base's pictures", over_runs([run["moved"] for run in runs])],
+        ["the same, each seed", ", ".join(f"{run['moved']:+.2f}" for run in runs)],
         ["strict score lost", over_runs([run["lost"] for run in runs])],
+        ["the same, each seed", ", ".join(f"{run['lost']:+.3f}" for run in runs)],
         ["clean things, before", over_runs([run["before"]["clean things"] for run in runs])],
         ["clean things, after", over_runs([run["after"]["clean things"] for run in runs])],
     ]
