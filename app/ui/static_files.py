@@ -51,5 +51,10 @@ class StaticFiles:
         if name not in self._read:
             content = self._paths[name].read_bytes()
             tag = f'"{blake2b(content, digest_size=16).hexdigest()}"'
-            self._read[name] = _File(content, guess_type(name)[0] or "application/octet-stream", tag)
+            self._read[name] = _File(content, _media_type(name), tag)
         return self._read[name]
+
+
+def _media_type(name: str) -> str:
+    """Scripts are always text/javascript; machines differ in what they say of that ending."""
+    return "text/javascript" if name.endswith(".js") else guess_type(name)[0] or "application/octet-stream"

@@ -130,7 +130,7 @@ def test_setting_a_damaged_database_aside_keeps_it(tmp_path, capsys, monkeypatch
 def test_a_trial_that_closing_cut_off_is_said_to_be_lost_when_the_lab_opens_again(tmp_path, monkeypatch):
     with opened_store(Settings(folder=tmp_path)) as (_, writer):
         writer.request_trial(TrialWish(reward="brightness"), [])
-    monkeypatch.setattr("app.ui.build.serve", lambda lab, welcome: None)
+    monkeypatch.setattr("app.ui.build.serve", lambda lab: None)
     handler = signal.getsignal(signal.SIGTERM)
     assert main(["--folder", str(tmp_path)]) == 0
     signal.signal(signal.SIGTERM, handler)
