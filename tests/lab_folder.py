@@ -19,7 +19,7 @@ from dgpo_core.config import RunConfig, from_dict
 
 TRAIN = ["a cat", "a dog", "two birds"]
 HELDOUT = ["a fish", "a horse", "a cow"]
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 180
 
 
 def lab_values(folder: Path, model_folder: Path, **changes: dict[str, Any]) -> dict[str, Any]:
