@@ -24,8 +24,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.store.reader import Reader
+from app.ui.files_in_memory import ASKED_AGAIN, FOR_EVER, FilesInMemory
 from app.ui.live import ASSETS_URL, POLL_URL, LivePage
-from app.ui.static_files import ASKED_AGAIN, FOR_EVER, StaticFiles
 from dgpo_core.errors import StoreError
 
 COMPONENTS = Path(__file__).parent / "components"
@@ -77,8 +77,8 @@ def routes(reader: Reader) -> list[Route]:
     return [
         Route(POLL_URL, poll, methods=["POST"]),  # the first: every page asks it again and again
         Route("/pictures/{name}", picture),
-        Route(ASSETS_URL + "/{name}", StaticFiles(scripts, ASKED_AGAIN).answer),
-        Route("/assets/{name}", StaticFiles(gradio_files(), FOR_EVER).answer),
+        Route(ASSETS_URL + "/{name}", FilesInMemory(scripts, ASKED_AGAIN).answer),
+        Route("/assets/{name}", FilesInMemory(gradio_files(), FOR_EVER).answer),
     ]
 
 

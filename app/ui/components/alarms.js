@@ -1,7 +1,7 @@
 // The alarms of the run, newest first: what rose, what fell, and the pictures that show it. Older ones are folded away.
 
 import { h } from "./dom.js";
-import { enlarge, examinedPage } from "./large.js";
+import { captionedTile, examinedPage } from "./large.js";
 import { subscribe } from "./live.js";
 
 let card = null;
@@ -30,15 +30,10 @@ export function leadToAlarm() {
 
 function told(alarm, isOpen) {
   const pages = alarm.samples.map(examinedPage);
-  const tiles = alarm.samples.map((sample, i) => tile(sample, pages[i], () => enlarge(pages, i)));
+  const fall = (sample) => h("span", { class: "lab-fall", dir: "auto" }, sample.details);
+  const tiles = alarm.samples.map((sample, i) => captionedTile(pages, i, fall(sample)));
   return h("details", { open: isOpen },
     h("summary", {}, h("strong", {}, `Alarm at step ${alarm.step}`)),
     h("p", { dir: "auto" }, alarm.message),
     h("div", { class: "lab-previews" }, tiles));
 }
-
-const tile = (sample, page, onclick) =>
-  h("button", { type: "button", class: "lab-tile", onclick },
-    h("img", { src: page.url, alt: page.alt, loading: "lazy" }),
-    h("span", { class: "lab-caption", dir: "auto" }, sample.prompt),
-    h("span", { class: "lab-fall", dir: "auto" }, sample.details));

@@ -15,6 +15,12 @@ export function enlarge(pages, at, { back = "Previous", next = "Next" } = {}) {
   dialog.box.showModal();
 }
 
+// pages[at] small, with its prompt and any further nodes below it; a click shows it large.
+export const captionedTile = (pages, at, ...below) =>
+  h("button", { type: "button", class: "lab-tile", onclick: () => enlarge(pages, at) },
+    h("img", { src: pages[at].url, alt: pages[at].alt, loading: "lazy" }),
+    h("span", { class: "lab-caption", dir: "auto" }, pages[at].prompt), below);
+
 function build() {
   const image = h("img", {});
   const prompt = h("h3", { dir: "auto" });

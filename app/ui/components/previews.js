@@ -1,7 +1,7 @@
 // Pictures drawn on request with the policy as it is, newest first, and the box that asks for them.
 
 import { h, say } from "./dom.js";
-import { enlarge, examinedPage } from "./large.js";
+import { captionedTile, examinedPage } from "./large.js";
 import { refresh, subscribe } from "./live.js";
 
 export function mount({ element, server }) {
@@ -52,7 +52,7 @@ class Previews {
     if (!update.samples) return;
     this.newest = update.newest;
     const pages = update.samples.map(examinedPage);
-    this.strip.replaceChildren(...pages.map((one, i) => tile(one, () => enlarge(pages, i))));
+    this.strip.replaceChildren(...pages.map((_, i) => captionedTile(pages, i)));
     if (pages.length) this.hear("");
   }
 
@@ -62,8 +62,3 @@ class Previews {
     say(this.answer, words);
   }
 }
-
-const tile = (page, onclick) =>
-  h("button", { type: "button", class: "lab-tile", onclick },
-    h("img", { src: page.url, alt: page.alt, loading: "lazy" }),
-    h("span", { class: "lab-caption", dir: "auto" }, page.prompt));

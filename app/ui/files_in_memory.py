@@ -28,7 +28,7 @@ class _File:
     tag: str
 
 
-class StaticFiles:
+class FilesInMemory:
     """A table of files by name; nothing else is found, whatever path a browser makes up."""
 
     def __init__(self, paths: Mapping[str, Path], cache_control: str) -> None:
