@@ -56,6 +56,8 @@ PULL = [
     "update.decay_steps=0",
     "update.learning_rate=1e-3",
     "loss.kl_weight=0.01",
+    "loss.kl_below=1",
+    "loss.clip_range=0.01",
     "loss.dual_clip=0.2",
     "schedule.num_steps=80",
 ]
