@@ -2,226 +2,46 @@
 
     python -m base_model.open_prompt_sets
 
-Each has a train and a held-out part without a prompt in common.
+Each has a train and a held-out part. No request has wordings in both: every sixth is held out whole, the objects of
+GenEval's kinds in any order and place, the text to write in any writing, a thing somewhere in any style.
 What a prompt asks for stands beside it as JSON, in GenEval's format or as the text to write.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from base_model.open_prompt_words import (
+    COLOURLESS,
+    COUNT_WORDS,
+    FIRST,
+    OPENINGS,
+    PLACES,
+    SECOND,
+    SINGLE,
+    STYLES,
+    SUBJECTS,
+    THINGS,
+    UNCOUNTABLE,
+    WRITINGS,
+)
 from dgpo_core.data.geneval_requests import COLOR_NAMES, RELATIONS, TAGS
 from dgpo_core.data.prompts import SHIPPED, check_disjoint
 
 SEED = 2510_08425
 NUM_TRAIN, NUM_HELDOUT = 200, 40
 """Prompts of each kind; GenEval's six kinds make 1200 and 240."""
-OPENINGS = ("a photo of", "a picture of", "a close-up photo of", "a snapshot of", "an image of")
-COUNT_WORDS = {2: "two", 3: "three", 4: "four"}
-
-THINGS = [
-    "person",
-    "bicycle",
-    "car",
-    "motorcycle",
-    "airplane",
-    "bus",
-    "train",
-    "truck",
-    "boat",
-    "traffic light",
-    "fire hydrant",
-    "stop sign",
-    "parking meter",
-    "bench",
-    "bird",
-    "cat",
-    "dog",
-    "horse",
-    "sheep",
-    "cow",
-    "elephant",
-    "bear",
-    "zebra",
-    "giraffe",
-    "backpack",
-    "umbrella",
-    "handbag",
-    "tie",
-    "suitcase",
-    "frisbee",
-    "sports ball",
-    "kite",
-    "baseball bat",
-    "baseball glove",
-    "skateboard",
-    "surfboard",
-    "tennis racket",
-    "bottle",
-    "wine glass",
-    "cup",
-    "fork",
-    "knife",
-    "spoon",
-    "bowl",
-    "banana",
-    "apple",
-    "sandwich",
-    "orange",
-    "broccoli",
-    "carrot",
-    "hot dog",
-    "pizza",
-    "donut",
-    "cake",
-    "chair",
-    "couch",
-    "potted plant",
-    "bed",
-    "dining table",
-    "toilet",
-    "tv",
-    "laptop",
-    "computer mouse",
-    "tv remote",
-    "computer keyboard",
-    "cell phone",
-    "microwave",
-    "oven",
-    "toaster",
-    "sink",
-    "refrigerator",
-    "book",
-    "clock",
-    "vase",
-    "scissors",
-    "teddy bear",
-    "hair drier",
-    "toothbrush",
-]
-"""The things that detectors trained on COCO know, less a few whose plural or number is unclear."""
-UNCOUNTABLE = {"scissors", "broccoli", "skis", "person"}
-COLOURLESS = {"person", "zebra", "giraffe", "orange", "broccoli", "banana", "carrot"}
-
-WRITINGS = (
-    'A shop window with the word "{}" in gold letters',
-    'A wooden sign by the road that says "{}"',
-    'A T-shirt printed with "{}"',
-    'The cover of a book called "{}"',
-    'A chalkboard in a café that reads "{}"',
-    'A neon sign spelling "{}" at night',
-    'A birthday cake with "{}" written in icing',
-    'A poster on a brick wall with the text "{}"',
-    'A coffee mug with the words "{}"',
-    'A train station display showing "{}"',
-)
-FIRST = [
-    "Open",
-    "Fresh",
-    "Daily",
-    "Grand",
-    "Silent",
-    "Golden",
-    "Little",
-    "Happy",
-    "Green",
-    "Winter",
-    "Summer",
-    "Secret",
-    "Lucky",
-    "Quiet",
-    "Royal",
-    "Wild",
-]
-SECOND = [
-    "Bakery",
-    "Market",
-    "Garden",
-    "Harbor",
-    "Library",
-    "Station",
-    "River",
-    "Planet",
-    "Theatre",
-    "Museum",
-    "Bridge",
-    "Orchard",
-    "Lantern",
-]
-SINGLE = [
-    "HELLO",
-    "THANKS",
-    "WELCOME",
-    "CLOSED",
-    "SALE",
-    "EXIT",
-    "MUSIC",
-    "DREAM",
-    "COURAGE",
-    "TODAY",
-    "SUNDAY",
-    "COFFEE",
-    "LEMON",
-    "ROCKET",
-]
-
-SUBJECTS = [
-    "an old fisherman",
-    "a red fox",
-    "a lighthouse",
-    "a steam train",
-    "a violinist",
-    "a market square",
-    "a snow leopard",
-    "a glass teapot",
-    "a mountain village",
-    "a robot gardener",
-    "a sailing ship",
-    "a bowl of ramen",
-    "a hot-air balloon",
-    "an astronaut",
-    "a ballet dancer",
-    "a treehouse",
-    "a hummingbird",
-    "a desert caravan",
-    "a blacksmith",
-    "a koi pond",
-]
-PLACES = [
-    "in heavy rain",
-    "at sunrise",
-    "under the northern lights",
-    "in a crowded street",
-    "on a foggy morning",
-    "in a sunlit kitchen",
-    "by candlelight",
-    "in a field of lavender",
-    "after the first snow",
-    "at the edge of a cliff",
-    "in a quiet library",
-    "at low tide",
-]
-STYLES = [
-    "",
-    ", oil painting",
-    ", watercolour",
-    ", studio photograph",
-    ", pencil drawing",
-    ", wide-angle photograph",
-    ", woodcut print",
-    ", film still",
-    ", isometric illustration",
-    ", macro photograph",
-]
 
 Line = dict[str, Any]
 Draw = Callable[[np.random.Generator], Line]
+Request = Callable[[Line], Hashable]
+"""What a line asks for, however it is worded: equal for all lines that go into the same part."""
 
 
 def _with_article(words: str) -> str:
@@ -291,26 +111,55 @@ def general_line(rng: np.random.Generator) -> Line:
     return {"prompt": f"{subject} {place}{style}"}
 
 
-def split(draw: Draw, rng: np.random.Generator, num_train: int, num_heldout: int) -> tuple[list[Line], list[Line]]:
-    """Different lines drawn until there are enough: the first to train on, the others held out."""
-    lines: dict[str, Line] = {}
-    while len(lines) < num_train + num_heldout:
+def objects_asked(line: Line) -> Hashable:
+    """What a line of GenEval asks for: its kind and its objects, in any order and place."""
+    wanted = ((one["class"], one["count"], one.get("color", "")) for one in line["include"])
+    return line["tag"], tuple(sorted(wanted))
+
+
+def text_asked(line: Line) -> Hashable:
+    """The text to write; whether in capitals does not count, as it does not for the reward."""
+    return line["text"].casefold()
+
+
+def scene_asked(line: Line) -> Hashable:
+    """What is to be seen and where, without the style."""
+    return line["prompt"].partition(",")[0]
+
+
+def split(
+    draw: Draw, request_of: Request, rng: np.random.Generator, num_train: int, num_heldout: int
+) -> tuple[list[Line], list[Line]]:
+    """Different lines drawn until there are enough: those to train on, and those held out.
+
+    Requests are held out whole: the last of every (num_train + num_heldout) / num_heldout new ones.
+    """
+    train: dict[str, Line] = {}
+    heldout: dict[str, Line] = {}
+    every = (num_train + num_heldout) // num_heldout
+    numbers: dict[Hashable, int] = {}
+    while len(train) < num_train or len(heldout) < num_heldout:
         line = draw(rng)
-        lines.setdefault(line["prompt"], line)
-    every = list(lines.values())
-    return every[:num_train], every[num_train:]
+        number = numbers.setdefault(request_of(line), len(numbers) + 1)
+        part, limit = (train, num_train) if number % every else (heldout, num_heldout)
+        if len(part) < limit:
+            part.setdefault(line["prompt"], line)
+    return list(train.values()), list(heldout.values())
 
 
 def open_prompt_sets() -> dict[str, list[Line]]:
     """All sets by name; the kinds of GenEval take turns, so that any stretch holds all of them."""
     rng = np.random.default_rng(SEED)
-    parts = [split(partial(geneval_line, tag), rng, NUM_TRAIN, NUM_HELDOUT) for tag in TAGS]
+    parts = [split(partial(geneval_line, tag), objects_asked, rng, NUM_TRAIN, NUM_HELDOUT) for tag in TAGS]
     sets = {
         f"geneval-{part}": _in_turns([kinds[index] for kinds in parts])
         for index, part in enumerate(("train", "heldout"))
     }
-    for name, draw in (("ocr", ocr_line), ("general", general_line)):
-        sets[f"{name}-train"], sets[f"{name}-heldout"] = split(draw, rng, 3 * NUM_TRAIN, 3 * NUM_HELDOUT)
+    others: tuple[tuple[str, Draw, Request], ...]
+    others = (("ocr", ocr_line, text_asked), ("general", general_line, scene_asked))
+    for name, draw, request_of in others:
+        train, heldout = split(draw, request_of, rng, 3 * NUM_TRAIN, 3 * NUM_HELDOUT)
+        sets[f"{name}-train"], sets[f"{name}-heldout"] = train, heldout
     return sets
 
 
