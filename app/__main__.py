@@ -79,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_lab_options(export)
     export.set_defaults(command=export_run)
     _add_save(commands)
+    _add_label(commands)
     taken = commands.add_parser(
         "import",
         help="take the groups and labels of a folder or a file into the lab; all, or none",
@@ -116,6 +117,20 @@ def _add_save(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     save.add_argument("--lora", action="store_true", default=False, help="the LoRA alone, for load_lora_weights")
     _add_lab_options(save)
     save.set_defaults(command=save_run)
+
+
+def _add_label(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """The command that has a simulated annotator label."""
+    label = commands.add_parser(
+        "label",
+        help="have a simulated annotator label the groups of the live run until it ends, for trials and demonstrations",
+        argument_default=argparse.SUPPRESS,
+    )
+    label.add_argument("--as", dest="taste", required=True, metavar="TASTE", help="what it likes: large or warm")
+    label.add_argument("--noise", type=float, default=0.0, help="chance that neighbours in its ranking are swapped (0)")
+    label.add_argument("--rater", default=None, metavar="NAME", help="name its labels stand under (simulated: TASTE)")
+    _add_lab_options(label)
+    label.set_defaults(command=label_simulated)
 
 
 def _run_or_all(text: str) -> int | None:
@@ -222,6 +237,22 @@ def tell_memory(settings: Settings, options: argparse.Namespace) -> int:
     from app.reckoning import memory_in_words
 
     print(memory_in_words(configured(options.recipe, options.set), settings.folder))
+    return 0
+
+
+def label_simulated(settings: Settings, options: argparse.Namespace) -> int:
+    """Labels the live run's groups by a taste until the run ends, or Ctrl-C."""
+    from app.progress import say
+    from app.simulated_rater import judged_groups, rater_of
+
+    rater = rater_of(options.taste, options.noise, options.rater)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    count = 0
+    with opened_store(settings) as (reader, writer), suppress(KeyboardInterrupt):
+        for task in judged_groups(rater, reader, writer, say):
+            count += 1
+            say(f"run {task.run_id}, step {task.step}: judged {task.prompt!r}")
+    say(f"{rater.name} judged {count} groups.")
     return 0
 
 
