@@ -18,7 +18,7 @@ from dgpo_core.model_config import ModelConfig
 from dgpo_core.reward_config import RewardConfig
 
 ALGORITHM_NAMES = ("dgpo", "flow_grpo", "diffusion_nft", "diffusion_dpo", "reward_weighted")
-STOCHASTIC_SAMPLER = "flow_sde"
+STOCHASTIC_SAMPLERS = ("flow_sde", "flow_cps")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,15 +96,22 @@ class RolloutConfig:
     group_size: int = knob(12, "Pictures drawn per prompt.", low=2, high=256, is_important=True)
     sampler: str = knob(
         "euler",
-        "ODE sampler; flow_sde is Flow-GRPO's stochastic one, whose examinations are drawn with euler.",
-        choices=("euler", "heun", "dpmpp_2m", "unipc", STOCHASTIC_SAMPLER),
+        "ODE sampler; flow_sde and flow_cps are Flow-GRPO's stochastic ones, whose examinations are drawn with euler.",
+        choices=("euler", "heun", "dpmpp_2m", "unipc", *STOCHASTIC_SAMPLERS),
     )
-    noise_level: float = knob(0.7, "Noise that the sampler flow_sde adds; the others add none.", low=0, high=2)
+    noise_level: float = knob(
+        0.7,
+        "Noise that flow_sde adds, or for flow_cps how much of the noise is new, 1 being all; the others add none.",
+        low=0,
+        high=2,
+    )
     num_sampling_steps: int = knob(8, "Sampling steps per picture.", low=1, high=100, is_important=True)
     guidance_scale: float = knob(1.0, "Classifier-free guidance; 1 is none, and half the work.", low=1, high=20)
     sigma_shift: float = knob(1.0, "Shift of the sampling sigmas towards noise; SD3.5 uses 3.", low=0.1, high=20)
     stored_groups: str = knob(
-        "", "Folder of groups to learn from instead of drawing, as python -m app export writes it; empty draws."
+        "",
+        "Groups to learn from instead of drawing: a folder that python -m app export wrote, or run:7 for those of run "
+        "7 of this lab; empty draws.",
     )
     old_policy_from_step: int = knob(
         0,

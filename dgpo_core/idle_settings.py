@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from dgpo_core.config import STOCHASTIC_SAMPLER, RolloutConfig, RunConfig, settings
-from dgpo_core.reward_names import PREFERENCE
+from dgpo_core.config import STOCHASTIC_SAMPLERS, RolloutConfig, RunConfig, settings
+from dgpo_core.reward_names import PREFERENCE, REWARD_FACTS
 
 LET_THE_POLICY_MOVE = "Raise update.old_policy_decay or update.inner_epochs, or turn update.per_sigma on."
 
@@ -37,6 +37,16 @@ READ_WHERE_DRAWN = (
 )
 
 
+READ_BY_LORA = ("model.lora_rank", "model.lora_alpha", "model.lora_targets")
+ASK_A_MODEL = ("vlm_judge", "deqa", "unifiedreward")
+"""Rewards that ask a vision-language model, at reward.server or in this process."""
+READ_BY_REWARD = {
+    "reward.server": (*(name for name, facts in REWARD_FACTS.items() if facts.needs_server), *ASK_A_MODEL),
+    "reward.server_model": ASK_A_MODEL,
+}
+"""Settings that only some rewards read, and which do."""
+
+
 def _unread(config: RunConfig) -> str:
     """Settings that were changed and that the algorithm does not read."""
     name = config.algorithm.name
@@ -66,6 +76,36 @@ def _idle_preference(config: RunConfig) -> str:
         return (
             "people.preference does nothing: no reward uses it. Name preference in reward.train, or among those of "
             "reward.watch."
+        )
+    return ""
+
+
+def _idle_watch_prompts(config: RunConfig) -> str:
+    if config.prompts.watch and not config.reward.watch:
+        return "prompts.watch does nothing: no reward is watched. Name some in reward.watch, or leave it empty."
+    return ""
+
+
+def _idle_lora(config: RunConfig) -> str:
+    """Settings of a LoRA that were changed although none is trained."""
+    words = _do_nothing(config, READ_BY_LORA) if config.model.trained == "all_weights" else ""
+    return words and f"{words}: all weights are trained, and no LoRA. Leave it out, or set model.trained to lora."
+
+
+def _idle_server(config: RunConfig) -> str:
+    """Settings of a server that were changed although no reward of the run asks one."""
+    unread = [path for path, readers in READ_BY_REWARD.items() if config.reward.names.isdisjoint(readers)]
+    words = _do_nothing(config, unread)
+    readers = ", ".join(READ_BY_REWARD[unread[0]]) if words else ""
+    return words and f"{words}: none of the run's rewards reads it. Leave it empty, or name one of {readers}."
+
+
+def _idle_reference(config: RunConfig) -> str:
+    words = _do_nothing(config, ["loss.reference"])
+    if words and config.algorithm.name == "dgpo" and config.loss.preference_beta == 0:
+        return (
+            f"{words}: at loss.preference_beta 0 every gate is one half, whatever it is measured against. Raise that, "
+            "or leave it out."
         )
     return ""
 
@@ -105,17 +145,17 @@ def _value_at(config: RunConfig, path: str) -> object:
 
 def _idle_noise_level(config: RunConfig) -> str:
     rollout = config.rollout
-    if rollout.sampler != STOCHASTIC_SAMPLER and rollout.noise_level != RolloutConfig().noise_level:
+    if rollout.sampler not in STOCHASTIC_SAMPLERS and rollout.noise_level != RolloutConfig().noise_level:
         return (
             f"rollout.noise_level does nothing: the sampler {rollout.sampler} adds no noise. "
-            f"Set rollout.sampler to {STOCHASTIC_SAMPLER} to use it."
+            f"Set rollout.sampler to {' or '.join(STOCHASTIC_SAMPLERS)} to use it."
         )
     return ""
 
 
 def compares(config: RunConfig) -> bool:
-    """Whether the algorithm compares errors with those of loss.reference."""
-    return config.algorithm.name in READ_BY["loss.reference"]
+    """Whether the algorithm compares errors with those of loss.reference; at beta 0 nothing comes of it."""
+    return config.algorithm.name in READ_BY["loss.reference"] and config.loss.preference_beta > 0
 
 
 def _idle_extremes(config: RunConfig) -> str:
@@ -225,6 +265,10 @@ def _switch_never_reached(config: RunConfig) -> str:
 IDLE: tuple[Callable[[RunConfig], str], ...] = (
     _idle_people,
     _idle_preference,
+    _idle_watch_prompts,
+    _idle_lora,
+    _idle_server,
+    _idle_reference,
     _idle_choice_of_groups,
     _unread,
     _idle_drawing,

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from dgpo_core.config import STOCHASTIC_SAMPLER, RolloutConfig, RunConfig
+from dgpo_core.config import STOCHASTIC_SAMPLERS, RolloutConfig, RunConfig
 from dgpo_core.errors import ConfigError
 from dgpo_core.idle_settings import IDLE, compares
 from dgpo_core.reward_names import PREFERENCE
@@ -41,9 +41,11 @@ def check(config: RunConfig) -> None:
     Raises:
         ConfigError: more noise levels are to be trained than the sampling grid has above the least one, a single
             picture of each group is to be trained on, Flow-GRPO is asked to learn from a sampler without noise,
-            Diffusion-DPO to compare without a beta, or a learned preference is not named.
+            Diffusion-DPO to compare without a beta, a learned preference is not named, or more noise is to be new than
+            there is.
     """
     _check_noise_levels(config)
+    _check_noise(config.rollout)
     if config.loss.extremes == 1:
         raise ConfigError(
             "loss.extremes is 1, but one picture of a group has nothing to be better than. "
@@ -63,16 +65,24 @@ def check(config: RunConfig) -> None:
         _check_paths(config.rollout)
 
 
+def _check_noise(rollout: RolloutConfig) -> None:
+    if rollout.sampler == "flow_cps" and rollout.noise_level > 1:
+        raise ConfigError(
+            f"With rollout.sampler flow_cps rollout.noise_level must be 0 to 1, got {rollout.noise_level:g}: at 1 all "
+            "noise of a step is new, and there is no more. Lower it, or set rollout.sampler to flow_sde."
+        )
+
+
 def _check_paths(rollout: RolloutConfig) -> None:
     if rollout.stored_groups:
         raise ConfigError(
             "algorithm.name is flow_grpo, which learns from the paths of its own pictures, but rollout.stored_groups "
             "gives pictures without paths. Leave it empty, or choose another algorithm."
         )
-    if rollout.sampler != STOCHASTIC_SAMPLER:
+    if rollout.sampler not in STOCHASTIC_SAMPLERS:
         raise ConfigError(
             f"algorithm.name is flow_grpo, which learns from the noise of a stochastic sampler, but rollout.sampler is "
-            f"{rollout.sampler}. Set rollout.sampler to {STOCHASTIC_SAMPLER}."
+            f"{rollout.sampler}. Set rollout.sampler to {' or '.join(STOCHASTIC_SAMPLERS)}."
         )
     if rollout.noise_level == 0:
         raise ConfigError(
@@ -104,9 +114,10 @@ def cautions(config: RunConfig) -> tuple[str, ...]:
 
 
 def _noise_for_nothing(config: RunConfig) -> str:
-    if config.rollout.sampler == STOCHASTIC_SAMPLER and config.algorithm.name != "flow_grpo":
+    sampler = config.rollout.sampler
+    if sampler in STOCHASTIC_SAMPLERS and config.algorithm.name != "flow_grpo":
         return (
-            f"rollout.sampler = {STOCHASTIC_SAMPLER} draws worse pictures than an ODE sampler in as many steps, and "
+            f"rollout.sampler = {sampler} draws worse pictures than an ODE sampler in as many steps, and "
             f"{config.algorithm.name} does not need its noise. Set it to euler, unless you want to compare."
         )
     return ""

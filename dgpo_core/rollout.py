@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from dgpo_core.baselines.flow_grpo import Path, sample_path
-from dgpo_core.config import STOCHASTIC_SAMPLER, RolloutConfig
+from dgpo_core.baselines.flow_grpo import TRANSITIONS, Path, sample_path
+from dgpo_core.config import STOCHASTIC_SAMPLERS, RolloutConfig
 from dgpo_core.guidance import guided
 from dgpo_core.models.protocol import Conditioning, Model
 from dgpo_core.rewards.contract import Judgement, Picture
@@ -80,7 +80,7 @@ def draw_latents(
 
     A stochastic sampler has euler in its place here.
     """
-    sampler = SAMPLERS["euler" if config.sampler == STOCHASTIC_SAMPLER else config.sampler]
+    sampler = SAMPLERS["euler" if config.sampler in STOCHASTIC_SAMPLERS else config.sampler]
     sigmas = sampling_sigmas(model, config)
     parts = []
     for start in range(0, len(noise), batch):
@@ -99,7 +99,7 @@ def draw_paths(
     batch: int,
     on_step: OnStep | None = None,
 ) -> Path:
-    """Paths of the stochastic sampler, each from its own seed alone; the first point is that of starting_noise()."""
+    """Paths of a stochastic sampler, each from its own seed alone; the first point is that of starting_noise()."""
     sigmas = sampling_sigmas(model, config)
     noise = model.sigma_max * starting_noise(seeds, model.latent_shape, model.device)
     parts = []
@@ -110,6 +110,7 @@ def draw_paths(
                 _Velocity(model, conditioning.select(rows), config.guidance_scale),
                 noise[rows],
                 sigmas,
+                transition=TRANSITIONS[config.sampler],
                 noise_level=config.noise_level,
                 generators=[generator_for(seed, "path") for seed in seeds[rows]],
                 on_step=on_step,
@@ -152,7 +153,7 @@ def draw_groups(
     per_picture = conditioning.select(group)
     path = None
     started = time.monotonic()
-    if config.sampler == STOCHASTIC_SAMPLER:
+    if config.sampler in STOCHASTIC_SAMPLERS:
         # The probabilities of a path are compared with those in training, so rounding must be the same.
         with model.drawing() if model.is_exact_when_drawing else torch.no_grad():
             path = draw_paths(model, per_picture, seeds, config, batch=batch, on_step=on_step)

@@ -1,14 +1,15 @@
-"""Flow-GRPO: a stochastic sampler with known transition probabilities, and a clipped policy gradient on them.
+"""Flow-GRPO: stochastic samplers with known transition probabilities, and a clipped policy gradient on them.
 
-Liu et al., 2025 (arXiv 2505.05470). Unlike DGPO it needs every point of the path of a picture, and a sampler that
-adds noise at every step.
+Liu et al., 2025 (arXiv 2505.05470); the sampler that keeps coefficients is of arXiv 2509.05952. Unlike DGPO it needs
+every point of the path of a picture, and a sampler that adds noise at every step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import log, pi, sqrt
+from math import cos, log, pi, sin, sqrt
+from typing import Protocol
 
 import torch
 from jaxtyping import Bool, Float
@@ -20,13 +21,25 @@ from dgpo_core.samplers import OnStep, Velocity, announce
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """Where the next point lies, given this one: normal around mean with a standard deviation per element."""
+    """Where the next point lies, given this one: normal around mean with a standard deviation per element.
+
+    is_plain: its log density is taken as minus the squared distance to mean, whatever the deviation.
+    """
 
     mean: Float[Tensor, "B ..."]
     std: float
+    is_plain: bool = False
 
 
-def transition(
+class TransitionOf(Protocol):
+    """The one signature of the steps of all stochastic samplers, from sigma to lower."""
+
+    def __call__(
+        self, velocity: Tensor, x: Tensor, sigma: float, lower: float, *, noise_level: float, highest_sigma: float
+    ) -> Transition: ...
+
+
+def sde_transition(
     velocity: Float[Tensor, "B ..."],
     x: Float[Tensor, "B ..."],
     sigma: float,
@@ -49,8 +62,37 @@ def transition(
     return Transition(mean=x + stride * drift, std=spread * sqrt(-stride))
 
 
+def cps_transition(
+    velocity: Float[Tensor, "B ..."],
+    x: Float[Tensor, "B ..."],
+    sigma: float,
+    lower: float,
+    *,
+    noise_level: float,
+    highest_sigma: float,
+) -> Transition:
+    """One step that keeps the coefficients of picture and noise (CPS).   Wang and Yu, 2025 (arXiv 2509.05952).
+
+    The clean end that velocity points to gets the weight 1 - lower, and noise lower in all, old and new together:
+    noise_level says how much is new, from none at 0, which is Euler's step, to all of it at 1. So a picture keeps no
+    grain, which the equation's noise leaves. Nothing is infinite at sigma 1, and highest_sigma is not read.
+    """
+    clean, noise = x - sigma * velocity, x + (1 - sigma) * velocity
+    angle = noise_level * pi / 2
+    return Transition(mean=(1 - lower) * clean + lower * cos(angle) * noise, std=lower * sin(angle), is_plain=True)
+
+
+TRANSITIONS: dict[str, TransitionOf] = {"flow_sde": sde_transition, "flow_cps": cps_transition}
+"""The step of each stochastic sampler."""
+
+
 def log_probability(point: Float[Tensor, "B ..."], step: Transition) -> Float[Tensor, " B"]:
-    """Log density of the point that was drawn, mean over elements as the authors have it; gradient through mean."""
+    """Log density of the point that was drawn, mean over elements as the authors have it; gradient through mean.
+
+    Of a plain transition without its constants and its division by the deviation, as the authors of CPS have it.
+    """
+    if step.is_plain:
+        return -(point.detach() - step.mean).square().flatten(1).mean(1)
     squared = ((point.detach() - step.mean) / step.std).square().flatten(1).mean(1)
     return -squared / 2 - log(step.std) - log(2 * pi) / 2
 
@@ -94,6 +136,7 @@ def sample_path(
     x: Float[Tensor, "B ..."],
     sigmas: Float[Tensor, " levels"],
     *,
+    transition: TransitionOf,
     noise_level: float,
     generators: Sequence[Generator],
     on_step: OnStep | None = None,

@@ -14,7 +14,7 @@ from peft.tuners.lora import LoraLayer
 from safetensors import SafetensorError
 from torch import nn
 
-from dgpo_core.config import STOCHASTIC_SAMPLER, RunConfig
+from dgpo_core.config import STOCHASTIC_SAMPLERS, RunConfig
 from dgpo_core.errors import ModelError
 from dgpo_core.models.activations import activation_bytes, decoding_bytes, forward_bytes
 from dgpo_core.models.autoencoder import pictures_at_once
@@ -126,7 +126,7 @@ def _reckoned(config: RunConfig, folder: Path, dtype: torch.dtype) -> Memory:
 def _path_bytes(model: DiffusersModel, config: RunConfig) -> int:
     """Every point of the paths that a stochastic sampler drew, for Flow-GRPO to learn from; others keep none."""
     rollout = config.rollout
-    if rollout.sampler != STOCHASTIC_SAMPLER:
+    if rollout.sampler not in STOCHASTIC_SAMPLERS:
         return 0
     points = rollout.groups_per_step * rollout.group_size * (rollout.num_sampling_steps + 1)
     return FLOAT32 * points * prod(model.latent_shape)

@@ -10,7 +10,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from dgpo_core.baselines.flow_grpo import Path, Transition, clipped_surrogate, kl_of_means, log_probability, transition
+from dgpo_core.baselines.flow_grpo import (
+    TRANSITIONS,
+    Path,
+    Transition,
+    clipped_surrogate,
+    kl_of_means,
+    log_probability,
+)
 from dgpo_core.lesson import Lesson, Tally
 from dgpo_core.loss import kl_to_reference
 from dgpo_core.models.protocol import Conditioning
@@ -81,7 +88,7 @@ class FlowGrpoUpdate(Update[PathStep]):
             tally.clipped.append(clipped.cpu())
 
     def _transition(self, path: Path, level: PathStep, x: Tensor, velocity: Tensor) -> Transition:
-        return transition(
+        return TRANSITIONS[self._config.rollout.sampler](
             velocity,
             x,
             float(level.sigma),

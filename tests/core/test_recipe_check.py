@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from app.recipes import list_recipes, load_recipe
 from dgpo_core.config import RunConfig, from_dict
 from dgpo_core.errors import ConfigError
+from dgpo_core.idle_settings import ASK_A_MODEL
 from dgpo_core.recipe_check import RULES, cautions, check
+from dgpo_core.rewards.memory import CLASSES, JUDGE
 from dgpo_core.schedules import linear_sigmas, training_sigmas
 from dgpo_core.seeds import generator_for
 
@@ -45,6 +47,28 @@ UNWISE = {
     },
     "people.clip_folder does nothing: people.weight is 0": {"people": {"clip_folder": "clip"}},
     "people.preference does nothing": {"people": {"preference": "lab/preferences/1/version-1"}},
+    "prompts.watch does nothing: no reward is watched": {"prompts": {"watch": "general-heldout"}},
+    "model.lora_rank, model.lora_alpha, model.lora_targets do nothing: all weights": {
+        "model": {"trained": "all_weights", "lora_rank": 8, "lora_alpha": 16, "lora_targets": "attention"},
+    },
+    "reward.server, reward.server_model do nothing: none of the run's rewards": {
+        "reward": {"server": "http://127.0.0.1:8000", "server_model": "judge"},
+    },
+    "reward.server_model does nothing: none of the run's rewards reads it": {
+        "reward": {"watch": "remote", "server": "http://127.0.0.1:8000", "server_model": "judge"},
+    },
+    "loss.reference does nothing: at loss.preference_beta 0": {
+        "loss": {"preference_beta": 0.0, "reference": "frozen"},
+    },
+    "loss.reference_guidance does nothing: the frozen start is not used": {
+        "loss": {
+            "preference_beta": 0.0,
+            "reference": "frozen",
+            "reference_guidance": 4.5,
+            "kl_weight": 0.0,
+            "dual_clip": 0.0,
+        },
+    },
     "people.groups_asked = 8 does nothing": {"people": {"weight": 1, "groups_asked": 8}},
     "loss.reference_guidance does nothing: the frozen start": {
         "algorithm": {"name": "diffusion_nft"},
@@ -101,7 +125,18 @@ SOUND = [
         "rollout": {"sampler": "flow_sde"},
         "update": {"per_sigma": False, "old_policy_decay": 0.3},
     },
+    {"algorithm": {"name": "flow_grpo"}, "rollout": {"sampler": "flow_cps", "noise_level": 0.9}},
+    {"prompts": {"watch": "general-heldout"}, "reward": {"watch": "sharpness"}},
+    {"model": {"lora_rank": 8, "lora_targets": "attention"}},
+    {"model": {"trained": "all_weights"}},
+    {"loss": {"preference_beta": 0.0}},
+    {"reward": {"watch": "hpsv3", "server": "http://127.0.0.1:8000"}},
+    *({"reward": {"train": name, "server": "http://127.0.0.1:8000", "server_model": "mine"}} for name in ASK_A_MODEL),
 ]
+
+
+def test_rewards_that_ask_a_model_are_those_that_load_one():
+    assert set(ASK_A_MODEL) == {name for name, kind in CLASSES.items() if kind == JUDGE}
 
 
 def test_diffusion_dpo_is_refused_without_a_beta():
@@ -152,7 +187,11 @@ FLOW_GRPO = {"algorithm": {"name": "flow_grpo"}, "rollout": {"sampler": "flow_sd
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"rollout": {"sampler": "euler"}}, "rollout.sampler is euler. Set rollout.sampler to flow_sde."),
+        ({"rollout": {"sampler": "euler"}}, "rollout.sampler is euler. Set rollout.sampler to flow_sde or flow_cps."),
+        (
+            {"rollout": {"sampler": "flow_cps", "noise_level": 1.2}},
+            "noise_level must be 0 to 1, got 1.2: at",
+        ),
         ({"rollout": {"sampler": "flow_sde", "stored_groups": "groups"}}, "gives pictures without paths. Leave it"),
         ({"rollout": {"sampler": "flow_sde", "noise_level": 0.0}}, "rollout.noise_level is 0. Set it above 0"),
         ({"loss": {"num_sigmas": 6}}, "only 5 of the 8 sampling sigmas are at least loss.sigma_min = 0.5 and have"),

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from small_model import PROMPTS
 
 from dgpo_core.assembly import category_of
-from dgpo_core.baselines.flow_grpo import log_probability, transition
-from dgpo_core.config import RolloutConfig
+from dgpo_core.baselines.flow_grpo import TRANSITIONS, log_probability
+from dgpo_core.config import STOCHASTIC_SAMPLERS, RolloutConfig
 from dgpo_core.data.prompts import load_prompts
 from dgpo_core.events import Stop
 from dgpo_core.examination import spread_over
@@ -109,22 +109,25 @@ def test_a_path_with_noise_depends_on_its_own_seed_and_not_on_its_batch(model):
     assert (straight.clean - one.clean).abs().amax((1, 2, 3)).min() > 0.1
 
 
-def test_kept_probabilities_are_those_that_training_finds_for_the_same_weights(model):
-    rollout = draw_groups(model, tuple(PROMPTS[:2]), STOCHASTIC, run_seed=5, step=7, batch=4)
+@pytest.mark.parametrize("sampler", STOCHASTIC_SAMPLERS)
+def test_kept_probabilities_are_those_that_training_finds_for_the_same_weights(model, sampler):
+    config = replace(STOCHASTIC, sampler=sampler)
+    rollout = draw_groups(model, tuple(PROMPTS[:2]), config, run_seed=5, step=7, batch=4)
     path, prompts = rollout.path, model.encode(rollout.prompt_per_picture)
     for index in range(2):
         velocity = model.velocity(path.points[index], path.sigmas[index], prompts)
         sigma, lower = float(path.sigmas[index]), float(path.sigmas[index + 1])
         place = {"noise_level": 0.7, "highest_sigma": float(path.sigmas[1])}
-        step = transition(velocity, path.points[index], sigma, lower, **place)
+        step = TRANSITIONS[sampler](velocity, path.points[index], sigma, lower, **place)
         found = log_probability(path.points[index + 1], step)
         torch.testing.assert_close(found, path.log_probabilities[index], atol=2e-6, rtol=0)
 
 
-def test_examinations_of_a_stochastic_sampler_are_drawn_by_euler(model):
+@pytest.mark.parametrize("sampler", STOCHASTIC_SAMPLERS)
+def test_examinations_of_a_stochastic_sampler_are_drawn_by_euler(model, sampler):
     prompts, noise = model.encode(PROMPTS[:2]), starting_noise([1, 2], model.latent_shape, model.device)
-    euler = replace(STOCHASTIC, sampler="euler")
-    one, other = (draw_latents(model, prompts, noise, config, batch=2) for config in (STOCHASTIC, euler))
+    configs = [replace(STOCHASTIC, sampler=name) for name in (sampler, "euler")]
+    one, other = (draw_latents(model, prompts, noise, config, batch=2) for config in configs)
     assert torch.equal(one, other)
 
 

@@ -1,7 +1,7 @@
 """The rivals' gradients against independent computations of their papers' losses, for any micro-batch."""
 
 from dataclasses import replace
-from math import sqrt
+from math import pi, sin, sqrt
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from torch.distributions import Normal
 from torch.nn import functional
 
 from dgpo_core.baselines.flow_grpo import Path
-from dgpo_core.config import LossConfig
+from dgpo_core.config import LossConfig, RolloutConfig
 from dgpo_core.lesson import Tally
 from dgpo_core.updates.catalogue import new_update
 from dgpo_core.updates.flow_grpo import FlowGrpoUpdate
@@ -162,8 +162,9 @@ def walked(watched, old_policy):
     return replace(lesson, path=Path(tuple(points), tuple(densities), SIGMAS))
 
 
-def grpo(model, loss, micro_batch):
-    return FlowGrpoUpdate(model, run_config(loss, micro_batch, "flow_grpo"), before_part=lambda: None)
+def grpo(model, loss, micro_batch, sampler="flow_sde"):
+    config = replace(run_config(loss, micro_batch, "flow_grpo"), rollout=RolloutConfig(sampler=sampler))
+    return FlowGrpoUpdate(model, config, before_part=lambda: None)
 
 
 @pytest.mark.parametrize("micro_batch", MICRO_BATCHES)
@@ -185,6 +186,35 @@ def test_flow_grpo(watched, walked, micro_batch, index):
     is_moved_too_far = torch.where(walked.advantage > 0, ratio > 1 + 1e-4, ratio < 1 - 1e-4)
     assert torch.equal(torch.cat(tally.clipped), is_moved_too_far)
     assert is_moved_too_far.any()
+
+
+def keeping_step(x, velocity, index):
+    """Mean and standard deviation of the next point: coefficients of picture and noise kept (arXiv 2509.05952)."""
+    sigma, lower = float(SIGMAS[index]), float(SIGMAS[index + 1])
+    clean, noise = x - sigma * velocity, x + (1 - sigma) * velocity
+    std = lower * sin(NOISE_LEVEL * pi / 2)
+    return (1 - lower) * clean + sqrt(lower**2 - std**2) * noise, std
+
+
+@pytest.mark.parametrize("index", [0, 2])
+def test_flow_grpo_on_paths_that_keep_their_coefficients(watched, walked, old_policy, index):
+    x, after = walked.path.points[index : index + 2]
+    with torch.no_grad(), old_policy.swapped_in(watched.policy_parameters()):
+        drawn_from, _ = keeping_step(x, velocity_at(watched, walked, x, index), index)
+    old = -square(after - drawn_from)
+    densities = tuple(old if place == index else one for place, one in enumerate(walked.path.log_probabilities))
+    lesson = replace(walked, path=replace(walked.path, log_probabilities=densities))
+    update = grpo(watched, LossConfig(kl_weight=0.3, clip_range=1e-5, sigma_min=0.0, num_sigmas=3), 3, "flow_cps")
+    tally = Tally()
+    update.accumulate(lesson, update.levels(lesson, step=0, epoch=0)[index], tally, None)
+    found = torch.cat([one.grad.flatten() for one in watched.policy_parameters().values()])
+    mean, std = keeping_step(x, velocity_at(watched, walked, x, index), index)
+    with torch.no_grad(), watched.reference():
+        kept, _ = keeping_step(x, velocity_at(watched, walked, x, index), index)
+    ratio = (-square(after - mean) - old).exp()
+    surrogate = torch.minimum(walked.advantage * ratio, walked.advantage * ratio.clamp(1 - 1e-5, 1 + 1e-5))
+    same(found, flat_gradient(watched, (0.3 * square(mean - kept) / (2 * std**2) - surrogate).sum() / (K * G)))
+    assert torch.cat(tally.clipped).any()
 
 
 def test_flow_grpo_without_a_clip_clips_none(watched, walked):
