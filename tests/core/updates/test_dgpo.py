@@ -23,6 +23,9 @@ LOSSES = {
     "guided reference": LossConfig(
         dual_clip=0.0, reference="frozen", reference_guidance=3.0, clip_range=2e-3, kl_weight=0.3
     ),
+    "old policy, guided KL": LossConfig(
+        dual_clip=0.0, reference="old_policy", reference_guidance=3.0, clip_range=2e-3, kl_weight=0.3
+    ),
     "noise of its own for every picture": LossConfig(
         dual_clip=0.0, kl_weight=0.0, reference="frozen", shared_noise=False, clip_range=2e-3
     ),
@@ -160,6 +163,7 @@ def test_groups_without_a_preference_cost_no_forward_and_change_nothing_but_the_
         ("frozen reference, clip, KL", 3),
         ("old policy, clip, KL", 3),
         ("guided reference", 4),
+        ("old policy, guided KL", 4),
     ],
 )
 def test_velocities_are_asked_for_only_where_needed(watched, old_policy, name, forwards_per_picture):
