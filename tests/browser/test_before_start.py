@@ -38,6 +38,15 @@ def test_memory_is_told_when_the_page_opens_and_follows_the_settings(open_lab, o
     memory.get_by_text("There is no model in somewhere/else/entirely").wait_for(timeout=60_000)
 
 
+def test_an_unwise_setting_is_cautioned_against_until_it_is_changed(open_lab, open_page):
+    page = open_page(open_lab().url)
+    size, caution = page.get_by_label("Group size"), page.locator("#cautions").get_by_text("Groups of 4 seldom")
+    size.fill("4")
+    caution.wait_for()
+    size.fill("12")
+    caution.wait_for(state="detached")
+
+
 def test_a_prompt_file_is_brought_chosen_and_trained_on(open_lab, open_page, take_picture, tmp_path):
     lab = open_lab()
     page = open_page(lab.url)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 from store_actions import StoreActions
-from synthetic import HOSTILE, evaluation, fill_live_run, step_done
+from synthetic import HOSTILE, evaluation, fill_live_run, metrics, step_done
 
 from app.store.rows import RunState
+from app.ui.charts import RUN_CHARTS
+from app.ui.train_views import seconds_left, side
 from dgpo_core.config import RunConfig, to_dict
 from dgpo_core.events import (
     EndReason,
@@ -41,6 +43,10 @@ def test_the_wall_and_the_curves_appear_and_grow_with_new_steps(open_lab, open_p
     assert page.locator("#wall .lab-group").count() == 6
     assert page.locator("#wall .lab-group").first.locator(".lab-tile").count() == 16
     assert page.locator("#wall h3").all_text_contents()[-1] == HOSTILE
+    groups = lab.reader.groups(1, NUM_STEPS - 1)
+    for place in (0, 1):
+        assert drawing_of_group(page, place) == expected_drawing(groups[place], groups)
+    assert page.locator("#wall .lab-gate").count() == sum(group.has_preference for group in groups) == 5
     assert sides_of_the_wall(page) == {"preferred": {"+", "solid"}, "dispreferred": {"\u2212", "dotted"}}
     page.wait_for_selector("[data-chart=reward] .main-svg")
     assert page.evaluate(NUM_POINTS) == NUM_STEPS
@@ -50,10 +56,80 @@ def test_the_wall_and_the_curves_appear_and_grow_with_new_steps(open_lab, open_p
     page.get_by_text(f"step {NUM_STEPS}", exact=True).wait_for()
     words = page.locator("#status").get_by_text(f"{NUM_STEPS + 1} of 600 steps done")
     assert words.count() == 1
+    minutes_left = round(seconds_left(lab.reader.run(1)) / 60)
+    assert words.text_content() == f"{NUM_STEPS + 1} of 600 steps done, about {minutes_left} min left"
     inside, around = words.bounding_box(), words.locator("..").bounding_box()
     assert inside["y"] + inside["height"] <= around["y"] + around["height"] + 1, "the words are cut off by their box"
     take_picture(page, "train-light")
     take_picture(page, "train-light-full", full_page=True)
+
+
+def drawing_of_group(page, place):
+    """The numbers, the gate's meter, the strip's dots and the advantages that one group shows."""
+    row = page.locator("#wall .lab-group").nth(place)
+    return {
+        "numbers": row.locator(".lab-numbers").text_content(),
+        "gate": row.locator(".lab-gate meter").evaluate("(meter) => meter.value"),
+        "gate in words": row.locator(".lab-gate").text_content(),
+        "dots": row.locator(".lab-strip circle").evaluate_all("(dots) => dots.map((one) => one.cx.baseVal.value)"),
+        "advantages": row.locator(".lab-advantage").all_text_contents(),
+    }
+
+
+def expected_drawing(group, groups):
+    """What drawing_of_group should find; all groups of a step have one axis from 4 to 116."""
+    rewards = [sample.reward for one in groups for sample in one.samples if sample.reward is not None]
+    low, high = min(rewards), max(rewards)
+    own = [sample.reward for sample in group.samples if sample.reward is not None]
+    return {
+        "numbers": f"mean {group.reward_mean:.2f} ± {group.reward_std:.2f}",
+        "gate": pytest.approx(group.gate, rel=1e-4),
+        "gate in words": f"gate {group.gate:.2f}",
+        "dots": pytest.approx([4 + 112 * (reward - low) / (high - low) for reward in own], abs=1e-3),
+        "advantages": [signed(sample.advantage, 1) for sample in group.samples],
+    }
+
+
+def signed(value, digits):
+    """A number as signed() of format.js writes it."""
+    sign = "\u2212" if value < 0 else "+"
+    return f"{sign}{abs(value):.{digits}f}"
+
+
+def test_every_chart_shows_the_numbers_of_the_run(open_lab, open_page):
+    page = open_page(open_lab(fill).url)
+    expected = last_values(metrics(NUM_STEPS - 1), evaluation(10))
+    assert {key.partition("-")[0] for key in expected} == {chart.key for chart in RUN_CHARTS}
+    page.wait_for_selector("[data-chart=time] .main-svg")
+    found = {}
+    for key in expected:
+        plot = page.locator(f"[data-chart='{key}'] .lab-plot")
+        plot.scroll_into_view_if_needed()
+        plot.locator(".main-svg").first.wait_for()
+        found[key] = plot.evaluate("(plot) => plot.data.map((line) => line.y.at(-1))")
+    assert found == expected
+    assert page.locator("#curves [data-chart]").count() == len(expected)
+
+
+def last_values(step, examined):
+    """By chart the last value of each of its lines: two edges of a band come before the line that they are around."""
+    by_category = {}
+    for sample in examined.samples:
+        by_category.setdefault(sample.category, []).append(sample.score)
+    parts = ("sampling", "decoding", "scoring", "updating", "other")
+    values = {
+        "score": [examined.score],
+        "reward": [step.reward_mean - step.reward_std, step.reward_mean + step.reward_std, step.reward_mean],
+        "categories": [sum(scores) / len(scores) for scores in by_category.values()],
+        **{f"quality-{name}": [value] for name, value in examined.quality},
+        "preference": [step.preference_fraction],
+        "gate": [step.gate],
+        "clipped": [step.clipped_fraction],
+        "kl": [step.kl],
+        "gradient": [step.grad_norm],
+        "time": [getattr(step, f"{part}_seconds") for part in parts],
+    }
+    return {key: pytest.approx(lines, rel=1e-4) for key, lines in values.items()}
 
 
 def sides_of_the_wall(page):
@@ -124,6 +200,8 @@ def test_a_sample_is_reached_and_enlarged_by_keyboard_alone(open_lab, open_page,
     facts = dict(zip(dialog.locator("dt").all_text_contents(), dialog.locator("dd").all_text_contents(), strict=True))
     assert facts["Seed"] == str(group.samples[1].seed)
     assert facts["Reward"] == f"{group.samples[1].reward:.4f}"
+    advantage = signed(group.samples[1].advantage, 3)
+    assert facts["Advantage"] == f"{advantage} ({side(group.samples[1], group)})"
     take_picture(page, "train-large")
     page.keyboard.press("ArrowRight")
     assert dialog.locator("dd").last.text_content() == str(group.samples[2].seed)
@@ -177,6 +255,7 @@ def test_the_buttons_send_commands_and_follow_the_state(open_lab, open_page):
     lab.writer.record(1, RunEnded(step=NUM_STEPS - 1, reason=EndReason.STOPPED))
     lab.writer.flush()
     status.locator("[data-state=stopped]").wait_for()
+    assert status.get_by_text(f"{NUM_STEPS} of 600 steps done", exact=True).count() == 1
     assert status.get_by_role("button", name="Stop").is_disabled()
     status.get_by_role("button", name="Resume").click()
     status.locator("[data-state=starting]").wait_for()

@@ -88,7 +88,8 @@ def test_a_run_from_start_to_comparison_and_a_saved_model(lab_url, open_page, ta
 
     page.reload()
     page.wait_for_selector("#wall .lab-tile img")
-    page.wait_for_selector("[data-chart=heldout] .main-svg, [data-chart=score] .main-svg, #curves .main-svg")
+    for chart in ("score", "reward"):
+        page.wait_for_selector(f"#curves [data-chart={chart}] .main-svg")
     assert page.locator("#start").is_disabled()
 
     page.get_by_role("button", name="Pause").click()

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.statistics import paired_interval
 from app.store.rows import CheckpointRow, ComparisonRow, ExaminedRow, RunRow, RunState
 from app.ui import comparison_request as asking
 from app.ui import comparison_views as views
@@ -109,10 +110,18 @@ def test_the_table_has_all_prompts_first_then_categories_as_drawn():
     assert [column["label"] for column in table["columns"]][:5] == ["Category", "Pairs", "Before", "After", "Change"]
     cells = [row["cells"] for row in table["rows"]]
     assert cells[0][:5] == ["all prompts", "3", "0.67", "0.67", "0.00"]
-    assert cells[0][6:] == ["1", "1", "1", "1.000"]
-    assert cells[1][:5] == ["two", "2", "0.50", "0.50", "0.00"]
+    interval = views.interval_text(paired_interval([0.0, 1.0, 1.0], [1.0, 1.0, 0.0]))
+    assert cells[0][5:] == [interval, "1", "1", "1", "1.000"]
+    interval = views.interval_text(paired_interval([0.0, 1.0], [1.0, 0.0]))
+    assert cells[1] == ["two", "2", "0.50", "0.50", "0.00", interval, "1", "1", "0", "1.000"]
     assert cells[2] == ["single", "1", "1.00", "1.00", "0.00", views.NOTHING, "0", "0", "1", "1.000"]
     assert cells[3] == ["counting", "0", *[views.NOTHING] * 8]
+
+
+def test_the_interval_of_a_change_is_that_of_its_pairs():
+    table = views.score_table([*[pair(0.0, 1.0)] * 3, pair(1.0, 1.0), pair(None, 1.0)])
+    interval = paired_interval([0.0, 0.0, 0.0, 1.0], [1.0] * 4)
+    assert [row["cells"][5] for row in table["rows"]] == [views.interval_text(interval)] * 2
 
 
 def test_an_empty_comparison_says_so():
