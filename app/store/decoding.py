@@ -53,7 +53,7 @@ def trial_picture_row(row: Row) -> TrialPictureRow:
 def step_row(row: Row) -> StepRow:
     """One row of steps."""
     metrics = {one.name: _number(row[one.name]) for one in fields(StepMetrics)}
-    return StepRow(step=row["step"], metrics=StepMetrics(**metrics))
+    return StepRow(step=row["step"], metrics=StepMetrics(**metrics), pictures=row["pictures"])
 
 
 def group_row(row: Row, step: int, samples: list[SampleRow]) -> GroupRow:

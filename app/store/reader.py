@@ -57,11 +57,12 @@ SELECT id, name, state, created, ended, config, notes, num_steps, phase, phase_d
 FROM runs
 """
 
-_RACE_POINTS = """
+_PICTURES = "(SELECT count(*) FROM samples JOIN groups ON groups.id = group_id WHERE step_id = steps.id)"
+
+_RACE_POINTS = f"""
 WITH costs AS (
   SELECT step, sum(step_seconds) OVER before AS seconds, sum(network_evaluations) OVER before AS network_evaluations,
-    sum((SELECT count(*) FROM samples JOIN groups ON groups.id = group_id WHERE step_id = steps.id)) OVER before
-      AS pictures
+    sum({_PICTURES}) OVER before AS pictures
   FROM steps WHERE run_id = ?1 WINDOW before AS (ORDER BY step)
 )
 SELECT evaluations.step, score, quality, coalesce(seconds, 0) AS seconds, coalesce(pictures, 0) AS pictures,
@@ -110,7 +111,7 @@ class Reader:
                 db,
                 "WITH ranked AS (SELECT id, row_number() OVER (ORDER BY step) - 1 AS rank FROM steps"
                 " WHERE run_id = ? AND step > ?)"
-                " SELECT steps.* FROM ranked JOIN steps USING (id)"
+                f" SELECT steps.*, {_PICTURES} AS pictures FROM ranked JOIN steps USING (id)"
                 " WHERE rank IN (SELECT value FROM json_each(?)) ORDER BY step",
                 run_id,
                 after,

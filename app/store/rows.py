@@ -50,10 +50,11 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRow:
-    """The numbers of one step."""
+    """The numbers of one step; pictures is how many its groups have."""
 
     step: int
     metrics: StepMetrics
+    pictures: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,7 +30,8 @@ from app.ui.live import Live, whole_number
 from dgpo_core.events import StepMetrics
 
 MAX_POINTS = 500
-MAX_RUNS = 12
+MAX_RUNS = 36
+"""As many as look() in figures.js can tell apart: six colours with six dashes."""
 STEP_COLUMNS = tuple(one.name for one in fields(StepMetrics))
 
 
@@ -180,15 +181,9 @@ def _run_update(reader: Reader, run: RunRow, seen: dict[str, Any]) -> dict[str, 
         "id": run.id,
         "name": run.name,
         "reset": is_reset,
-        "pictures_per_step": _pictures_per_step(run),
         "steps": step_columns(rows),
         "evaluations": [evaluation_values(row) for row in evaluations],
     }
-
-
-def _pictures_per_step(run: RunRow) -> int:
-    rollout = run.config.get("rollout", {})
-    return int(rollout.get("groups_per_step", 0)) * int(rollout.get("group_size", 0))
 
 
 def _new_evaluations(reader: Reader, run_id: int, seen: dict[str, Any]) -> list[EvaluationRow]:
@@ -214,7 +209,10 @@ def step_columns(rows: list[StepRow]) -> dict[str, list[float | int | None]]:
     """Rows as columns, {} for no rows."""
     if not rows:
         return {}
-    columns: dict[str, list[float | int | None]] = {"step": [row.step for row in rows]}
+    columns: dict[str, list[float | int | None]] = {
+        "step": [row.step for row in rows],
+        "num_pictures": [row.pictures for row in rows],
+    }
     for name in STEP_COLUMNS:
         columns[name] = [short(getattr(row.metrics, name)) for row in rows]
     return columns

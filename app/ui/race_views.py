@@ -9,6 +9,7 @@ from app.race.plan import RacePlan
 from app.race.report import CAPTION, quality_rows, remarks, rows_of, tuning_rows
 from app.race.result import RaceResult
 from app.store.rows import RaceRow, RaceRunRow
+from app.ui.charts import MAX_RUNS
 from app.ui.runs_views import clock
 from app.ui.table import Column, table
 
@@ -40,6 +41,16 @@ def runs_to_draw(runs: Sequence[RaceRunRow], choice: str) -> list[int]:
     return [
         run.run_id for run in runs if choice == (f"{TUNING} {run.entrant}" if run.is_tuning else f"seed {run.seed}")
     ]
+
+
+def not_drawn(ids: Sequence[int]) -> str:
+    """What to say where more runs were chosen than are drawn at once; empty where all are drawn."""
+    if len(ids) <= MAX_RUNS:
+        return ""
+    return (
+        f"Drawn are the first {MAX_RUNS} of these {len(ids)} runs: the curves of more could not be told apart. "
+        "The standings count every run."
+    )
 
 
 def heading(race: RaceRow, plan: RacePlan, result: RaceResult) -> str:

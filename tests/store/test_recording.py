@@ -155,7 +155,8 @@ def test_every_event_has_a_recorder():
 def test_a_step_comes_back_whole(lab, event):
     writer, reader = lab
     run_id = recorded(writer, event)
-    assert reader.steps(run_id) == [StepRow(step=event.step, metrics=event.metrics)]
+    num_pictures = sum(len(group.samples) for group in event.groups)
+    assert reader.steps(run_id) == [StepRow(step=event.step, metrics=event.metrics, pictures=num_pictures)]
     assert [without_ids(one) for one in reader.groups(run_id, event.step)] == [
         as_group_row(event.step, group) for group in event.groups
     ]

@@ -36,7 +36,7 @@ def test_a_new_page_gets_everything_and_then_only_what_is_new(reader, writer):
     first = update(reader, run_id, {})
     (run,) = first["runs"]
     assert (run["reset"], run["steps"]["step"], run["name"]) == (True, [0, 1, 2], "try")
-    assert set(run["steps"]) == {"step", *STEP_COLUMNS}
+    assert set(run["steps"]) == {"step", "num_pictures", *STEP_COLUMNS}
     assert run["evaluations"] == [
         {
             "id": 1,
@@ -54,6 +54,19 @@ def test_a_new_page_gets_everything_and_then_only_what_is_new(reader, writer):
     writer.flush()
     (run,) = update(reader, run_id, seen)["runs"]
     assert (run["reset"], run["steps"]["step"], [one["step"] for one in run["evaluations"]]) == (False, [3], [4])
+
+
+def test_the_pictures_of_a_step_are_those_that_it_had_whatever_its_settings_say(reader, writer):
+    run_id = start_run(writer, 1)
+    two_groups = step_done(1)
+    one = two_groups.groups[0]
+    writer.record(run_id, replace(two_groups, groups=(one, replace(one, index=1, samples=one.samples[:2]))))
+    writer.record(run_id, replace(step_done(2), groups=()))
+    writer.flush()
+    rollout = reader.run(run_id).config["rollout"]
+    assert rollout["groups_per_step"] * rollout["group_size"] == 96
+    (run,) = update(reader, run_id, {})["runs"]
+    assert run["steps"]["num_pictures"] == [3, 5, 0]
 
 
 def test_a_run_without_steps_grows_without_a_reset(reader, writer):
@@ -100,7 +113,7 @@ def test_a_long_run_arrives_thinned_with_its_ends(reader, writer):
     class LongRun:
         def steps(self, run_id, after=-1, limit=2000):
             assert limit == MAX_POINTS
-            return [StepRow(step=step, metrics=metrics(step)) for step in range(0, 5000, 10)]
+            return [StepRow(step=step, metrics=metrics(step), pictures=96) for step in range(0, 5000, 10)]
 
         def evaluations(self, run_id, after=-1):
             return []

@@ -6,6 +6,7 @@ from app.race.plan import plan_of
 from app.race.result import result_of
 from app.store.requests import RacePlace
 from app.ui import race_views as views
+from app.ui.charts import MAX_RUNS, chosen_runs
 from app.ui.tabs.race import _shown
 from dgpo_core.config import RunConfig, to_dict
 from dgpo_core.events import EvaluationDone, RunFailed, RunStarted
@@ -92,6 +93,18 @@ def test_curves_are_of_one_seed_or_of_one_entrants_rates(reader, race_id, entere
     values = [value for _, value in views.curve_choices(runs)]
     assert values == ["seed 0", "seed 1", "tuning dgpo"]
     assert [views.runs_to_draw(runs, value) for value in values] == [[first, second], [other], [tried]]
-    assert _shown(reader, race_id, None)[4] == [first, second]
-    assert _shown(reader, race_id, "tuning dgpo")[4] == [tried]
-    assert _shown(reader, 99, "no such")[4] == [first, second]
+    assert _shown(reader, race_id, None)[5] == [first, second]
+    assert _shown(reader, race_id, "tuning dgpo")[5] == [tried]
+    assert _shown(reader, 99, "no such")[5] == [first, second]
+
+
+def test_more_runs_than_can_be_told_apart_are_said(reader, race_id, entered):
+    ids = [entered("dgpo", 0, 0.2, rate=(1 + number) * 1e-5) for number in range(MAX_RUNS)]
+    assert _shown(reader, race_id, None)[4:6] == ["", ids]
+    ids.append(entered("dgpo", 0, 0.2, rate=1e-3))
+    words = (
+        "Drawn are the first 36 of these 37 runs: the curves of more could not be told apart. "
+        "The standings count every run."
+    )
+    assert _shown(reader, race_id, None)[4:6] == [words, ids]
+    assert [run.id for run in chosen_runs(reader, None, ids)] == ids[:MAX_RUNS]

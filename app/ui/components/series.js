@@ -6,7 +6,7 @@ export function mergeRun(known, news) {
   const isFresh = !known || news.reset;
   const steps = isFresh ? news.steps : append(known.steps, news.steps);
   const evaluations = isFresh ? news.evaluations : mergeEvaluations(known.evaluations, news.evaluations);
-  return { id: news.id, name: news.name, steps: withSums(thinned(steps), news.pictures_per_step), evaluations };
+  return { id: news.id, name: news.name, steps: withSums(thinned(steps)), evaluations };
 }
 
 // What the server must know to send only what is new.
@@ -42,13 +42,13 @@ function thinned(columns) {
 }
 
 // What training had cost up to each row: the columns that may be the horizontal axis.
-function withSums(columns, picturesPerStep) {
+function withSums(columns) {
   if (!columns.step) return columns;
   const seconds = sums(columns, (i) => columns.step_seconds[i]);
   return {
     ...columns,
     minutes: seconds.map((one) => one / 60),
-    pictures: sums(columns, () => picturesPerStep),
+    pictures: sums(columns, (i) => columns.num_pictures[i]),
     evaluations: sums(columns, (i) => columns.network_evaluations[i]),
   };
 }

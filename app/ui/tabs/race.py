@@ -32,6 +32,7 @@ def race_tab(lab: Lab, live: Live) -> None:
     heading = live.panel("words.js", elem_id="race-heading")
     standings = live.panel("table.js", elem_id="race-standings")
     charts = tuple(chart for chart in RUN_CHARTS if chart.key in SHOWN_CHARTS)
+    not_drawn = live.panel("words.js", elem_id="race-not-drawn")
     curves = curves_panel(live, topic="race curves", charts=charts, value=[], elem_id="race-curves")
     quality = live.panel("table.js", elem_id="race-quality")
     tuning = live.panel("table.js", elem_id="race-tuning")
@@ -39,7 +40,7 @@ def race_tab(lab: Lab, live: Live) -> None:
     def show(race_id: Any, choice: Any) -> list[Any]:
         return _shown(reader, race_id, choice)
 
-    outputs = [race, drawn, heading, standings, curves, quality, tuning]
+    outputs = [race, drawn, heading, standings, not_drawn, curves, quality, tuning]
     changes.stale(show, [race, drawn], outputs, trigger_mode="always_last", api_name="races_refresh", **QUICK)
     race.input(lambda race_id: _shown(reader, race_id, None), race, outputs, api_name="races_open", **QUICK)
     drawn.input(show, [race, drawn], outputs, api_name="races_curves", **QUICK)
@@ -99,6 +100,7 @@ def _shown(reader: Reader, race_id: Any, choice: Any) -> list[Any]:
             gr.update(choices=[], value=None),
             views.NO_RACE,
             None,
+            "",
             [],
             None,
             None,
@@ -108,12 +110,14 @@ def _shown(reader: Reader, race_id: Any, choice: Any) -> list[Any]:
     choices = views.curve_choices(runs)
     offered = [value for _, value in choices]
     drawn = choice if choice in offered else next(iter(offered), None)
+    ids = views.runs_to_draw(runs, drawn) if drawn else []
     return [
         gr.update(choices=views.race_choices(races), value=race.id),
         gr.update(choices=choices, value=drawn),
         views.heading(race, plan, result),
         views.standings_table(result),
-        views.runs_to_draw(runs, drawn) if drawn else [],
+        views.not_drawn(ids),
+        ids,
         views.quality_table(result),
         views.tuning_table(result),
     ]
