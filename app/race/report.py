@@ -56,7 +56,7 @@ def remarks(plan: RacePlan, result: RaceResult) -> list[str]:
     """What the table alone does not say."""
     said: list[str] = []
     if result.target is None:
-        said.append(f"There is no target yet: {plan.rules.against} has not been examined.")
+        said.append(_why_no_target(plan, result))
     elif plan.rules.target:
         said.append(f"Target: {result.target:.3f}, as the plan says.")
     else:
@@ -66,6 +66,21 @@ def remarks(plan: RacePlan, result: RaceResult) -> list[str]:
             said.append(f"{one.entrant} never reached the target in the time it had.")
         said += [f"{one.entrant} failed: {message}" for message in one.failures]
     return said
+
+
+def _why_no_target(plan: RacePlan, result: RaceResult) -> str:
+    """Whether the entrant in `against` has failed for good, or is still to be examined."""
+    rival, num_seeds = plan.rules.against, len(plan.seeds)
+    num_failed = sum(len(one.failures) for one in result.standings if one.entrant == rival)
+    tried = [one for one in result.tried if one.entrant == rival]
+    has_no_rate = len(tried) == len(plan.learning_rates) and all(one.message for one in tried)
+    if num_failed >= num_seeds or has_no_rate:
+        return f"{rival} failed, so there is no target."
+    if num_failed:
+        return (
+            f"There is no target yet: {rival} failed with {num_failed} of {num_seeds} seeds, and no other is examined."
+        )
+    return f"There is no target yet: {rival} has not been examined."
 
 
 def quality_rows(result: RaceResult) -> list[list[str]]:

@@ -63,7 +63,10 @@ class Standing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RaceResult:
-    """The whole result; target is the mean of the seeds' targets, None while nobody in `against` has been examined."""
+    """The whole result; target is the mean of the seeds' targets, None where no seed has one.
+
+    A seed has none while the entrant in `against` has not been examined with it, or where it failed.
+    """
 
     target: float | None
     tried: tuple[Tried, ...]

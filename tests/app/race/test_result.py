@@ -103,6 +103,21 @@ def test_a_race_that_has_only_begun_has_no_target_and_says_so():
     assert rows_of(result)[2][1:5] == ["\N{EN DASH}", "\N{EN DASH}", "\N{EN DASH}", "0 of 0"]
 
 
+def test_without_a_target_it_is_said_whether_the_rival_failed_for_good():
+    broken = {"state": RunState.FAILED, "message": "Out of memory."}
+    first, second = (run("nft", seed, examined=points(0.2, 0.9), **broken) for seed in (0, 1))
+    one_failed = remarks(PLAN, result_of(PLAN, [first]))
+    assert one_failed == [
+        "There is no target yet: nft failed with 1 of 2 seeds, and no other is examined.",
+        "nft failed: Out of memory.",
+    ]
+    all_failed = remarks(PLAN, result_of(PLAN, [first, second, run("dgpo", examined=points(0.2, 0.6))]))
+    assert all_failed == ["nft failed, so there is no target.", *["nft failed: Out of memory."] * 2]
+    tried = [run("nft", 1000, rate=rate, is_tuning=True, **broken) for rate in PLAN.learning_rates]
+    assert remarks(PLAN, result_of(PLAN, tried[:1])) == ["There is no target yet: nft has not been examined."]
+    assert remarks(PLAN, result_of(PLAN, tried)) == ["nft failed, so there is no target."]
+
+
 def test_a_failed_run_is_left_out_and_named_and_a_target_never_reached_is_said():
     runs = [
         run("dgpo", 0, examined=points(0.2, 0.3)),
