@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import product
+from pathlib import Path
 from queue import Empty, Queue
 
-from app.race.plan import Entrant, RacePlan
+from app.endings import end_in_words
+from app.exchange.export import export_groups
+from app.race.plan import Entrant, Preparation, RacePlan
 from app.race.result import best_learning_rate
 from app.runner import Runner
 from app.store.reader import Reader
 from app.store.requests import RacePlace
-from app.store.rows import RaceRunRow
+from app.store.rows import RaceRunRow, RunState
 from app.store.writer import Writer
 from dgpo_core.errors import ConfigError, StoreError
 from dgpo_core.events import Command, EvaluationDone, Event, ExamineNow, StepDone, Stop
@@ -31,12 +34,16 @@ class Conductor:
         self.race_id = self._unfinished() or writer.create_race(plan.name, plan.as_dict())
 
     def run(self) -> None:
-        """Tries the learning rates, then races seed by seed, so that whole seeds are there early.
+        """Prepares, tries the learning rates, then races seed by seed, so that whole seeds are there early.
 
         Raises:
-            ConfigError: every learning rate of every entrant failed.
+            ConfigError: groups to learn from could not be drawn, or every learning rate of every entrant failed.
+            ExchangeError: they could not be written.
             StoreError: the store cannot be used, or another run is live.
         """
+        for preparation in self._plan.preparations:
+            if not Path(preparation.folder).exists():
+                self._prepare(preparation)
         rules, entrants = self._plan.rules, self._plan.entrants
         if len(self._plan.learning_rates) > 1:
             tuning = [
@@ -57,6 +64,20 @@ class Conductor:
             ]
             self._take_turns(racing, rules.minutes)
         self._writer.end_race(self.race_id)
+
+    def _prepare(self, preparation: Preparation) -> None:
+        """Has the base draw groups, to the end of a run or not at all, and writes them into their folder."""
+        folder = preparation.folder
+        self._say(f"{folder} is not there, so the base draws the groups that are to be learned from.")
+        run_id = self._runner.start(self._plan.drawing_config(preparation))
+        while not self._runner.wait(SECONDS_BETWEEN_LOOKS):
+            pass
+        run = self._reader.run(run_id)
+        if run is None or run.state != RunState.FINISHED:
+            how = "" if run is None else f" {end_in_words(run)}"
+            raise ConfigError(f"The groups for {folder} were not all drawn.{how} Start the race again.")
+        count = export_groups(self._reader, run_id, Path(folder))
+        self._say(f"{folder}: {count} groups, of run {run_id}.")
 
     @staticmethod
     def _place(entrant: Entrant, rate: float, seed: int, *, is_tuning: bool) -> RacePlace:

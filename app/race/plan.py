@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
@@ -14,7 +14,7 @@ from dgpo_core.errors import ConfigError
 from dgpo_core.recipe_check import check
 
 RACES = Path(__file__).parents[2] / "assets" / "races"
-LISTS = ("entrants", "seeds", "learning_rates")
+LISTS = ("entrants", "seeds", "learning_rates", "prepare")
 LARGEST_SEED = 2**31 - 1
 
 
@@ -51,6 +51,14 @@ class Entrant:
     changes: tuple[tuple[str, Any], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """Groups that the base draws before the race into a folder, and its settings where they differ from the recipe."""
+
+    folder: str
+    changes: tuple[tuple[str, Any], ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RacePlan:
     """A whole race."""
@@ -60,6 +68,7 @@ class RacePlan:
     entrants: tuple[Entrant, ...]
     seeds: tuple[int, ...]
     learning_rates: tuple[float, ...]
+    preparations: tuple[Preparation, ...] = ()
 
     def config_of(self, entrant: Entrant, *, learning_rate: float, seed: int) -> RunConfig:
         """The settings of one run of the race. It is examined when the race asks, not by steps.
@@ -67,7 +76,6 @@ class RacePlan:
         Raises:
             ConfigError: the entrant changes what the race sets, or a setting is unknown or out of range.
         """
-        values = to_dict(load_recipe(self.rules.recipe))
         here: dict[str, Any] = {
             "name": f"{self.name}: {entrant.name}, rate {learning_rate:g}, seed {seed}"[:200],
             "seed": seed,
@@ -78,18 +86,48 @@ class RacePlan:
             "schedule.checkpoint_every": 100_000,
             "schedule.checkpoints_kept": 1,
         }
-        taken = next((path for path, _ in entrant.changes if path in here), "")
+        return self._changed(entrant.changes, here, OWN_WORDS)
+
+    def drawing_config(self, preparation: Preparation) -> RunConfig:
+        """The settings of a run that only draws: with a learning rate of 0 the base stays as it is.
+
+        Raises:
+            ConfigError: as config_of.
+        """
+        here = {
+            "name": f"{self.name}: groups for {preparation.folder}"[:200],
+            "update.learning_rate": 0.0,
+            "update.inner_epochs": 1,
+            "loss.num_sigmas": 1,
+            "schedule.evaluate_every": 0,
+            "schedule.evaluation_prompts": 1,
+            "schedule.checkpoint_every": 100_000,
+            "schedule.checkpoints_kept": 1,
+        }
+        return self._changed(preparation.changes, here, {})
+
+    def _changed(
+        self, changes: Sequence[tuple[str, Any]], here: Mapping[str, Any], advice: Mapping[str, str]
+    ) -> RunConfig:
+        """The recipe with these changes and what the race sets itself, which no change may be of."""
+        values = to_dict(load_recipe(self.rules.recipe))
+        taken = next((path for path, _ in changes if path in here), "")
         if taken:
-            raise ConfigError(f"{taken} is the race's to set. {OWN_WORDS.get(taken, OTHERWISE)}")
-        for path, value in [*entrant.changes, *here.items()]:
+            raise ConfigError(f"{taken} is the race's to set. {advice.get(taken, OTHERWISE)}")
+        for path, value in [*changes, *here.items()]:
             values = with_setting(values, path, value)
         return from_dict(values)
 
+    def is_learned_from(self, preparation: Preparation) -> bool:
+        """Whether an entrant learns from the folder that is prepared."""
+        return any(("rollout.stored_groups", preparation.folder) in one.changes for one in self.entrants)
+
     def as_dict(self) -> dict[str, Any]:
-        """The plan as it is written in YAML."""
+        """The plan as it is written in YAML, without what is prepared for entrants who are not in it."""
         entrants = {entrant.name: dict(entrant.changes) for entrant in self.entrants}
         lists = {"seeds": list(self.seeds), "learning_rates": list(self.learning_rates), "entrants": entrants}
-        return to_dict(self.rules) | lists
+        prepare = {one.folder: dict(one.changes) for one in self.preparations if self.is_learned_from(one)}
+        return to_dict(self.rules) | lists | ({"prepare": prepare} if prepare else {})
 
 
 def list_races(folder: Path = RACES) -> list[str]:
@@ -119,6 +157,8 @@ def checked_plan(values: Any, name: str) -> RacePlan:
     plan = plan_of(values, name)
     for entrant in plan.entrants:
         _check_entrant(plan, entrant)
+    for preparation in plan.preparations:
+        _check_preparation(plan, preparation)
     return plan
 
 
@@ -137,6 +177,7 @@ def plan_of(values: Any, name: str) -> RacePlan:
         entrants=_entrants(values.get("entrants")),
         seeds=_seeds(values.get("seeds", [0, 1, 2])),
         learning_rates=_learning_rates(values.get("learning_rates"), rules.recipe),
+        preparations=_preparations(values.get("prepare")),
     )
     names = [entrant.name for entrant in plan.entrants]
     if rules.target == 0 and rules.against not in names:
@@ -152,6 +193,29 @@ def _check_entrant(plan: RacePlan, entrant: Entrant) -> None:
         check(plan.config_of(entrant, learning_rate=plan.learning_rates[0], seed=plan.seeds[0]))
     except ConfigError as error:
         raise ConfigError(f"Entrant {entrant.name}: {error}") from None
+
+
+def _check_preparation(plan: RacePlan, preparation: Preparation) -> None:
+    if not plan.is_learned_from(preparation):
+        raise ConfigError(
+            f"prepare names the folder {preparation.folder[:80]!r}, from which no entrant learns. Set an entrant's "
+            "rollout.stored_groups to it, or leave it out."
+        )
+    try:
+        check(plan.drawing_config(preparation))
+    except ConfigError as error:
+        raise ConfigError(f"prepare {preparation.folder[:80]}: {error}") from None
+
+
+def _preparations(given: Any) -> tuple[Preparation, ...]:
+    if given is None:
+        return ()
+    if not isinstance(given, dict) or not all(isinstance(one, dict) for one in given.values()):
+        raise ConfigError(
+            f"prepare must be folders, each with the settings of the run that draws into it, got {given!r}. "
+            "For example: work/groups: {schedule.num_steps: 100}."
+        )
+    return tuple(Preparation(str(folder), tuple(changes.items())) for folder, changes in given.items())
 
 
 def _entrants(given: Any) -> tuple[Entrant, ...]:

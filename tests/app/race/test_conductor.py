@@ -6,6 +6,7 @@ from lab_folder import opened, write_recipe
 
 from app.race.conductor import Conductor
 from app.race.plan import plan_of
+from app.store.rows import RunState
 from app.store.writer import Writer
 from dgpo_core.errors import ConfigError
 
@@ -89,6 +90,40 @@ def test_every_rate_is_tried_and_the_best_one_races(race):
 def test_a_limit_of_pictures_ends_it_too(race):
     reader, race_id, _ = race(seeds=[0], minutes=10, turn_minutes=10, pictures=24)
     assert all(24 <= run.points[-1].pictures <= 48 for run in reader.race_runs(race_id))
+
+
+def test_groups_to_learn_from_are_drawn_by_the_base_before_the_race_and_once(race, tmp_path):
+    folder = tmp_path / "groups"
+    offline = {
+        "seeds": [0],
+        "against": "offline",
+        "entrants": {"offline": {"rollout.stored_groups": str(folder)}},
+        "prepare": {str(folder): {"schedule.num_steps": 2}},
+    }
+    reader, race_id, said = race(**offline)
+    drawing, learning = sorted(reader.runs(), key=lambda run: run.id)
+    assert said[:2] == [
+        f"{folder} is not there, so the base draws the groups that are to be learned from.",
+        f"{folder}: 4 groups, of run 1.",
+    ]
+    assert (drawing.name, drawing.state) == (f"small: groups for {folder}", RunState.FINISHED)
+    assert drawing.config["update"]["learning_rate"] == 0
+    stored = {sample.sha for step in (0, 1) for group in reader.groups(drawing.id, step) for sample in group.samples}
+    learned = {sample.sha for group in reader.groups(learning.id, 0) for sample in group.samples}
+    assert learned <= stored
+    assert [run.run_id for run in reader.race_runs(race_id)] == [learning.id]
+    _, _, said = race(**offline)
+    assert [line.split(",")[0] for line in said] == ["offline"]
+
+
+def test_a_race_whose_groups_cannot_be_drawn_says_so(race, tmp_path):
+    folder = tmp_path / "groups"
+    with pytest.raises(ConfigError, match=r"groups were not all drawn\. Run 1 failed: .*nowhere.* Start the race again"):
+        race(
+            entrants={"nft": NFT | {"rollout.stored_groups": str(folder)}},
+            prepare={str(folder): {"model.folder": str(tmp_path / "nowhere")}},
+        )
+    assert not folder.exists()
 
 
 def test_one_entrant_failing_leaves_the_others_running(race, tmp_path):

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -74,6 +75,30 @@ def test_a_plan_survives_being_stored():
     assert plan_of(json.loads(json.dumps(plan.as_dict())), "small") == plan
 
 
+OFFLINE = {"entrants": {"dgpo": {}, "offline": {"rollout.stored_groups": "groups"}}}
+DRAWN = {"prepare": {"groups": {"schedule.num_steps": 3}}}
+
+
+def test_what_is_prepared_is_stored_with_the_plan_and_draws_with_the_base():
+    plan = checked_plan(SMALL | OFFLINE | DRAWN, "small")
+    assert plan_of(json.loads(json.dumps(plan.as_dict())), "small") == plan
+    config = plan.drawing_config(plan.preparations[0])
+    assert (config.schedule.num_steps, config.update.learning_rate, config.name) == (3, 0.0, "small: groups for groups")
+    assert config.rollout == load_recipe("shapes").rollout
+
+
+def test_a_plan_with_some_of_the_entrants_prepares_for_these_alone():
+    plan = plan_of(SMALL | OFFLINE | DRAWN, "small")
+    assert "prepare" not in replace(plan, entrants=plan.entrants[:1]).as_dict()
+    assert "prepare" not in plan_of(SMALL, "small").as_dict()
+
+
+def test_the_ablations_need_nothing_done_before():
+    plan = load_race("ablations")
+    learned = {value for one in plan.entrants for path, value in one.changes if path == "rollout.stored_groups"}
+    assert learned == {one.folder for one in plan.preparations}
+
+
 def test_an_entrant_is_the_recipe_with_its_changes_and_the_races_seed_and_rate():
     plan = plan_of(SMALL | {"entrants": {"nft": {"algorithm.name": "diffusion_nft"}}, "examined_prompts": 7}, "small")
     config = plan.config_of(plan.entrants[0], learning_rate=1e-3, seed=5)
@@ -113,6 +138,14 @@ def test_without_a_grid_the_rate_is_the_recipes():
             "against is 'flow_grpo', which is no entrant of the race small: dgpo. Name one of them, or give",
         ),
         ({"recipe": "none"}, "There is no recipe 'none'"),
+        (DRAWN, "prepare names the folder 'groups', from which no entrant learns. Set an entrant's"),
+        ({"prepare": ["groups"]}, "prepare must be folders, each with the settings of the run"),
+        (OFFLINE | {"prepare": {"groups": 3}}, "prepare must be folders, each with the settings of the run"),
+        (OFFLINE | {"prepare": {"groups": {"loss.beta": 3}}}, "prepare groups: loss.beta is not a setting"),
+        (
+            OFFLINE | {"prepare": {"groups": {"update.learning_rate": 1e-4}}},
+            "prepare groups: update.learning_rate is the race's to set. Leave it out.",
+        ),
     ],
 )
 def test_a_plan_that_cannot_be_run_is_refused_in_a_sentence(changes, words):
