@@ -10,7 +10,8 @@ from typing import Any
 
 from dgpo_core.errors import ExchangeError
 
-_FORMULA = re.compile(r"'*[=+\-@\t\r]")
+_FORMULA = re.compile("'*[=+\\-@\uff1d\uff0b\uff0d\uff20\\0\\t\\r\\n]")
+"""What OWASP lists under CSV injection, with the full-width signs, and NUL, which its ASVS 1.2.10 adds."""
 
 
 def escaped(cell: str) -> str:
