@@ -17,6 +17,7 @@ from app.store.pictures import keep_pictures
 from app.store.recording import end_run
 from app.store.requests import create_run, set_notes
 from app.store.rows import RunState
+from dgpo_core.errors import StoreError
 from dgpo_core.events import PostedGroup
 
 
@@ -46,7 +47,7 @@ def import_groups(db: Database, config: dict[str, Any], groups: Sequence[Importe
     end_run(db, run_id, RunState.FINISHED)
     set_notes(db, run_id, notes)
     for index, group in enumerate(groups):
-        pngs = tuple(file.read_bytes() for file in group.files)
+        pngs = tuple(_bytes_of(file) for file in group.files)
         keep_pictures(db, pngs)
         post_groups(db, run_id, 0, [PostedGroup(index, group.prompt, pngs)])
         task = db.execute("SELECT id FROM label_tasks WHERE run_id = ? AND group_index = ?", [run_id, index]).fetchone()
@@ -55,6 +56,15 @@ def import_groups(db: Database, config: dict[str, Any], groups: Sequence[Importe
         if group.labels:
             db.execute("UPDATE label_tasks SET closed = ? WHERE id = ?", [now(), task[0]])
     return run_id
+
+
+def _bytes_of(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise StoreError(
+            f"A picture of the import cannot be read any more: {error.strerror}. Import it again; nothing was taken."
+        ) from error
 
 
 def _add(db: Database, task_id: int, label: ImportedLabel) -> None:
