@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import combinations
-from math import isfinite
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,6 +24,8 @@ from dgpo_core.label import Pairs, PairVerdict, label_from_row, label_to_row
 
 MAX_ERRORS_SHOWN = 10
 MOST_PICTURES = 256
+HALF_CHARACTER = re.compile("[\ud800-\udfff]")
+"""A lone surrogate, which JSON can spell but UTF-8, and so the store, cannot hold."""
 
 
 def import_groups(writer: Writer, source: Path, name: str) -> tuple[int, list[ImportedGroup]]:
@@ -72,15 +76,16 @@ def _refuse(called: str, wrong: list[str]) -> None:
         return
     shown = "\n".join(f"  {one}" for one in wrong[:MAX_ERRORS_SHOWN])
     more = f"\n  and {len(wrong) - MAX_ERRORS_SHOWN} more" if len(wrong) > MAX_ERRORS_SHOWN else ""
-    raise ExchangeError(
-        f"{called} was not imported, because these are wrong:\n{shown}{more}\nCorrect them; nothing was taken."
-    )
+    words = f"{called} was not imported, because these are wrong:\n{shown}{more}\nCorrect them; nothing was taken."
+    raise ExchangeError(words.encode(errors="backslashreplace").decode())  # names of files may be no text
 
 
 def _checked(draft: Draft, root: Path, spool: Path) -> ImportedGroup:
     """The group of a draft, its pictures as PNG in a folder of the lab's own; LabError where it cannot be one."""
     if not isinstance(draft.prompt, str) or not draft.prompt.strip() or "\0" in draft.prompt:
         raise ExchangeError("no prompt")
+    if HALF_CHARACTER.search(draft.prompt):
+        raise ExchangeError("the prompt holds half a character (a lone surrogate), which cannot be stored")
     if not 2 <= len(draft.files) <= MOST_PICTURES:
         raise ExchangeError(f"a group needs 2 to {MOST_PICTURES} pictures, got {len(draft.files)}")
     labels = tuple(_label(values, len(draft.files)) for values in draft.labels)
@@ -101,15 +106,38 @@ def _checked(draft: Draft, root: Path, spool: Path) -> ImportedGroup:
 
 def _below(name: Any, root: Path) -> Path:
     """The file of that name, which must lie in the folder itself, links followed."""
-    path = PurePosixPath(name.replace("\\", "/")) if isinstance(name, str) and name and "\0" not in name else None
+    path = PurePosixPath(name.replace("\\", "/")) if _is_name(name) else None
     if path is None or path.is_absolute() or ".." in path.parts:
         raise ExchangeError(f"file {str(name)[:80]!r} is not a path below the folder")
-    file = (root / path).resolve()
+    shown = repr(str(path)[:80])
+    try:
+        file = (root / path).resolve()
+        is_there = file.is_file()
+    except OSError as error:
+        raise ExchangeError(f"file {shown} cannot be looked up: {error.strerror}") from error
+    except RuntimeError as error:  # of resolve(), before Python 3.13; later ones take such a link for missing
+        raise ExchangeError(f"picture {shown} is missing, its links lead in a circle") from error
     if not file.is_relative_to(root):
         raise ExchangeError(f"file {str(name)[:80]!r} leads out of the folder")
-    if not file.is_file():
-        raise ExchangeError(f"picture {str(path)[:80]!r} is missing")
+    if not is_there:
+        raise ExchangeError(f"picture {shown} is missing")
     return file
+
+
+def _is_name(value: Any) -> bool:
+    """Whether it is a text that a file could be called by; what is no UTF-8 on the disk is one too."""
+    if not isinstance(value, str) or not value or "\0" in value:
+        return False
+    try:
+        os.fsencode(value)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is a number, neither infinite nor a whole one that no float can hold."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
 
 
 def _label(values: Mapping[str, Any], size: int) -> ImportedLabel:
@@ -117,10 +145,10 @@ def _label(values: Mapping[str, Any], size: int) -> ImportedLabel:
     if not isinstance(rater, str) or not rater.strip() or len(rater) > LONGEST_NAME or not rater.isprintable():
         raise LabelError(f"a rater's name must be 1 to {LONGEST_NAME} printable characters, got {str(rater)[:40]!r}")
     seconds = values.get("seconds") or 0.0
-    if type(seconds) not in (int, float) or not isfinite(seconds) or seconds < 0:
-        raise LabelError(f"seconds must be a number of 0 or more, got {str(seconds)[:40]!r}")
+    if not _is_number(seconds) or seconds < 0:
+        raise LabelError(f"seconds must be a number of 0 or more that is not huge, got {str(seconds)[:40]!r}")
     kind, body = label_to_row(label_from_row(str(values.get("kind")), values.get("body"), size))
-    return ImportedLabel(rater=rater, kind=kind, body=body, seconds=seconds, created=_moment(created))
+    return ImportedLabel(rater=rater, kind=kind, body=body, seconds=float(seconds), created=_moment(created))
 
 
 def _moment(text: Any) -> str | None:
@@ -135,8 +163,8 @@ def _moment(text: Any) -> str | None:
 def _from_rewards(rewards: list[Any]) -> tuple[ImportedLabel, ...]:
     """Rewards as an order, of those pictures that have one; none where no picture has."""
     for one in rewards:
-        if one is not None and (type(one) not in (int, float) or not isfinite(one)):
-            raise ExchangeError(f"reward or place {str(one)[:40]!r} is not a number")
+        if one is not None and not _is_number(one):
+            raise ExchangeError(f"reward or place {str(one)[:40]!r} is not a number, or a huge one")
     known = [(member, reward) for member, reward in enumerate(rewards) if reward is not None]
     if not known:
         return ()

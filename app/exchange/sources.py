@@ -24,6 +24,8 @@ FROM_PAIRS = "imported pairs"
 FROM_FOLDERS = "imported ranks"
 TIERS_OF_PAIR = {1: [[0], [1]], 0: [[1], [0]], 0.5: [[0, 1]]}
 """What label_0 of a pair jpg_0, jpg_1 says, as Pick-a-Pic has it."""
+DEEPEST = 32
+"""How deep values may lie in one another; a group's lie seven deep. Python cannot even show very deep ones."""
 
 
 @dataclass(slots=True)
@@ -207,19 +209,32 @@ def _lines(file: Path) -> list[tuple[int, Any]]:
 
 
 def _json(text: str) -> Any:
+    """The value of a text; None where it is no JSON, or its values lie too deep in one another."""
     try:
-        return json.loads(text)
-    except ValueError:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
         return None
+    return None if _is_deep(value) else value
+
+
+def _is_deep(value: Any) -> bool:
+    layer = [value]
+    for _ in range(DEEPEST):
+        layer = [inner for outer in layer if isinstance(outer, dict | list) for inner in _inside(outer)]
+    return bool(layer)
+
+
+def _inside(outer: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return outer.values() if isinstance(outer, dict) else outer
 
 
 def _number(text: Any) -> Any:
-    """The number in a cell, None for an empty one, and the text itself where it is no number."""
+    """The number in a cell, None for an empty one, and what is in it where that is no number, or a huge one."""
     if text is None or text == "":
         return None
     try:
         return float(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return text
 
 

@@ -1,6 +1,8 @@
 """Groups and labels out of one lab and into another, and what is refused on the way."""
 
 import json
+import os
+import sys
 from contextlib import closing
 from io import BytesIO
 
@@ -86,7 +88,12 @@ def write_groups(folder, *lines):
     (folder / "broken.png").write_bytes(b"\x89PNG broken")
     Image.new("RGB", (8, 8)).save(folder / "program.eps")  # Pillow would have a program of the system draw it
     good = {"prompt": "fine", "samples": [{"file": "a.png", "reward": 1}, {"file": "b.png", "reward": 0}]}
-    (folder / "groups.jsonl").write_text("\n".join([json.dumps(good), *map(json.dumps, lines)]), encoding="utf-8")
+    texts = [line if isinstance(line, Text) else json.dumps(line) for line in (good, *lines)]
+    (folder / "groups.jsonl").write_text("\n".join(texts), encoding="utf-8")
+
+
+class Text(str):
+    """A line as it stands, which json.dumps would not write so."""
 
 
 def group(*files, prompt="a cat", **more):
@@ -94,6 +101,13 @@ def group(*files, prompt="a cat", **more):
 
 
 LABEL = {"rater": "ann", "kind": "picks", "body": {"best": [0]}}
+HUGE = 10**400
+"""Python reads it from JSON as a whole number, which no float can hold."""
+
+
+def nested(depth):
+    """A line whose values lie so deep in one another."""
+    return Text('{"prompt": "x", "samples": ' + "[" * depth + "]" * depth + "}")
 
 
 @pytest.mark.parametrize(
@@ -127,6 +141,28 @@ LABEL = {"rater": "ann", "kind": "picks", "body": {"best": [0]}}
         (group("a.png", "b.png", labels=[LABEL, LABEL]), "line 2: 'ann' judges this group twice"),
         (group("a.png", "b.png", labels=[LABEL | {"seconds": -1}]), "seconds must be a number of 0 or more"),
         (group("a.png", "b.png", labels=[LABEL | {"created": "soon"}]), "created must be a time"),
+        (group("\ud800.png", "b.png"), r"line 2: file '\ud800.png' is not a path below the folder"),
+        (group("a" * 300 + ".png", "b.png"), f"line 2: file '{'a' * 80}' cannot be looked up: File name too long"),
+        (group("circle.png", "b.png"), "line 2: picture 'circle.png' is missing"),
+        (
+            {"prompt": "x", "samples": [{"file": "a.png", "reward": HUGE}, {"file": "b.png", "reward": 1}]},
+            f"line 2: reward or place '{str(HUGE)[:40]}' is not a number",
+        ),
+        (
+            group("a.png", "b.png", labels=[LABEL | {"seconds": HUGE}]),
+            f"line 2: seconds must be a number of 0 or more that is not huge, got '{str(HUGE)[:40]}'",
+        ),
+        (nested(100_000), "line 2 is no group with samples"),
+        (nested(40), "line 2 is no group with samples"),
+        (group("a.png", "b.png", prompt="a \ud800 cat"), "line 2: the prompt holds half a character"),
+        (
+            group("a.png", "b.png", labels=[LABEL | {"rater": "a\ud800"}]),
+            r"line 2: a rater's name must be 1 to 60 printable characters, got 'a\ud800'",
+        ),
+        (
+            group("a.png", "b.png", labels=[LABEL | {"body": {"best": "\ud800"}}]),
+            r"line 2: Pictures of this group are numbered 1 to 2, got \ud800 counted from 0",
+        ),
     ],
 )
 def test_a_wrong_row_is_named_and_nothing_is_taken(writer, reader, tmp_path, line, words):
@@ -134,10 +170,34 @@ def test_a_wrong_row_is_named_and_nothing_is_taken(writer, reader, tmp_path, lin
     write_groups(source, line)
     (tmp_path / "secret.png").write_bytes(png("black"))
     (source / "leads_out.png").symlink_to(tmp_path / "secret.png")
+    (source / "circle.png").symlink_to(source / "circle.png")
     with pytest.raises(ExchangeError, match="nothing was taken") as refused:
         import_groups(writer, source, "mine")
     assert words in str(refused.value)
+    assert str(refused.value).isascii()  # so that any terminal and the page can show it
     assert reader.runs() == []
+
+
+def test_a_length_of_time_that_no_whole_number_of_the_store_holds_is_kept(writer, reader, tmp_path):
+    write_groups(tmp_path / "source", group("a.png", "b.png", labels=[LABEL | {"seconds": 10**20}]))
+    run_id, _ = import_groups(writer, tmp_path / "source", "mine")
+    assert [one.seconds for one in reader.labels_of_run(run_id)] == [0.0, 1e20]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no names that are not UTF-8")
+def test_names_that_are_no_text_are_taken_for_pictures_and_refused_for_prompts(writer, reader, tmp_path):
+    latin = os.fsdecode("sch\u00f6n".encode("latin-1"))
+    folder = tmp_path / "source" / "a_cat"
+    folder.mkdir(parents=True)
+    for place, colour in ((1, "red"), (2, "blue")):
+        (folder / f"{place} {latin}.png").write_bytes(png(colour))
+    run_id, _ = import_groups(writer, tmp_path / "source", "mine")
+    assert pictures(reader, run_id) == [("a cat", [png("red"), png("blue")])]
+    folder.rename(folder.with_name(latin))
+    with pytest.raises(ExchangeError) as refused:
+        import_groups(writer, tmp_path / "source", "again")
+    assert r"folder sch\udcf6n: the prompt holds half a character" in str(refused.value)
+    assert [run.id for run in reader.runs()] == [run_id]
 
 
 def test_many_wrong_rows_are_counted(writer, tmp_path):
@@ -152,6 +212,11 @@ def test_many_wrong_rows_are_counted(writer, tmp_path):
     [
         ("groups.csv", "prompt,picture\nx,a.png", "lacks the columns file; it has prompt, picture"),
         ("groups.csv", "prompt,file,place\nx,a.png,first\nx,b.png,2", "row 2: reward or place 'first' is not a number"),
+        (
+            "metadata.jsonl",
+            f'{{"file_name": "a.png", "prompt": "x", "place": {HUGE}}}\n{{"file_name": "b.png", "prompt": "x"}}',
+            f"line 1: reward or place '{str(HUGE)[:40]}' is not a number",
+        ),
         ("metadata.jsonl", '{"text": "x"}', "line 1 has neither file_name nor win_file_name"),
         ("metadata.jsonl", '{"win_file_name": "a.png", "caption": "x"}', "file 'None' is not a path"),
         ("groups.jsonl", "\n\n", "holds no group"),
