@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from app.exchange.stored_run import with_groups_at_hand
 from app.people import people_of
 from app.store.reader import Reader
 from app.store.rows import RunRow
@@ -32,7 +33,8 @@ def compared(
     if newest is None:
         raise CheckpointError(f"Run {run.id} has no checkpoint to compare. Resume it, or start another run.")
     step = step_of(newest) if request.step is None else request.step
-    parts = assemble(from_dict(run.config), checkpoints, folder=folder, people=people_of(reader, run.id))
+    config = with_groups_at_hand(from_dict(run.config), reader, checkpoints.parent)
+    parts = assemble(config, checkpoints, folder=folder, people=people_of(reader, run.id))
     weights = averaged_weights(checkpoints, step, parts.model)
 
     def on_step(index: int, total: int) -> None:

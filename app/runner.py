@@ -297,6 +297,7 @@ class Runner:
 
         def work() -> None:
             emit(PhaseChanged(step=0, phase=Phase.LOADING, done=0, total=1))
+            from app.exchange.stored_run import with_groups_at_hand
             from app.people import people_of
             from dgpo_core.assembly import assemble
 
@@ -308,7 +309,9 @@ class Runner:
 
             feed, patiently = CommandFeed(self._reader, self._writer, recorder, stops), recorder.patiently
             people = people_of(self._reader, run_id)
-            parts = assemble(config, self.checkpoints(run_id), folder=self._settings.folder, people=people)
+            checkpoints = self.checkpoints(run_id)
+            at_hand = with_groups_at_hand(config, self._reader, checkpoints.parent)
+            parts = assemble(at_hand, checkpoints, folder=self._settings.folder, people=people)
             with ExitStack() as stack:
                 hear = memory.beside(emit)
                 if config.people.weight > 0:

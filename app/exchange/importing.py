@@ -53,8 +53,8 @@ def in_words(run_id: int, groups: Sequence[ImportedGroup]) -> str:
     left = len(groups) - labelled
     wait = f"{left} {'waits' if left == 1 else 'wait'} on the Label page. " if left else ""
     return (
-        f"Run {run_id} holds {num_groups}, {labelled} labelled. {wait}To learn from them, write them with "
-        f".venv/bin/python -m app export {run_id} FOLDER and set rollout.stored_groups to that folder."
+        f"Run {run_id} holds {num_groups}, {labelled} labelled. {wait}To learn from them, set rollout.stored_groups "
+        f"to run:{run_id}."
     )
 
 
