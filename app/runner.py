@@ -308,7 +308,7 @@ class Runner:
             from dgpo_core.trainer import train
 
             feed, patiently = CommandFeed(self._reader, self._writer, recorder, stops), recorder.patiently
-            people = people_of(self._reader, run_id)
+            people = people_of(self._reader, run_id, emit)
             checkpoints = self.checkpoints(run_id)
             at_hand = with_groups_at_hand(config, self._reader, checkpoints.parent)
             parts = assemble(at_hand, checkpoints, folder=self._settings.folder, people=people)

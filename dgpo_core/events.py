@@ -120,10 +120,14 @@ class GroupsPosted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupsClosed:
-    """The wait for labels is over; num_groups were asked about, and rest says what became of those without any."""
+    """The wait for labels is over: of num_groups drawn, people were asked about num_asked.
+
+    rest is a clause that says what became of the groups without a label, asked about or not.
+    """
 
     step: int
     num_groups: int
+    num_asked: int
     num_labelled: int
     rest: str
 

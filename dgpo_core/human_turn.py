@@ -16,16 +16,19 @@ from dgpo_core.rewards.label_scores import Scores, merged
 from dgpo_core.rollout import Rollout
 
 People = Callable[[int], Mapping[int, Scores]]
-"""What people have said of a step's groups so far: scores by the group's index, only of groups with a label."""
+"""What people have said of a step's groups so far: scores by the group's index, only of groups with a label.
+
+Scores that are all None are of a group about which nothing that counts was said, or can be said any more.
+"""
 Preference = Callable[[int], LearnedReward | None]
 """The reward learned from the labels of all steps before one; None while they are too few. May wait for it."""
 SECONDS_BETWEEN_LOOKS = 0.2
 WITHOUT_LABEL = {
-    "reward": "The others count by their automatic reward.",
-    "model": "The others were judged by what was learned from labels.",
-    "skip": "The others were left out.",
+    "reward": "the rest counts by its automatic reward",
+    "model": "the rest was judged by what was learned from labels",
+    "skip": "the rest was left out",
 }
-NOTHING_LEARNED = "The others were left out: the labels so far are too few to learn from."
+NOTHING_LEARNED = "the rest was left out, since the labels so far are too few to learn from"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,9 +80,9 @@ def labels_of(
 ) -> dict[int, Scores]:
     """Posts groups of a step and waits for labels; scores by group of those that have one when the wait is over.
 
-    A group whose labels have no weight, since those who gave them say the opposite of everybody else, is waited for no
-    longer, but counts as one without a label. seams.look(groups labelled, groups) is called while waiting and may
-    raise to stop.
+    A group whose labels have no weight, since those who gave them say the opposite of everybody else, or that nobody
+    can label any more, is waited for no longer, but counts as one without a label. seams.look(groups not waited for
+    any more, groups) is called while waiting and may raise to stop.
     """
     size = len(rollout.pictures) // len(rollout.prompts)
     posted = tuple(
@@ -102,7 +105,10 @@ def labels_of(
     labelled = {index: scores for index, scores in labelled.items() if any(score is not None for score in scores)}
     is_unlearned = config.without_label == "model" and judges.learned is None
     rest = NOTHING_LEARNED if is_unlearned else WITHOUT_LABEL[config.without_label]
-    seams.emit(GroupsClosed(step=step, num_groups=len(asked), num_labelled=len(labelled), rest=rest))
+    num_groups, num_asked = len(rollout.prompts), len(asked)
+    seams.emit(
+        GroupsClosed(step=step, num_groups=num_groups, num_asked=num_asked, num_labelled=len(labelled), rest=rest)
+    )
     return labelled
 
 

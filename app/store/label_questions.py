@@ -23,6 +23,13 @@ WHERE heads.kind <> 'skip'
 NEWEST_OF_STEP = """
 SELECT max(id) FROM label_tasks WHERE run_id = ?1 AND step = ?2 AND repeat_of IS NULL GROUP BY group_index
 """
+LOST_OF_STEP = f"""
+SELECT group_index, json_group_array(is_lost) AS lost FROM (
+  SELECT group_index, NOT EXISTS (SELECT 1 FROM pictures WHERE pictures.sha = one.sha) AS is_lost
+  FROM label_tasks AS tasks JOIN label_samples AS one ON one.task_id = tasks.id
+  WHERE tasks.id IN ({NEWEST_OF_STEP}) ORDER BY group_index, member
+) GROUP BY group_index HAVING total(is_lost) > 0
+"""
 NEWEST_OF_RUN = """
 SELECT step, group_index, max(id) AS id FROM label_tasks WHERE run_id = ? AND repeat_of IS NULL
 GROUP BY step, group_index ORDER BY step, group_index

@@ -224,6 +224,11 @@ class Reader:
         of_step = f"AND tasks.id IN ({label_questions.NEWEST_OF_STEP}) ORDER BY heads.id"
         return [decoding.label_row(row) for row in self._rows(label_questions.LABELS + of_step, run_id, step)]
 
+    def lost_of_step(self, run_id: int, step: int) -> dict[int, list[bool]]:
+        """Of a step's groups as they are now, by index, those that lost a picture: whether each of theirs is gone."""
+        rows = self._rows(label_questions.LOST_OF_STEP, run_id, step)
+        return {row["group_index"]: [bool(one) for one in json.loads(row["lost"])] for row in rows}
+
     def labels_of_run(self, run_id: int) -> list[LabelRow]:
         """Everyone's newest labels of all groups of a run in the order they were given, without skips."""
         of_run = "AND tasks.run_id = ? ORDER BY heads.id"

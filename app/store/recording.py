@@ -141,8 +141,9 @@ def _record_posting(db: Database, run_id: int, event: GroupsPosted) -> None:
 def _record_closing(db: Database, run_id: int, event: GroupsClosed) -> None:
     close_groups(db, run_id, event.step)
     if event.num_labelled < event.num_groups:
-        rest = f"{event.num_labelled} of {event.num_groups} groups were labelled in time. {event.rest}"
-        note(db, run_id, event.step, "labelled", rest)
+        drawn = "1 group" if event.num_groups == 1 else f"{event.num_groups} groups"
+        labelled = f"asked about {event.num_asked} and labelled {event.num_labelled or 'none'}"
+        note(db, run_id, event.step, "labelled", f"Of {drawn} people were {labelled}; {event.rest}.")
 
 
 def _record_evaluation(db: Database, run_id: int, event: EvaluationDone) -> None:

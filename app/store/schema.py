@@ -294,6 +294,12 @@ _ALARMS = (
     "CREATE INDEX previews_by_event ON previews(event_id)",
 )
 
+_LABELS_STAY = """
+CREATE TRIGGER labels_stay BEFORE UPDATE ON labels BEGIN
+    SELECT RAISE(ABORT, 'a label is never changed; add a row that replaces it');
+END
+"""
+
 
 @MIGRATIONS()
 def m001_first_tables(db: Database) -> None:
@@ -343,3 +349,9 @@ def m007_alarms(db: Database) -> None:
     """Which line of the diary pictures among the previews belong to."""
     for statement in _ALARMS:
         db.execute(statement)
+
+
+@MIGRATIONS()
+def m008_labels_stay(db: Database) -> None:
+    """A label's row can be added, and goes with its run, but cannot be changed."""
+    db.execute(_LABELS_STAY)

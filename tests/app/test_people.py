@@ -1,6 +1,9 @@
 """A whole run whose reward is people, through the store: what they say is what the step learns from."""
 
+from contextlib import closing
+
 from lab_folder import PATIENCE_SECONDS, wait_for
+from sqlite_utils.utils import sqlite3
 
 from app.people import Crowd, by_group, people_of, scores_in
 from app.store.rows import LabelRow, RunState, Said
@@ -60,6 +63,51 @@ def test_a_run_that_waits_for_people_is_shown_to_wait_and_can_be_stopped_and_res
     assert runner.lease_next("ann") != task_id
     runner.send(run_id, Stop())
     assert runner.wait(PATIENCE_SECONDS)
+
+
+def label_all(runner, rater="ann"):
+    while (task_id := runner.lease_next(rater)) is not None:
+        said = {"kind": "ranking", "body": BRIGHTEST_LAST, "seconds": 1.0, "request": f"{rater} {task_id}"}
+        runner.put_label(Said(task_id=task_id, rater=rater, **said))
+
+
+def test_a_group_that_loses_a_picture_while_it_waits_is_waited_for_no_longer_and_counts_as_unlabelled(
+    lab, config_of, tmp_path
+):
+    runner, reader = lab
+    people = {"weight": 1.0, "wait_seconds": 0.0, "without_label": "skip"}
+    run_id = runner.start(config_of(people=people, schedule={"num_steps": 1}))
+    wait_for(lambda: reader.label_progress("ann").num_open == 2)
+    broken = reader.label_task(runner.lease_next("ann"))
+    with closing(sqlite3.connect(tmp_path / "lab.db")) as other_program:
+        other_program.execute("DELETE FROM pictures WHERE sha = ?", [broken.shas[1]])
+        other_program.commit()
+    label_all(runner)
+    assert runner.wait(PATIENCE_SECONDS)
+    assert reader.run(run_id).state == RunState.FINISHED, reader.run(run_id).message
+    left_out, labelled = sorted(reader.groups(run_id, 0), key=lambda group: group.index != broken.group_index)
+    assert (left_out.has_preference, labelled.has_preference) == (False, True)
+    where = f"of group {broken.group_index + 1} of step 0"
+    assert [line.message for line in reader.diary(run_id) if "gone" in line.message or line.kind == "labelled"] == [
+        f"Picture 2 is gone from the store, {where}. Nobody can label it any more, so it is not waited for.",
+        "Of 2 groups people were asked about 2 and labelled 1; the rest was left out.",
+    ]
+
+
+def test_what_was_said_of_a_group_before_it_lost_a_picture_counts_for_its_step(lab, config_of, tmp_path):
+    runner, reader = lab
+    run_id = runner.start(config_of(people={"weight": 1.0, "without_label": "skip"}, schedule={"num_steps": 1}))
+    wait_for(lambda: reader.label_progress("ann").num_open == 2)
+    task = reader.label_task(runner.lease_next("ann"))
+    said = {"kind": "ranking", "body": BRIGHTEST_LAST, "seconds": 1.0, "request": "the first"}
+    runner.put_label(Said(task_id=task.id, rater="ann", **said))
+    with closing(sqlite3.connect(tmp_path / "lab.db")) as other_program:
+        other_program.execute("DELETE FROM pictures WHERE sha = ?", [task.shas[1]])
+        other_program.commit()
+    label_all(runner)
+    assert runner.wait(PATIENCE_SECONDS)
+    assert all(group.has_preference for group in reader.groups(run_id, 0))
+    assert [line for line in reader.diary(run_id) if line.kind == "labelled"] == []
 
 
 def label_row(number, task_id, rater, order, **changes):

@@ -307,7 +307,7 @@ def test_what_cannot_be_sent_is_said_and_the_group_stays(lab, page):
 
 
 def test_a_group_that_training_went_on_without_makes_room_for_what_comes(lab, page):
-    lab.writer.record(1, GroupsClosed(step=0, num_groups=3, num_labelled=0, rest="The others were left out."))
+    lab.writer.record(1, GroupsClosed(step=0, num_groups=3, num_asked=3, num_labelled=0, rest="the rest was left out"))
     lab.writer.flush()
     expect(prompt_of(page)).to_have_text(NO_GROUP)
     expect(answer_of(page)).to_contain_text("Training went on without the group you had in hand.")
@@ -316,7 +316,7 @@ def test_a_group_that_training_went_on_without_makes_room_for_what_comes(lab, pa
 def test_a_label_of_a_closed_group_can_be_looked_at_but_not_sent(lab, page):
     type_at_once(page, "1", "Enter")
     expect(prompt_of(page)).to_have_text(PROMPTS[1])
-    lab.writer.record(1, GroupsClosed(step=0, num_groups=3, num_labelled=1, rest="The others were left out."))
+    lab.writer.record(1, GroupsClosed(step=0, num_groups=3, num_asked=3, num_labelled=1, rest="the rest was left out"))
     lab.writer.flush()
     expect(prompt_of(page)).to_have_text(NO_GROUP)
     page.keyboard.press("ArrowLeft")

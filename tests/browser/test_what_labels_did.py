@@ -29,7 +29,8 @@ def label_step(writer: Writer, run_id: int, step: int) -> None:
         body = {"tiers": [[2], [0, 1]]}
         said = Said(task_id=task_id, rater=RATER, kind="ranking", body=body, seconds=2.0, request=f"label {task_id}")
         writer.put_label(said)
-    writer.record(run_id, GroupsClosed(step=step, num_groups=len(groups), num_labelled=len(groups), rest=""))
+    count = len(groups)
+    writer.record(run_id, GroupsClosed(step=step, num_groups=count, num_asked=count, num_labelled=count, rest=""))
     writer.record(run_id, done)
 
 

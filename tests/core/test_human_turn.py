@@ -56,9 +56,8 @@ def test_a_step_waits_until_every_group_is_labelled_and_learns_from_the_labels_a
         assert advantages == sorted(advantages, reverse=True)
         assert sum(advantages) == pytest.approx(0, abs=1e-5)
         assert drawn.samples[0].terms == (("people", 4.0),)
-    assert heard.of(GroupsClosed) == [
-        GroupsClosed(step=0, num_groups=2, num_labelled=2, rest="The others count by their automatic reward.")
-    ]
+    rest = "the rest counts by its automatic reward"
+    assert heard.of(GroupsClosed) == [GroupsClosed(step=0, num_groups=2, num_asked=2, num_labelled=2, rest=rest)]
     waits = [event for event in heard.of(PhaseChanged) if event.phase is Phase.LABELLING]
     assert [(event.done, event.total) for event in waits] == [(0, 2), (1, 2), (2, 2)]
 
@@ -168,8 +167,8 @@ def test_only_some_groups_are_asked_about_and_what_was_learned_judges_the_rest(m
     heard = taught_run(model, tmp_path, lambda step: Taught(), Unasked(), groups_asked=1, without_label="model")
     (posted,), (closed,), (done,) = heard.of(GroupsPosted), heard.of(GroupsClosed), heard.of(StepDone)
     assert [group.index for group in posted.groups] == [1]
-    assert (closed.num_groups, closed.num_labelled) == (1, 1)
-    assert closed.rest == "The others were judged by what was learned from labels."
+    rest = "the rest was judged by what was learned from labels"
+    assert closed == GroupsClosed(step=0, num_groups=2, num_asked=1, num_labelled=1, rest=rest)
     assert [names(group) for group in done.groups] == [{"learned"}, {"people"}]
     assert all(group.has_preference for group in done.groups)
 
@@ -180,7 +179,8 @@ def test_while_nothing_is_learned_the_first_groups_are_asked_about_and_the_rest_
     assert asked == [0]
     assert [group.index for group in heard.of(GroupsPosted)[0].groups] == [0]
     assert [group.has_preference for group in heard.of(StepDone)[0].groups] == [True, False]
-    assert "too few to learn from" in heard.of(GroupsClosed)[0].rest
+    rest = "the rest was left out, since the labels so far are too few to learn from"
+    assert heard.of(GroupsClosed) == [GroupsClosed(step=0, num_groups=2, num_asked=1, num_labelled=1, rest=rest)]
 
 
 def test_what_was_learned_is_mixed_with_the_reward_as_people_are(model, tmp_path):

@@ -23,6 +23,15 @@ def post(writer, run_id, step, *names, size=3):
     writer.flush()
 
 
+def close(writer, run_id, **counts):
+    writer.record(run_id, GroupsClosed(step=0, **counts, rest="the rest was left out"))
+    writer.flush()
+
+
+def noted(reader, run_id):
+    return [row.message for row in reader.diary(run_id)]
+
+
 def say(writer, task_id, rater="ann", order=(0, 1, 2), request=None, **changes):
     body = {"tiers": [[member] for member in order]}
     said = {"task_id": task_id, "rater": rater, "kind": "ranking", "body": body, "seconds": 2.0}
@@ -162,6 +171,53 @@ def test_a_group_taken_back_is_in_hand_again(writer, run_id):
     assert writer.lease_next("ann") == task_id
 
 
+def rows_of(path):
+    with open_for_reading(path) as db:
+        return list(db.query("SELECT * FROM labels ORDER BY id"))
+
+
+def test_an_edit_a_skip_and_an_undo_add_one_row_each_and_leave_the_older_ones_as_they_were(writer, run_id, path):
+    post(writer, run_id, 0, "a cat")
+    task_id = writer.lease_next("ann")
+    deeds = [
+        lambda: say(writer, task_id, order=(0, 1, 2)),
+        lambda: say(writer, task_id, order=(2, 1, 0)),
+        lambda: writer.take_back("ann", "undo the edit"),
+        lambda: say(writer, task_id, kind="skip", body={}, request="skip"),
+        lambda: writer.take_back("ann", "undo the skip"),
+        lambda: writer.take_back("ann", "undo the first"),
+    ]
+    before = []
+    for deed in deeds:
+        deed()
+        after = rows_of(path)
+        assert after[:-1] == before
+        before = after
+    assert len(before) == len(deeds)
+    assert [row["replaces"] for row in before] == [None, 1, 2, 3, 4, 5]
+    assert [row["undoes"] for row in before] == [None, None, 2, None, 4, 1]
+
+
+def test_no_program_can_change_what_was_said_and_it_goes_with_its_run(writer, run_id, path):
+    post(writer, run_id, 0, "a cat")
+    task_id = writer.lease_next("ann")
+    for order in ((0, 1, 2), (2, 1, 0)):
+        say(writer, task_id, order=order)
+    writer.take_back("ann", "undo the edit")
+    before = rows_of(path)
+    with (
+        closing(sqlite3.connect(path)) as other_program,
+        pytest.raises(sqlite3.IntegrityError, match="a label is never changed"),
+    ):
+        other_program.execute("UPDATE labels SET body = '{}' WHERE id = 1")
+    assert rows_of(path) == before
+    assert len(before) == 3
+    writer.record(run_id, RunEnded(step=0, reason=EndReason.STOPPED))
+    writer.flush()
+    writer.delete_run(run_id)
+    assert rows_of(path) == []
+
+
 def test_an_edit_leaves_the_group_in_hand_where_it_is(writer, run_id):
     post(writer, run_id, 0, "a cat", "a dog")
     first = writer.lease_next("ann")
@@ -203,9 +259,11 @@ def test_a_group_that_lost_a_picture_is_not_given_and_takes_no_label(writer, rea
     post(writer, run_id, 0, "a cat", "a dog")
     first = writer.lease_next("ann")
     lost = reader.label_task(first).shas[1]
+    assert reader.lost_of_step(run_id, 0) == {}
     with closing(sqlite3.connect(path)) as other_program:
         other_program.execute("DELETE FROM pictures WHERE sha = ?", [lost])
         other_program.commit()
+    assert reader.lost_of_step(run_id, 0) == {0: [False, True, False]}
     with pytest.raises(LabelError, match=rf"Picture 2 of group {first} is gone from the store.*Go on with the next\."):
         say(writer, first)
     assert reader.label_task(writer.lease_next("ann")).prompt == "a dog"
@@ -214,15 +272,31 @@ def test_a_group_that_lost_a_picture_is_not_given_and_takes_no_label(writer, rea
 def test_a_closed_group_takes_no_labels_and_says_so(writer, reader, run_id):
     post(writer, run_id, 0, "a cat", "a dog")
     task_id = writer.lease_next("ann")
-    writer.record(run_id, GroupsClosed(step=0, num_groups=2, num_labelled=0, rest="The others were left out."))
-    writer.flush()
+    close(writer, run_id, num_groups=2, num_asked=2, num_labelled=0)
     with pytest.raises(LabelError, match=r"is closed: training went on without it\. Go on with the next\."):
         say(writer, task_id)
     assert writer.lease_next("ann") is None
     assert writer.take_back("ann", "undo one") is None
-    assert [row.message for row in reader.diary(run_id)] == [
-        "0 of 2 groups were labelled in time. The others were left out."
-    ]
+    assert noted(reader, run_id) == ["Of 2 groups people were asked about 2 and labelled none; the rest was left out."]
+
+
+@pytest.mark.parametrize(
+    ("num_groups", "num_asked", "num_labelled", "words"),
+    [
+        (2, 1, 1, ["Of 2 groups people were asked about 1 and labelled 1; the rest was left out."]),
+        (8, 2, 1, ["Of 8 groups people were asked about 2 and labelled 1; the rest was left out."]),
+        (1, 1, 0, ["Of 1 group people were asked about 1 and labelled none; the rest was left out."]),
+        (2, 2, 2, []),
+    ],
+)
+def test_the_diary_says_what_became_of_all_groups_that_nobody_labelled_or_was_asked_about(
+    writer, reader, run_id, num_groups, num_asked, num_labelled, words
+):
+    post(writer, run_id, 0, *[f"group {number}" for number in range(num_asked)])
+    for _ in range(num_labelled):
+        say(writer, writer.lease_next("ann"))
+    close(writer, run_id, num_groups=num_groups, num_asked=num_asked, num_labelled=num_labelled)
+    assert noted(reader, run_id) == words
 
 
 def test_a_group_that_is_gone_says_so(writer, run_id):
@@ -247,7 +321,7 @@ def test_a_name_that_is_none_is_refused(writer, rater):
 def test_a_step_posted_again_with_the_same_pictures_keeps_its_labels(writer, reader, run_id):
     post(writer, run_id, 0, "a cat")
     say(writer, writer.lease_next("ann"))
-    writer.record(run_id, GroupsClosed(step=0, num_groups=1, num_labelled=1, rest=""))
+    close(writer, run_id, num_groups=1, num_asked=1, num_labelled=1)
     post(writer, run_id, 0, "a cat")
     assert len(said(reader, run_id, 0)) == 1
     assert writer.lease_next("bob") is not None

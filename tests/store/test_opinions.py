@@ -23,7 +23,7 @@ def post(writer, run_id, step, *names, num_repeats=0):
 
 
 def close(writer, run_id, step):
-    writer.record(run_id, GroupsClosed(step=step, num_groups=1, num_labelled=1, rest=""))
+    writer.record(run_id, GroupsClosed(step=step, num_groups=1, num_asked=1, num_labelled=1, rest=""))
     writer.flush()
 
 

@@ -8,6 +8,7 @@ from conftest import HOSTILE, evaluation, start_run, step_done
 
 from app.store.rows import LabelRow, Said
 from app.ui.label_effects import NOTHING, LabelEffects, in_words, share_in_words
+from dgpo_core.config import PeopleConfig, RunConfig, to_dict
 from dgpo_core.events import GroupsClosed, GroupsPosted, PostedGroup
 
 
@@ -26,7 +27,7 @@ def label_step(writer, run_id, step, *raters, num_repeats=0):
         )
     writer.record(
         run_id,
-        GroupsClosed(step=step, num_groups=1, num_labelled=min(1, len(raters)), rest="The others were left out."),
+        GroupsClosed(step=step, num_groups=1, num_asked=1, num_labelled=min(1, len(raters)), rest="it was left out"),
     )
     writer.record(run_id, step_done(step, HOSTILE))
     writer.flush()
@@ -50,6 +51,14 @@ def test_a_step_shows_its_labels_and_the_advantages_they_became(writer, reader, 
     [group] = shown["groups"]
     assert (group["prompt"], group["said"]) == (HOSTILE, ["ann: 3 > 1 = 2"])
     assert [(one["number"], one["advantage"]) for one in group["samples"]] == [(3, 1.0), (2, 0.0), (1, -1.0)]
+
+
+def test_the_summary_says_how_much_peoples_word_counted(writer, reader):
+    config = RunConfig(name="a mix", people=PeopleConfig(weight=0.75))
+    label_step(writer, writer.create_run(to_dict(config), 600), 0, "ann")
+    shown = LabelEffects(reader).answer(None, None)
+    said = "1 label by ann on 1 of 1 group; people's word counted 75%, the automatic reward 25%"
+    assert (shown["title"], shown["summary"]) == ("a mix, step 0", said)
 
 
 def test_what_a_step_changed_is_measured_before_and_after_it(writer, reader, run_id):

@@ -77,7 +77,7 @@ def _asked_again_and_another(ask, writer, lab):
     """What ann is shown in a step that asks a group of hers again: that group, and the step's own of the same index."""
     put(ask, ask(action="next")["group"]["id"])
     run_id = lab.reader.runs()[0].id
-    writer.record(run_id, GroupsClosed(step=4, num_groups=2, num_labelled=1, rest=""))
+    writer.record(run_id, GroupsClosed(step=4, num_groups=2, num_asked=2, num_labelled=1, rest=""))
     new = PostedGroup(0, "something new", (b"four", b"five", b"six"))
     writer.record(run_id, GroupsPosted(step=5, groups=(new,), num_repeats=1))
     writer.flush()
@@ -94,7 +94,7 @@ def test_a_group_of_a_run_that_is_not_live_says_so(ask, writer):
 def test_a_closed_group_can_be_looked_at_and_says_that_it_cannot_be_changed(ask, writer):
     first = ask(action="next")["group"]["id"]
     put(ask, first)
-    writer.record(1, GroupsClosed(step=4, num_groups=2, num_labelled=1, rest=""))
+    writer.record(1, GroupsClosed(step=4, num_groups=2, num_asked=2, num_labelled=1, rest=""))
     writer.flush()
     back = ask(action="back")["group"]
     assert (back["id"], back["is_open"]) == (first, False)

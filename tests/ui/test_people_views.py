@@ -81,7 +81,7 @@ def test_the_tab_shows_the_chosen_run_else_the_newest_with_labels(writer, reader
         writer.flush()
         said = {"rater": "ann", "kind": "picks", "body": {"best": [0]}, "seconds": 1.0, "request": f"request {name}"}
         label_id = writer.put_label(Said(task_id=writer.lease_next("ann"), **said))
-        writer.record(run_id, GroupsClosed(step=0, num_groups=1, num_labelled=1, rest=""))
+        writer.record(run_id, GroupsClosed(step=0, num_groups=1, num_asked=1, num_labelled=1, rest=""))
         writer.put_agreements([Agreement(label_id, "reward", "brightness", 1.0)])
         return run_id
 
