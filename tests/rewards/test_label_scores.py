@@ -1,4 +1,5 @@
 from functools import cmp_to_key
+from math import sqrt
 
 import numpy as np
 import pytest
@@ -77,6 +78,25 @@ def test_verdicts_in_a_circle_say_that_all_are_alike():
 
 def test_opposite_verdicts_on_a_pair_cancel():
     assert scores_of(Pairs((PairVerdict(0, 1, "first"), PairVerdict(0, 1, "second"))), 2) == pytest.approx([0, 0])
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [
+        (Ranking(((2,), (0,), (1,), (3,))), [1 / sqrt(5), -1 / sqrt(5), 3 / sqrt(5), -3 / sqrt(5)]),
+        (Ranking(((2,), (0, 1))), [0, 0, sqrt(2), -sqrt(2)]),
+        (Picks((1, 2)), [-1, 1, 1, -1]),
+        (Picks((3,)), [-1 / sqrt(3), -1 / sqrt(3), -1 / sqrt(3), sqrt(3)]),
+        (Likes((0,), (3,)), [1, 0, 0, -1]),
+        (Stars((5, None, 1, 3)), [sqrt(1.5), 0, -sqrt(1.5), 0]),
+        (Pairs((PairVerdict(3, 1, "second"),)), [0, 1, 0, -1]),
+        (Pairs((PairVerdict(0, 1, "first"), PairVerdict(1, 2, "both"))), [sqrt(2), -1 / sqrt(2), -1 / sqrt(2), 0]),
+    ],
+)
+def test_every_kind_of_label_has_its_own_advantages_which_sum_to_zero(label, expected):
+    found = advantages(scores_of(label, 4))
+    assert found.tolist() == pytest.approx(expected, abs=1e-6)
+    assert float(found.sum()) == pytest.approx(0, abs=1e-9)
 
 
 @given(st.permutations(range(6)), st.integers(1, 6))
