@@ -309,9 +309,8 @@ class Runner:
 
             feed, patiently = CommandFeed(self._reader, self._writer, recorder, stops), recorder.patiently
             people = people_of(self._reader, run_id, emit)
-            checkpoints = self.checkpoints(run_id)
-            at_hand = with_groups_at_hand(config, self._reader, checkpoints.parent)
-            parts = assemble(at_hand, checkpoints, folder=self._settings.folder, people=people)
+            at_hand = with_groups_at_hand(config, self._reader, self.checkpoints(run_id).parent)
+            parts = assemble(at_hand, self.checkpoints(run_id), folder=self._settings.folder, people=people)
             with ExitStack() as stack:
                 hear = memory.beside(emit)
                 if config.people.weight > 0:
