@@ -12,9 +12,9 @@ after in standard deviations of the base's pictures, and the strict verifier's s
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean, pstdev
@@ -25,22 +25,22 @@ import numpy as np
 from app.__main__ import configured, opened_store
 from app.runner import Runner
 from app.settings import Settings
+from app.simulated_rater import SimulatedRater
 from app.store.reader import Reader
-from app.store.rows import RunState, Said
+from app.store.rows import RunState
+from app.store.writer import Writer
 from benchmarks.base_profile import category_scores
 from benchmarks.record import keep, kept
 from dgpo_core.assembly import assemble, category_of
 from dgpo_core.checkpoint import newest_checkpoint, step_of
 from dgpo_core.comparison import averaged_weights
-from dgpo_core.config import RunConfig, to_dict
+from dgpo_core.config import RunConfig, from_dict, to_dict
 from dgpo_core.data.pictures import picture_of
 from dgpo_core.ema import WeightCopy
-from dgpo_core.errors import LabelError
 from dgpo_core.examination import spread_over
-from dgpo_core.label import label_to_row
 from dgpo_core.preference.learned_reward import learn
 from dgpo_core.preference.picture_features import PipelineFeatures
-from dgpo_core.preference.saved import About, save_preference
+from dgpo_core.preference.saved import ABOUT, About, save_preference
 from dgpo_core.reward_names import PREFERENCE
 from dgpo_core.rewards.annotators import annotator, largeness
 from dgpo_core.rewards.label_scores import has_preference, scores_of
@@ -76,26 +76,17 @@ LIKES_LARGE = annotator(largeness, noise=NOISE)
 DRAWN_AT_ONCE = 8
 
 
-def answer(runner: Runner, reader: Reader, run_id: int, seed: int) -> None:
-    """Judges every group that waits now, and none once there are labels enough: the person has left.
-
-    The noise of a label depends on the group and the seed alone.
-    """
+def answer(rater: SimulatedRater, reader: Reader, writer: Writer, run_id: int) -> None:
+    """Judges every group that waits now, and none once there are labels enough: the person has left."""
     while len(reader.labels_of_run(run_id)) < NUM_LABELS["people"]:
-        if (task_id := runner.lease_next(RATER)) is None:
+        if rater.judge_next(reader, writer, run_id) is None:
             return
-        task = reader.label_task(task_id)
-        assert task is not None
-        pictures = [picture_of(png) for sha in task.shas if (png := reader.picture(sha))]
-        kind, body = label_to_row(LIKES_LARGE(pictures, np.random.default_rng([seed, task.step, task.group_index])))
-        request = f"{RATER} {task_id}"
-        with suppress(LabelError):  # the step went on while this was judged, so there is nothing to judge any more
-            runner.put_label(Said(task_id=task_id, rater=RATER, kind=kind, body=body, seconds=0.0, request=request))
 
 
 def trained(config: RunConfig, folder: Path) -> tuple[Path, int]:
     """The checkpoints of a finished run of these settings, taken up where it was, and how many labels it had."""
     folder.mkdir(parents=True, exist_ok=True)
+    rater = SimulatedRater(name=RATER, annotate=LIKES_LARGE, seeds=(config.seed,))
     with opened_store(Settings(folder=folder)) as (reader, writer):
         runner = Runner(Settings(folder=folder), reader, writer)
         try:
@@ -107,7 +98,7 @@ def trained(config: RunConfig, folder: Path) -> tuple[Path, int]:
             seen = -1
             while not runner.wait(0.2):
                 run_id = reader.runs()[0].id
-                answer(runner, reader, run_id, config.seed)
+                answer(rater, reader, writer, run_id)
                 if (step := reader.latest_step(run_id) or 0) > seen:
                     seen = step
                     print(f"seed {config.seed} step {step + 1} {time.strftime('%H:%M')}", flush=True)
@@ -120,7 +111,10 @@ def trained(config: RunConfig, folder: Path) -> tuple[Path, int]:
 
 
 def taught(config: RunConfig, folder: Path, num_groups: int) -> tuple[Path, int]:
-    """A preference learned from labelled groups of the base, kept in the folder, and how many labels it had."""
+    """A preference learned from labelled groups of the base, kept in the folder, and how many groups it learned from.
+
+    Fewer than num_groups where so many of those drawn got labels without a preference.
+    """
     into = folder / "preference"
     if not into.exists():
         parts = assemble(replace(config, reward=replace(config.reward, train="shapes_partial")), folder / "unused")
@@ -136,11 +130,12 @@ def taught(config: RunConfig, folder: Path, num_groups: int) -> tuple[Path, int]
                 if has_preference(scores):
                     labelled.append((features(pictures, [prompt] * size), scores))
             print(f"seed {config.seed}: labelled {len(labelled)} groups of the base", flush=True)
-        reward, trust = learn(labelled[:num_groups], features, seed=config.seed)
+        learned_from = labelled[:num_groups]
+        reward, trust = learn(learned_from, features, seed=config.seed)
         assert trust is not None
         accuracy, error = trust.accuracy, trust.calibration_error
-        save_preference(into, reward, About(num_groups=num_groups, accuracy=accuracy, calibration_error=error))
-    return into, num_groups
+        save_preference(into, reward, About(num_groups=len(learned_from), accuracy=accuracy, calibration_error=error))
+    return into, int(json.loads((into / ABOUT).read_text(encoding="utf-8"))["num_groups"])
 
 
 def examined(parts: Parts, prompts: list[str], weights: WeightCopy | None) -> dict[str, float]:
@@ -174,18 +169,25 @@ def measured(mode: str, config: RunConfig, folder: Path, num_prompts: int) -> di
     }
 
 
+def is_same(kept_about: dict[str, Any], about: dict[str, Any]) -> bool:
+    """Whether a measurement was made with these settings; those that came since are at their defaults."""
+    return from_dict(kept_about["config"]) == from_dict(about["config"]) and all(
+        kept_about[name] == about[name] for name in ("mode", "prompts", "noise")
+    )
+
+
 def measure(mode: str, config: RunConfig, seeds: Sequence[int], options: argparse.Namespace) -> None:
     """Every seed; what is known already is not measured again."""
     name = f"people_steer-{options.label or mode}"
     about = {"mode": mode, "config": to_dict(config), "prompts": options.prompts, "noise": NOISE}
     result: dict[str, Any] = kept(name) or {"about": about, "runs": {}}
-    if result["about"] != about:
+    if not is_same(result["about"], about):
         raise SystemExit(f"The label {name!r} is taken by other settings. Give this measurement another --label.")
     for seed in seeds:
         if str(seed) not in result["runs"]:
             folder = options.work / (options.label or mode) / f"seed-{seed}"
             result["runs"][str(seed)] = measured(mode, replace(config, seed=seed), folder, options.prompts)
-            keep(name, {"about": about, "runs": result["runs"]})
+            keep(name, {"about": result["about"], "runs": result["runs"]})
         run = result["runs"][str(seed)]
         print(f"seed {seed}: {run['labels']} labels, moved {run['moved']:+.2f}, score lost {run['lost']:+.3f}")
 

@@ -1,0 +1,32 @@
+"""A measurement of steering that was kept is taken up as long as it is the same one."""
+
+from copy import deepcopy
+
+import pytest
+
+from app.__main__ import configured
+from benchmarks.people_steer import is_same
+from dgpo_core.config import to_dict
+
+
+@pytest.fixture
+def about():
+    return {"mode": "people", "config": to_dict(configured("shapes", [])), "prompts": 600, "noise": 0.1}
+
+
+def test_settings_that_came_since_a_measurement_are_at_their_defaults(about):
+    older = deepcopy(about)
+    del older["config"]["reward"]["self_test"]
+    assert older != about
+    assert is_same(older, about)
+
+
+@pytest.mark.parametrize("change", [{"mode": "model"}, {"prompts": 120}, {"noise": 0.0}])
+def test_another_measurement_is_another(about, change):
+    assert not is_same(about | change, about)
+
+
+def test_another_setting_is_another(about):
+    other = deepcopy(about)
+    other["config"]["loss"]["kl_weight"] = 0.5
+    assert not is_same(other, about)
