@@ -5,6 +5,9 @@
 Groups are drawn by the base once and kept under --work. Each turn offers the next groups of a shuffled pool, as a
 step of training would, and asks a simulated annotator (10% noise) about some; what is learned from all labels so far
 is examined on groups of other pictures against the taste itself, without noise. Kept as results/label_saving.json.
+
+The interval of a saving is what seeds drawn anew from those measured would give, nine times in ten. All seeds split and
+shuffle one and the same pool of groups, drawn by one base, so it tells nothing of other pictures or other weights.
 """
 
 from __future__ import annotations
@@ -12,10 +15,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from benchmarks.record import keep, kept
@@ -39,6 +42,11 @@ OFFERED, ASKED = 8, 2
 HELD_OUT = 100
 NUM_TURNS = 20
 COMPARED_AT = (12, 20, 28)
+RESAMPLES = 2000
+INTERVAL = (5.0, 95.0)
+"""Percentiles of the savings of resampled seeds: 90% of them lie between."""
+Curves = dict[str, list[float]]
+"""Held-out accuracy after each turn of one seed, "random" and "picked"."""
 
 
 def drawn(model: Model, config: RunConfig, count: int, work: Path) -> tuple[list[str], list[list[Picture]]]:
@@ -94,7 +102,7 @@ class Study:
         return accuracies
 
 
-def saving(random: Sequence[float], picked: Sequence[float], num_labels: int) -> dict[str, float]:
+def saving(random: npt.ArrayLike, picked: npt.ArrayLike, num_labels: int) -> dict[str, float]:
     """Labels that picking needs for the best mean accuracy of random up to num_labels, and the share saved.
 
     Both curves count as never falling, and as a line between turns; nan where picking never gets there.
@@ -132,17 +140,34 @@ def measure(seeds: Sequence[int], tastes: Sequence[str], num_groups: int, work: 
     print(savings(result["curves"]))
 
 
-def savings(curves: dict[str, Any]) -> dict[str, list[dict[str, float]]]:
-    """For each taste, the saving at several numbers of labels, from curves averaged over seeds."""
+def savings(curves: dict[str, dict[str, Curves]]) -> dict[str, list[dict[str, Any]]]:
+    """For each taste, the saving at several numbers of labels from curves averaged over seeds, and its interval."""
     found = {}
-    for taste, of_seeds in curves.items():
-        means = {
-            name: [mean(turn) for turn in zip(*(one[name] for one in of_seeds.values()), strict=True)]
-            for name in ("random", "picked")
-        }
-        possible = [count for count in COMPARED_AT if count // ASKED <= len(means["random"])]
-        found[taste] = [saving(means["random"], means["picked"], count) for count in possible]
+    for taste, by_seed in curves.items():
+        of_seeds = list(by_seed.values())
+        possible = [count for count in COMPARED_AT if count // ASKED <= len(of_seeds[0]["random"])]
+        found[taste] = [
+            saving_of(of_seeds, count) | {"interval": interval(of_seeds, count, np.random.default_rng(0))}
+            for count in possible
+        ]
     return found
+
+
+def saving_of(of_seeds: Sequence[Curves], num_labels: int) -> dict[str, float]:
+    """The saving of the mean curves of seeds."""
+    random, picked = (np.mean([one[name] for one in of_seeds], axis=0) for name in ("random", "picked"))
+    return saving(random, picked, num_labels)
+
+
+def interval(of_seeds: Sequence[Curves], num_labels: int, rng: np.random.Generator) -> list[float]:
+    """Between which shares saved 90% lie when as many seeds are drawn from these with replacement.
+
+    Where picking never gets there it counts as if it had with the last label of its curve.
+    """
+    never = 1 - len(of_seeds[0]["picked"]) * ASKED / num_labels
+    draws = rng.integers(len(of_seeds), size=(RESAMPLES, len(of_seeds)))
+    saved = [saving_of([of_seeds[seed] for seed in draw], num_labels)["saved"] for draw in draws]
+    return [float(one) for one in np.percentile(np.nan_to_num(saved, nan=never), INTERVAL)]
 
 
 if __name__ == "__main__":

@@ -141,13 +141,21 @@ def people_steer(result: dict[str, Any]) -> str:
 
 
 def label_saving(result: dict[str, Any]) -> str:
-    """Labels needed for the same held-out accuracy, picked against random."""
+    """Labels needed for the same held-out accuracy, picked against random, and how far seeds differ in it."""
     rows = [
-        [taste, f"{one['accuracy']:.3f}", f"{one['random']}", f"{one['picked']:.1f}", f"{one['saved']:.0%}"]
+        [
+            taste,
+            f"{one['accuracy']:.3f}",
+            f"{one['random']}",
+            f"{one['picked']:.1f}",
+            f"{one['saved']:.0%}",
+            "{:.0%} to {:.0%}".format(*one["interval"]),
+        ]
         for taste, compared in result["savings"].items()
         for one in compared
     ]
-    return table(["taste", "held-out pair accuracy", "labels, random", "labels, picked", "saved"], rows)
+    head = ["taste", "held-out pair accuracy", "labels, random", "labels, picked", "saved", "90% of resampled seeds"]
+    return table(head, rows)
 
 
 def label_page(result: dict[str, Any]) -> str:
@@ -158,7 +166,11 @@ def label_page(result: dict[str, Any]) -> str:
             ("key to next group, looked at for half a second", "key_seconds"),
             ("key to next group, without a look", "key_seconds_at_once"),
             ("ranking 8 by keys as fast as they are taken", "ranking_seconds"),
+            ("512 pixels: key to next group, looked at for half a second", "large_key_seconds"),
+            ("512 pixels: key to next group, without a look", "large_key_seconds_at_once"),
+            ("512 pixels: ranking 8 by keys as fast as they are taken", "large_ranking_seconds"),
         )
+        if key in result  # older measurements had small pictures alone
     ]
     return table(["seconds for", "median", "worst", "times"], rows)
 
@@ -171,12 +183,16 @@ def label_storm(result: dict[str, Any]) -> str:
             ("people at once", "clients"),
             ("times killed with SIGKILL", "kills"),
             ("calls whose connection broke", "broken"),
+            ("calls that a client cut before the answer", "cut"),
+            ("calls that broke off or were refused while the lab was killed and starting", "refused"),
             ("labels given", "sent"),
             ("labels the lab answered for", "acknowledged"),
             ("labels stored", "stored"),
             ("answered for and lost", "lost"),
+            ("answered for and stored otherwise than said", "altered"),
             ("doubled", "doubled"),
         )
+        if key in result  # older measurements counted all broken calls as one, and did not compare what was said
     ]
     rows.append(["seconds to an answer, median, retries included", f"{median(result['answer_seconds']):.2f}"])
     rows.append(["minutes", f"{result['minutes']:.1f}"])
