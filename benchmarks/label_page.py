@@ -4,7 +4,9 @@
 
 A real Chromium labels groups of a lab whose store holds drawn pictures. A group is in sight when its place stands
 there, all of its pictures are decoded, and a frame is drawn. Half a second is left for looking at it, not counted, in
-which the page fetches the pictures after it; and the key is measured once more without that half second.
+which the page fetches the pictures after it; and the key is measured once more without that half second. All of it
+is measured twice: with pictures of 64 pixels, which come inside the answer, and with such as weigh like photographs of
+512 pixels, which come by addresses of their own.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -33,9 +36,16 @@ from dgpo_core.data.pictures import png_bytes
 from dgpo_core.data.requests import picture_of
 from dgpo_core.data.scenes import draw
 from dgpo_core.events import GroupsPosted, PostedGroup
+from dgpo_core.rewards.contract import Picture
 
 GROUP_SIZE = 8
 LOOKING_MS = 500
+LARGE_SCALE = 8
+"""512 pixels of those drawn with 64."""
+GRAIN = 4
+"""How far a pixel of a large picture is off at most; drawn without, it would be so small that it came inside."""
+GROUPS_AT_ONCE = 10
+"""Large ones in one event: a megabyte and more each."""
 IN_SIGHT = """
 const pause = () => new Promise((done) => setTimeout(done, 1));
 const frame = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 0)));
@@ -67,8 +77,11 @@ RANKING = f"""async (order) => {{ {IN_SIGHT}
 }}"""
 
 
-def measure(num_groups: int, browser: str) -> dict[str, Any]:
-    """Seconds from key to next group, and for all keys of a ranking of 8 and the next group, each num_groups times."""
+def measure(num_groups: int, browser: str, scale: int = 1) -> dict[str, Any]:
+    """Seconds from key to next group, and for all keys of a ranking of 8 and the next group, each num_groups times.
+
+    scale is how many times wider than drawn the pictures are.
+    """
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         settings = Settings(folder=Path(folder), port=free_port())
         with Writer(settings.database) as writer:
@@ -76,7 +89,8 @@ def measure(num_groups: int, browser: str) -> dict[str, Any]:
             runner = Runner(settings, reader, writer)
             run_id = writer.create_run(to_dict(RunConfig()), 1)
             runner.close()  # nothing trains here, so nobody may call the run interrupted
-            writer.record(run_id, posted(3 * num_groups + 2))
+            for event in posted(3 * num_groups + 2, scale):
+                writer.record(run_id, event)
             writer.flush()
             lab = Lab(settings, reader, runner)
             served = build_page(lab)
@@ -108,16 +122,28 @@ def _after_looking(page: Page, script: str, order: list[str]) -> float:
     return float(page.evaluate(script, order))
 
 
-def posted(num_groups: int) -> GroupsPosted:
-    """Groups of drawn pictures that wait for people."""
+def posted(num_groups: int, scale: int = 1) -> Iterator[GroupsPosted]:
+    """Groups of drawn pictures that wait for people, a few at a time."""
     rng = np.random.default_rng(0)
-    return GroupsPosted(step=0, groups=tuple(_group(index, rng) for index in range(num_groups)))
+    for step, first in enumerate(range(0, num_groups, GROUPS_AT_ONCE)):
+        count = min(GROUPS_AT_ONCE, num_groups - first)
+        yield GroupsPosted(step=step, groups=tuple(_group(index, scale, rng) for index in range(count)))
 
 
-def _group(index: int, rng: np.random.Generator) -> PostedGroup:
+def _group(index: int, scale: int, rng: np.random.Generator) -> PostedGroup:
     request = random_request(rng)
     drawn = [draw(picture_of(random_request(rng), rng)) for _ in range(GROUP_SIZE)]
-    return PostedGroup(index, request.wording(), tuple(png_bytes((one * 255).astype(np.uint8)) for one in drawn))
+    pictures = [_enlarged((one * 255).astype(np.uint8), scale, rng) for one in drawn]
+    return PostedGroup(index, request.wording(), tuple(png_bytes(one) for one in pictures))
+
+
+def _enlarged(picture: Picture, scale: int, rng: np.random.Generator) -> Picture:
+    """The picture so many times as wide, with the grain of a photograph; as it is where that is once."""
+    if scale == 1:
+        return picture
+    large = picture.repeat(scale, axis=0).repeat(scale, axis=1)
+    grain = rng.integers(-GRAIN, GRAIN + 1, size=large.shape)
+    return np.clip(large.astype(int) + grain, 0, 255).astype(np.uint8)
 
 
 if __name__ == "__main__":
@@ -126,6 +152,8 @@ if __name__ == "__main__":
     parser.add_argument("--browser", default=shutil.which("chromium"))
     arguments = parser.parse_args()
     measured = measure(arguments.groups, arguments.browser)
+    large = measure(arguments.groups, arguments.browser, LARGE_SCALE)
+    measured |= {f"large_{name}": seconds for name, seconds in large.items()}
     keep("label_page", measured)
     for name, seconds in measured.items():
         print(f"{name}: median {median(seconds):.3f}, worst {max(seconds):.3f}")

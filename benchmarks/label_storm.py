@@ -5,18 +5,20 @@
 A real lab (python -m app) serves a store with open groups; every client judges every group over HTTP, as the page does.
 Now and then a client closes its connection before the answer is there, and says the same again. When half of the
 labels are answered for, the lab is killed with SIGKILL and started anew. At the end the store is compared with what the
-clients were told.
+clients said and were told.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,14 +43,28 @@ SECONDS_BETWEEN_TRIES = 0.2
 HURRY_SECONDS = 0.004
 
 
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What a label says: of which group, who, in which way, and what."""
+
+    group_id: int
+    rater: str
+    kind: str
+    body: dict[str, Any]
+
+
 @dataclass(slots=True)
 class Tally:
-    """What all clients were told, and how often a connection broke."""
+    """What all clients said and were answered for, and how often a call had no answer.
 
-    acknowledged: dict[str, tuple[int, str]] = field(default_factory=dict)
+    num_cut are those that a client cut off itself, num_refused all others: the lab was killed, or was starting.
+    """
+
+    acknowledged: dict[str, Statement] = field(default_factory=dict)
     sent: set[str] = field(default_factory=set)
     seconds: list[float] = field(default_factory=list)
-    num_broken: int = 0
+    num_cut: int = 0
+    num_refused: int = 0
     lock: Lock = field(default_factory=Lock)
 
 
@@ -102,13 +118,14 @@ class Client:
     def _put(self, group_id: int) -> dict[str, Any]:
         order = self._random.sample(range(SIZE), SIZE)
         request = uuid4().hex
-        wish = {"action": "put", "group": group_id, "kind": "ranking", "body": {"tiers": [[one] for one in order]}}
+        said = Statement(group_id, self._rater, "ranking", {"tiers": [[one] for one in order]})
+        wish = {"action": "put", "group": group_id, "kind": said.kind, "body": said.body}
         with self._tally.lock:
             self._tally.sent.add(request)
         started = time.perf_counter()
         answer = self._told(wish | {"seconds": 1.0, "request": request})
         with self._tally.lock:
-            self._tally.acknowledged[request] = (group_id, self._rater)
+            self._tally.acknowledged[request] = said
             self._tally.seconds.append(time.perf_counter() - started)
         return answer
 
@@ -122,14 +139,19 @@ class Client:
             is_cut = self._random.random() < self._disconnects
             try:
                 answer = self._asked(wish, HURRY_SECONDS if is_cut else 60.0)
-            except (httpx.HTTPError, ValueError):
-                with self._tally.lock:
-                    self._tally.num_broken += 1
+            except (httpx.HTTPError, ValueError) as error:
+                self._count(is_cut=is_cut and isinstance(error, httpx.TimeoutException))
                 time.sleep(0 if is_cut else SECONDS_BETWEEN_TRIES)
                 continue
             if "error" in answer:
                 raise RuntimeError(answer["error"])
             return answer
+
+    def _count(self, *, is_cut: bool) -> None:
+        """Counts a call without an answer."""
+        with self._tally.lock:
+            self._tally.num_cut += is_cut
+            self._tally.num_refused += not is_cut
 
     def _asked(self, wish: dict[str, Any], timeout: float) -> dict[str, Any]:
         """One call; a timeout closes its connection, whatever the lab was about to say."""
@@ -153,7 +175,7 @@ def _label_component(client: httpx.Client) -> int:
 
 
 def storm(folder: Path, *, num_clients: int, num_groups: int, disconnects: float) -> dict[str, Any]:
-    """Runs it in a new lab folder; what was sent, acknowledged, stored, lost and doubled."""
+    """Runs it in a new lab folder; what was sent, acknowledged, stored, lost, altered and doubled."""
     _fill(folder, num_groups)
     lab, tally, killed = ServedLab(folder), Tally(), Event()
     lab.start()
@@ -175,7 +197,8 @@ def storm(folder: Path, *, num_clients: int, num_groups: int, disconnects: float
         _compared(folder, tally)
         | {"clients": num_clients, "groups": num_groups, "kills": int(killed.is_set())}
         | {
-            "broken": tally.num_broken,
+            "cut": tally.num_cut,
+            "refused": tally.num_refused,
             "minutes": (time.perf_counter() - started) / 60,
             "answer_seconds": sorted(tally.seconds)[:: max(1, len(tally.seconds) // 200)],
         }
@@ -193,19 +216,26 @@ def _fill(folder: Path, num_groups: int) -> None:
 
 
 def _compared(folder: Path, tally: Tally) -> dict[str, int]:
-    """The store against what the clients were told."""
+    """The store against what the clients said and were told."""
     db = open_for_reading(Settings(folder=folder).database)
-    rows = list(db.query("SELECT task_id, rater, request, replaces FROM labels"))
+    rows = list(db.query("SELECT task_id, rater, kind, body, request FROM labels"))
     db.close()
-    stored = {row["request"]: (row["task_id"], row["rater"]) for row in rows}
-    places = [(row["task_id"], row["rater"]) for row in rows]
+    stored = {
+        row["request"]: Statement(row["task_id"], row["rater"], row["kind"], json.loads(row["body"])) for row in rows
+    }
+    return judged(stored, tally) | {"stored": len(rows)}
+
+
+def judged(stored: Mapping[str, Statement], tally: Tally) -> dict[str, int]:
+    """How many labels were sent, answered for, lost, stored otherwise than said, doubled, and sent by nobody."""
+    places = [(one.group_id, one.rater) for one in stored.values()]
     return {
         "sent": len(tally.sent),
         "acknowledged": len(tally.acknowledged),
-        "stored": len(rows),
-        "lost": sum(stored.get(request) != said for request, said in tally.acknowledged.items()),
+        "lost": len(tally.acknowledged.keys() - stored.keys()),
+        "altered": sum(stored.get(request, said) != said for request, said in tally.acknowledged.items()),
         "doubled": len(places) - len(set(places)),
-        "of_nobody": len(set(stored) - tally.sent),
+        "of_nobody": len(stored.keys() - tally.sent),
     }
 
 
