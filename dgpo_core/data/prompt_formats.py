@@ -19,6 +19,9 @@ PROMPT_COLUMNS = ("prompt", "caption", "text")
 DATASETS = "datasets:"
 DATASETS_EXTRA = ".venv/bin/python -m pip install -c constraints.txt -r requirements-datasets.txt"
 
+SAVED = ("state.json", "dataset_dict.json")
+"""Files, of which save_to_disk writes one into its folder, and nobody else."""
+
 Entry = tuple[str, dict[str, Any]]
 
 
@@ -79,9 +82,10 @@ def _entry(value: Any, where: str) -> Entry:
 
 
 def entries_of_dataset(name: str, folder: Path | None = None) -> list[Entry]:
-    """The prompts of datasets:NAME or datasets:NAME@SPLIT; NAME is a hub id or a folder that save_to_disk wrote.
+    """The prompts of datasets:NAME or datasets:NAME@SPLIT; NAME is a hub id, a folder that save_to_disk
+    wrote, or one of plain files such as Parquet or JSON lines.
 
-    A relative one begins in folder, else where we are.
+    A relative folder begins in folder, else where we are.
 
     Raises:
         PromptError: the library datasets is missing, or the data set cannot be read or has no column of prompts.
@@ -98,7 +102,8 @@ def _rows_of_dataset(place: str, split: str, name: str) -> Iterable[Mapping[str,
     except ImportError as error:
         raise PromptError(f"{name} needs the library datasets. Install it: {DATASETS_EXTRA}") from error
     try:
-        loaded = datasets.load_from_disk(place) if Path(place).is_dir() else datasets.load_dataset(place, split=split)
+        is_saved = any((Path(place) / one).is_file() for one in SAVED)
+        loaded = datasets.load_from_disk(place) if is_saved else datasets.load_dataset(place, split=split)
         rows = loaded[split] if isinstance(loaded, dict) else loaded
     except RuntimeError as error:  # what datasets says of a set that is a script, which it does not run any more
         raise PromptError(

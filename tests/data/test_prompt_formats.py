@@ -101,6 +101,49 @@ def test_a_relative_folder_begins_in_the_lab_folder_else_where_we_are(tmp_path, 
     assert found == [["lab/mine"], ["here/other"]]
 
 
+@pytest.fixture
+def datasets(tmp_path, monkeypatch):
+    """The library, with its cache in a folder of the test."""
+    library = pytest.importorskip("datasets", reason="the extra of requirements-datasets.txt is not installed")
+    monkeypatch.setattr(library.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    return library
+
+
+def write_parquet(datasets, path, prompts):
+    datasets.Dataset.from_dict({"prompt": prompts, "text": [one.upper() for one in prompts]}).to_parquet(path)
+
+
+def write_json_lines(datasets, path, prompts):
+    path.write_text("".join(f'{{"prompt": "{one}", "text": "{one.upper()}"}}\n' for one in prompts), encoding="utf-8")
+
+
+@pytest.mark.parametrize(("write", "ending"), [(write_parquet, "parquet"), (write_json_lines, "jsonl")])
+def test_a_folder_of_plain_files_is_read_by_its_splits(datasets, tmp_path, write, ending):
+    (tmp_path / "lab" / "mine").mkdir(parents=True)
+    for split, prompts in (("train", ["a", "b"]), ("test", ["c"])):
+        write(datasets, tmp_path / "lab" / "mine" / f"{split}.{ending}", prompts)
+    train, test = (load_prompt_set(f"datasets:mine{part}", tmp_path / "lab") for part in ("", "@test"))
+    assert (train.prompts, train.notes) == (["a", "b"], {"a": {"text": "A"}, "b": {"text": "B"}})
+    assert (test.prompts, test.notes) == (["c"], {"c": {"text": "C"}})
+    with pytest.raises(
+        PromptError, match=r"datasets:mine@other cannot be read: .*other.*\. Check its name and split\."
+    ):
+        load_prompt_set("datasets:mine@other", tmp_path / "lab")
+
+
+def test_splits_that_were_saved_together_are_read_by_their_names(datasets, tmp_path):
+    parts = {name: datasets.Dataset.from_dict({"prompt": [f"{name} prompt"]}) for name in ("train", "test")}
+    datasets.DatasetDict(parts).save_to_disk(tmp_path / "saved")
+    found = [load_prompt_set(f"datasets:saved{part}", tmp_path).prompts for part in ("", "@test")]
+    assert found == [["train prompt"], ["test prompt"]]
+
+
+def test_a_folder_without_data_is_refused_in_one_sentence(datasets, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(PromptError, match=r"datasets:empty cannot be read: .*\. Check its name and split\."):
+        load_prompt_set("datasets:empty", tmp_path)
+
+
 def test_a_data_set_that_is_a_script_is_refused_in_one_sentence(tmp_path):
     pytest.importorskip("datasets", reason="the extra of requirements-datasets.txt is not installed")
     (tmp_path / "mine.py").write_text("", encoding="utf-8")
