@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -55,20 +55,7 @@ class Mask2FormerDetector:
         answers = processor.post_process_instance_segmentation(
             model(**inputs), threshold=CONFIDENCE, target_sizes=sizes, return_binary_maps=True
         )
-        return [self._objects(answer) for answer in answers]
-
-    def _objects(self, answer: dict[str, Any]) -> list[Detection]:
-        maps = answer["segmentation"]
-        if maps is None or not len(answer["segments_info"]):
-            return []
-        found = []
-        for info, mask in zip(answer["segments_info"], np.asarray(torch.as_tensor(maps).cpu()) > 0, strict=False):
-            rows, columns = np.nonzero(mask)
-            if len(rows):
-                box = (float(columns.min()), float(rows.min()), float(columns.max() + 1), float(rows.max() + 1))
-                name = self._parts[1].config.id2label[info["label_id"]]
-                found.append(Detection(ALIASES.get(name, name), float(info["score"]), box, mask))
-        return found
+        return [objects_in(answer, model.config.id2label) for answer in answers]
 
     @cached_property
     def _parts(self) -> tuple[Any, Any]:
@@ -77,6 +64,20 @@ class Mask2FormerDetector:
         with loading("geneval", self._place):
             processor = Mask2FormerImageProcessorPil.from_pretrained(self._place)
             return processor, self._supplies.pretrained(Mask2FormerForUniversalSegmentation, self._place)
+
+
+def objects_in(answer: Mapping[str, Any], names: Mapping[int, str]) -> list[Detection]:
+    """The objects in the processor's answer about one picture: a mask for each segment; names are those of classes."""
+    if not len(answer["segments_info"]):
+        return []
+    found = []
+    for info, mask in zip(answer["segments_info"], np.asarray(answer["segmentation"].cpu()) > 0, strict=True):
+        rows, columns = np.nonzero(mask)
+        if len(rows):
+            box = (float(columns.min()), float(rows.min()), float(columns.max() + 1), float(rows.max() + 1))
+            name = names[info["label_id"]]
+            found.append(Detection(ALIASES.get(name, name), float(info["score"]), box, mask))
+    return found
 
 
 class ClipColors:
