@@ -14,6 +14,7 @@ from dgpo_core.rewards.contract import Judgement, Picture
 
 WEIGHTS_FILE = "model.safetensors"
 BATCH = 16
+INSTALL = ".venv/bin/python -m pip install -c constraints.txt"
 
 
 @contextmanager
@@ -26,7 +27,11 @@ def loading(name: str, place: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise RewardError(f"The reward {name} needs a package that is missing: {str(error)[:200]}") from error
+        package = error.name.partition(".")[0] if error.name else "and the name of that package"
+        raise RewardError(
+            f"The reward {name} needs a package that is missing: {str(error).strip()[:200].rstrip('.')}. "
+            f"Install it: {INSTALL} {package}"
+        ) from error
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         if isinstance(error, RewardError):
             raise

@@ -1,5 +1,6 @@
 """The reward for text in pictures: the reckoning with known readings, and the real engine on rendered words."""
 
+import sys
 from pathlib import Path
 from string import ascii_lowercase
 
@@ -9,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw, ImageFont
 
-from dgpo_core.errors import PromptError
+from dgpo_core.errors import PromptError, RewardError
+from dgpo_core.reward_names import OCR_EXTRA
+from dgpo_core.rewards.catalogue import new_reward
 from dgpo_core.rewards.contract import judge
 from dgpo_core.rewards.ocr import OcrReward, edits, likeness, wanted_text, written
 from dgpo_core.rewards.self_test import self_test
@@ -113,6 +116,13 @@ def read_words(engine, words, picture):
     """What is read of each word; nothing of any where it is not told apart how many there are."""
     found = engine.read(picture).split()
     return found if len(found) == len(words) else [""] * len(words)
+
+
+def test_a_missing_extra_is_said_with_its_line_before_anything_is_drawn(monkeypatch):
+    monkeypatch.setitem(sys.modules, "rapidocr", None)
+    with pytest.raises(RewardError) as refused:
+        new_reward("ocr")
+    assert str(refused.value) == f"The reward ocr needs rapidocr and onnxruntime. Install them: {OCR_EXTRA}"
 
 
 @pytest.fixture(scope="module")
