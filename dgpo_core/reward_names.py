@@ -27,6 +27,8 @@ OWN = re.compile(r"(?P<place>[^:*].*):(?P<attribute>[A-Za-z_]\w*)")
 class RewardFacts:
     """What a reward measures and between which values; None where there is no end. install is its one pip line.
 
+    usual is where its values mostly lie, in words, where that is not between the ends.
+
     needs_labels: it was learned from people's labels, and is there only in a run whose settings name what was learned.
 
     weights names the model it loads, which is fetched on first use unless reward.models_folder holds it.
@@ -35,6 +37,7 @@ class RewardFacts:
     about: str
     low: float | None = None
     high: float | None = None
+    usual: str = ""
     install: str = ""
     weights: str = ""
     needs_server: bool = False
@@ -49,8 +52,10 @@ class RewardFacts:
     def range(self) -> str:
         """The documented range in words."""
         if self.low is None:
-            return "any number" if self.high is None else f"up to {self.high:g}"
-        return f"{self.low:g} and up" if self.high is None else f"{self.low:g} to {self.high:g}"
+            ends = "any number" if self.high is None else f"up to {self.high:g}"
+        else:
+            ends = f"{self.low:g} and up" if self.high is None else f"{self.low:g} to {self.high:g}"
+        return f"{ends}, mostly {self.usual}" if self.usual else ends
 
 
 REWARD_FACTS: dict[str, RewardFacts] = {
@@ -79,23 +84,30 @@ REWARD_FACTS: dict[str, RewardFacts] = {
         "100 times the cosine of picture and prompt, CLIP tuned to choices",
         -100,
         100,
+        "about 20",
         weights="yuvalkirstain/PickScore_v1",
     ),
     "hpsv2": RewardFacts(
-        "cosine of picture and prompt, CLIP tuned to rankings; whether 2.0 or 2.1 its repository's name does not say",
+        "cosine of picture and prompt, CLIP tuned to rankings; whether 2.0 or 2.1 its repository's name does not say: "
+        "docs/rewards.md shows how to be sure of 2.1",
         -1,
         1,
+        "about 0.3",
         weights="adams-story/HPSv2-hf",
     ),
     "imagereward": RewardFacts(
-        "how much people would prefer the picture for its prompt, as BLIP tuned to rankings guesses; around 0",
+        "how much people would prefer the picture for its prompt, as BLIP tuned to rankings guesses",
+        usual="-2 to 2",
         weights="THUDM/ImageReward",
     ),
     "hpsv3": RewardFacts(
-        "what HPSv3 answers at reward.server, from its own package (examples/reward_server.py)", needs_server=True
+        "what HPSv3 answers at reward.server, from its own package (examples/reward_server.py)",
+        usual="0 to 15",
+        needs_server=True,
     ),
     "aesthetic": RewardFacts(
         "beauty as the LAION head guesses people's marks of 1 to 10 from CLIP's view of the picture",
+        usual="1 to 10",
         weights="shunk031/aesthetics-predictor-v2-sac-logos-ava1-l14-linearMSE",
     ),
     "deqa": RewardFacts(
@@ -106,7 +118,11 @@ REWARD_FACTS: dict[str, RewardFacts] = {
         weights="Qwen/Qwen2.5-VL-3B-Instruct",
     ),
     "unifiedreward": RewardFacts(
-        "final mark of 1 to 5 that UnifiedReward writes", 1, 5, weights="CodeGoat24/UnifiedReward-qwen-7b"
+        "final mark of 1 to 5 that UnifiedReward writes, asked in our words and not in those it was tuned on, so not "
+        "the marks that papers print",
+        1,
+        5,
+        weights="CodeGoat24/UnifiedReward-qwen-7b",
     ),
     "vlm_judge": RewardFacts(
         "probability that a vision-language model says yes to: does the picture show the prompt?",

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from documented_range import keeps_to_its_range
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from tiny_models import aesthetic_folder, clip_folder, image_processor, tokenizer_files
@@ -51,6 +52,7 @@ def test_a_picture_scores_higher_for_its_own_prompt_and_the_self_test_passes(tau
     reward = new_reward(name, taught)
     matrix = np.array([[one.reward for one in judge(reward, [RED, BLUE], [prompt] * 2)] for prompt in PROMPTS])
     assert (matrix.diagonal() > np.fliplr(matrix).diagonal()).all()
+    assert keeps_to_its_range(name, matrix.flatten())
     assert self_test(reward).passed
 
 
@@ -154,6 +156,7 @@ def test_an_aesthetic_head_that_was_taught_tells_clean_pictures_from_noise_and_o
         [one.reward for one in judge(new_reward("aesthetic", supplies), pictures, [""] * 8)]
         for pictures in clean_and_noise(1, 8)
     )
+    assert 1 <= min(*clean, *noise) <= max(*clean, *noise) <= 10, "where REWARD_FACTS says that marks mostly lie"
     assert np.greater.outer(clean, noise).mean() > 0.85, "share of all pairs; the encoder has random weights"
     assert self_test(new_reward("aesthetic", supplies)).passed
     save_file(load_file(file) | {name: -one for name, one in head.items() if ".2." in name}, file, {"format": "pt"})

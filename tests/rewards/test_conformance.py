@@ -1,5 +1,6 @@
 """What holds for every reward in the catalogue."""
 
+import re
 from dataclasses import fields
 from io import BytesIO
 from math import isfinite
@@ -7,7 +8,9 @@ from math import isfinite
 import numpy as np
 import pytest
 import torch
+from documented_range import keeps_to_its_range
 from PIL import Image
+from project_tree import text_of
 
 from dgpo_core.config import RewardConfig
 from dgpo_core.data.prompts import load_prompts
@@ -105,10 +108,7 @@ def test_a_reward_tells_its_known_good_pictures_from_its_known_bad_ones(name):
 
 @pytest.mark.parametrize("name", AT_HAND)
 def test_rewards_keep_to_their_documented_range(pictures, name):
-    facts = REWARD_FACTS[name]
-    for judgement in new_reward(name)(pictures, PROMPTS):
-        assert facts.low is None or judgement.reward >= facts.low
-        assert facts.high is None or judgement.reward <= facts.high
+    assert keeps_to_its_range(name, [judgement.reward for judgement in new_reward(name)(pictures, PROMPTS)])
 
 
 @pytest.mark.parametrize(
@@ -117,11 +117,21 @@ def test_rewards_keep_to_their_documented_range(pictures, name):
         ("brightness", "0 to 1"),
         ("incompressibility", "0 and up"),
         ("compressibility", "up to 0"),
-        ("imagereward", "any number"),
+        ("remote", "any number"),
+        ("aesthetic", "any number, mostly 1 to 10"),
+        ("pickscore", "-100 to 100, mostly about 20"),
     ],
 )
 def test_a_range_is_said_in_words(name, words):
     assert REWARD_FACTS[name].range == words
+
+
+def test_the_page_of_rewards_says_the_range_that_the_lab_says():
+    rows = [line.split("|")[1:4] for line in text_of("docs/rewards.md").splitlines() if line.startswith("| `")]
+    said = {tuple(re.findall(r"`(\w+)`", names)): ranges.strip() for names, _, ranges in rows if "." not in names}
+    said = {names: ranges for names, ranges in said.items() if names[0] in REWARD_FACTS}
+    assert sorted(name for names in said for name in names) == sorted(REWARD_FACTS)
+    assert said == {names: "; ".join(dict.fromkeys(REWARD_FACTS[name].range for name in names)) for names in said}
 
 
 def test_an_unknown_reward_is_refused_with_those_there_are():

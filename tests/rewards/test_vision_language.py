@@ -7,6 +7,7 @@ from math import log
 
 import numpy as np
 import pytest
+from documented_range import keeps_to_its_range
 from judging_server import as_json, serving
 from PIL import Image
 from tiny_models import llava_folder, qwen_folder
@@ -119,6 +120,7 @@ def test_each_manner_is_read(name, reply, value):
     with serving(lambda number, body: reply) as asked:
         judged = judge(new_reward(name, Supplies(server=asked.url)), [RED], ["a red thing"])[0]
     assert judged.reward == (None if value is None else pytest.approx(value))
+    assert keeps_to_its_range(name, [] if value is None else [judged.reward])
     if value is None:
         assert judged.details == "the model said 'no idea', which is no answer to the question"
 
@@ -250,7 +252,7 @@ def test_a_judge_in_this_process_gives_probabilities_of_its_first_word(tmp_path)
     reward = new_reward("vlm_judge", supplies)
     first, again = (judge(reward, [RED, BLUE], ["a red picture"] * 2) for _ in range(2))
     assert first == again
-    assert all(one.reward is None or 0 <= one.reward <= 1 for one in first)
+    assert keeps_to_its_range("vlm_judge", [one.reward for one in first if one.reward is not None])
     said = LocalMouth("vlm_judge", supplies.place("me/tiny"), supplies).ask(RED, "a red picture ?", num_tokens=3)
     assert len(said.first) > 3
     assert sum(said.first.values()) <= 1 + 1e-6
