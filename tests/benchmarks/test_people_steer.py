@@ -1,12 +1,14 @@
 """A measurement of steering that was kept is taken up as long as it is the same one."""
 
+import json
 from copy import deepcopy
 
 import pytest
 
 from app.__main__ import configured
-from benchmarks.people_steer import is_same
+from benchmarks.people_steer import is_same, taught
 from dgpo_core.config import to_dict
+from dgpo_core.preference.saved import ABOUT
 
 
 @pytest.fixture
@@ -30,3 +32,10 @@ def test_another_setting_is_another(about):
     other = deepcopy(about)
     other["config"]["loss"]["kl_weight"] = 0.5
     assert not is_same(other, about)
+
+
+def test_labels_are_those_that_were_learned_from_not_those_asked_for(tmp_path):
+    into = tmp_path / "preference"
+    into.mkdir()
+    (into / ABOUT).write_text(json.dumps({"num_groups": 97}))
+    assert taught(configured("shapes", []), tmp_path, 100) == (into, 97)
