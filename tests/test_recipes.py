@@ -1,6 +1,7 @@
 """Recipes: the settings of a run as YAML, both ways."""
 
 import re
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -9,9 +10,11 @@ from hypothesis import strategies as st
 from project_tree import ROOT, text_of
 
 from app.recipes import Recipe, dump_recipe, list_recipes, load_recipe, parse_recipe
-from dgpo_core.config import RunConfig, from_dict, settings, with_setting
-from dgpo_core.data.prompts import check_disjoint, load_prompts
+from dgpo_core.assembly import category_of
+from dgpo_core.config import RunConfig, from_dict, settings, to_dict, with_setting
+from dgpo_core.data.prompts import check_disjoint, load_prompt_set, load_prompts
 from dgpo_core.errors import ConfigError
+from dgpo_core.examination import spread_over
 from dgpo_core.reward_names import parse_watched
 
 
@@ -145,10 +148,16 @@ def test_the_paper_has_three_modes_of_three_tasks():
     assert sorted(f"sd35m-{task}-mode-{mode}" for task in tasks for mode in modes) == PAPERS_RECIPES
 
 
+def table_below(heading):
+    """The rows of the first table below a heading of docs/recipes.md, each a list of its cells without code marks."""
+    blocks = text_of("docs/recipes.md").split(heading)[1].split("\n\n")
+    rows = next(block for block in blocks if block.startswith("|")).splitlines()[2:]
+    return [[cell.strip().replace("`", "") for cell in row.strip("|").split("|")] for row in rows]
+
+
 @pytest.mark.parametrize("name", PAPERS_RECIPES)
 def test_a_recipe_of_the_papers_reports_and_watches_what_docs_say(name):
-    table = text_of("docs/recipes.md").split("### What they train on")[1].split("\n\n")[1]
-    told = {row[0]: row[1:] for row in (re.findall(r"[^|`\s][^|`]*[^|`\s]", line) for line in table.splitlines()[2:])}
+    told = {task: named for task, *named in table_below("### What they train on")}
     config = load_recipe(name)
     reward = config.reward
     assert told[name.split("-")[1]] == [reward.train, reward.evaluation, reward.watch]
@@ -157,6 +166,74 @@ def test_a_recipe_of_the_papers_reports_and_watches_what_docs_say(name):
     assert not {reward.train, reward.evaluation} & set(watched)
     assert config.prompts.watch == "general-heldout"
     check_disjoint(load_prompts(config.prompts.train), load_prompts(config.prompts.watch))
+
+
+def values_of_config(config):
+    """Every setting of a section by its dotted path."""
+    return {
+        f"{section}.{name}": value
+        for section, inner in to_dict(config).items()
+        if isinstance(inner, dict)
+        for name, value in inner.items()
+    }
+
+
+def task_and_mode(name):
+    task, _, mode = name.removeprefix("sd35m-").partition("-mode-")
+    return task, mode
+
+
+@pytest.mark.parametrize("name", PAPERS_RECIPES)
+def test_a_recipe_of_the_papers_is_corrected_as_docs_say(name):
+    task, mode = task_and_mode(name)
+    found = values_of_config(load_recipe(name))
+    rows = [row for row in table_below("### Where they are corrected") if mode in row[1].split(", ") or row[1] == "all"]
+    told = {
+        setting: float(here) for tasks, _, setting, _, here, _ in rows if task in tasks.split(", ") or tasks == "all"
+    }
+    assert told == {setting: found[setting] for setting in told}
+    assert {"loss.sigma_min", "loss.text_dropout"} <= told.keys()
+
+
+def test_every_correction_is_of_tasks_and_modes_that_there_are():
+    rows = table_below("### Where they are corrected")
+    assert len(rows) == len({tuple(row[:3]) for row in rows}) > 5
+    assert {task for row in rows for task in row[0].split(", ")} <= {"all", "geneval", "ocr", "pickscore"}
+    assert {mode for row in rows for mode in row[1].split(", ")} <= {"all", "1", "2a", "2b"}
+
+
+@pytest.mark.parametrize("name", PAPERS_RECIPES)
+def test_a_recipe_of_the_papers_is_drawn_compared_and_ranged_as_the_authors_say_of_its_mode(name):
+    _, mode = task_and_mode(name)
+    (drawn, compared, beta, clip) = next(row[1:5] for row in table_below("## The paper's") if row[0] == mode)
+    found = values_of_config(load_recipe(name))
+    guidance = {"none": 1.0, "guidance 4.5": 4.5}
+    assert found["rollout.guidance_scale"] == guidance[drawn]
+    start, _, told = compared.partition(", ")
+    assert found["loss.reference"] == {"frozen": "frozen", "the old policy": "old_policy"}[start]
+    assert found["loss.reference_guidance"] == guidance.get(told, 1.0)
+    for setting, limits in (("loss.preference_beta", beta), ("loss.clip_range", clip)):
+        low, high = map(float, limits.split(" to "))
+        assert low <= found[setting] <= high
+
+
+@pytest.mark.parametrize("name", PAPERS_RECIPES)
+def test_a_recipe_of_the_papers_has_the_pull_of_its_mode_and_a_schedule(name):
+    config = load_recipe(name)
+    assert config.loss.kl_weight == (0.001 if name.endswith("2b") else 0.02)
+    assert (config.schedule.num_steps, config.schedule.evaluate_every) == (1000, 60)
+    assert config.rollout.old_policy_from_step < config.schedule.num_steps
+
+
+@pytest.mark.parametrize("name", PAPERS_RECIPES)
+def test_a_recipe_of_the_papers_examines_as_many_prompts_of_every_kind(name):
+    config = load_recipe(name)
+    heldout = load_prompt_set(config.prompts.heldout)
+    examined = spread_over(heldout.prompts, config.schedule.evaluation_prompts, category_of)
+    assert len(examined) == config.schedule.evaluation_prompts
+    kinds = Counter(heldout.notes.get(prompt, {}).get("tag") for prompt in examined)
+    assert len(kinds) == (6 if "geneval" in name else 1)
+    assert len(set(kinds.values())) == 1
 
 
 def test_geneval_is_reported_as_the_paper_counts_it():

@@ -165,7 +165,8 @@ def judged_by(config, judges):
 def what_memory_depends_on(config):
     """The settings that the estimate without rewards reads; tasks and modes may differ in the others."""
     rollout = replace(config.rollout, guidance_scale=1.0, old_policy_from_step=0)
-    return config.model, rollout, config.update, config.schedule, config.loss.kl_weight > 0
+    drawn_at_once = max(rollout.groups_per_step * rollout.group_size, config.schedule.evaluation_prompts)
+    return config.model, rollout, config.update, drawn_at_once, config.loss.kl_weight > 0
 
 
 @pytest.mark.slow
