@@ -118,7 +118,7 @@ def test_groups_to_learn_from_are_drawn_by_the_base_before_the_race_and_once(rac
 
 def test_a_race_whose_groups_cannot_be_drawn_says_so(race, tmp_path):
     folder = tmp_path / "groups"
-    with pytest.raises(ConfigError, match=r"groups were not all drawn\. Run 1 failed: .*nowhere.* Start the race again"):
+    with pytest.raises(ConfigError, match=r"were not all drawn\. Run 1 failed: .*nowhere.* Start the race again"):
         race(
             entrants={"nft": NFT | {"rollout.stored_groups": str(folder)}},
             prepare={str(folder): {"model.folder": str(tmp_path / "nowhere")}},
