@@ -22,6 +22,10 @@ HELD = {
     "text_encoder_2": ("conditioner.embedders.1.",),
 }
 """What names of weights begin with, by part, in a file in its authors' layout that holds more than the network."""
+PREFIXES = ("", "model.diffusion_model.", "diffusion_model.", "transformer.", "unet.")
+"""What may stand before all names of a file that has the network alone, under diffusers' own names."""
+SAME_NAMES = ("QwenImageTransformer2DModel",)
+"""Networks whose authors' names are diffusers' own, so that diffusers has nothing to convert."""
 LORA = ("lora_A", "lora_B", "lora_up", "lora_down")
 
 
@@ -53,8 +57,9 @@ def load_single_file(
     pipeline = load_pipeline(base, pipeline_class, config, dtype)
     network: nn.Module = getattr(pipeline, network_name)
     try:
-        if set(names) == set(network.state_dict()):
-            network.load_state_dict(load_file(file))
+        prefix = _prefix_of(names, network)
+        if prefix is not None:
+            network.load_state_dict({name.removeprefix(prefix): one for name, one in load_file(file).items()})
         else:
             pipeline = _in_authors_layout(file, names, base, pipeline, network_name=network_name, dtype=dtype)
     except (LookupError, TypeError, AttributeError, SingleFileComponentError) as error:
@@ -67,16 +72,29 @@ def load_single_file(
     return pipeline
 
 
+def _prefix_of(names: list[str], network: nn.Module) -> str | None:
+    """What stands before diffusers' names in the file; None where its names are others, or not these alone."""
+    wanted = set(network.state_dict())
+    return next((prefix for prefix in PREFIXES if {prefix + name for name in wanted} == set(names)), None)
+
+
 def _in_authors_layout(
     file: Path, names: list[str], base: Path, pipeline: Any, *, network_name: str, dtype: torch.dtype
 ) -> Any:
     """The pipeline of base, its network and whatever else the file holds read from there."""
-    kind = type(pipeline)
+    kind, network = type(pipeline), type(getattr(pipeline, network_name))
+    told: dict[str, Any] = {"config": str(base), "torch_dtype": dtype, "local_files_only": True}
+    if network.__name__ in SAME_NAMES or not hasattr(network, "from_single_file"):
+        raise ModelError(
+            f"The model in {file} cannot be loaded: its weights do not have the names that {network.__name__} has in "
+            "diffusers, and of this family no others are known. Name a file that has them, or a diffusers folder."
+        )
     if not hasattr(kind, "from_single_file"):
-        raise _not_of(getattr(pipeline, network_name))
+        pipeline.register_modules(**{network_name: network.from_single_file(str(file), subfolder=network_name, **told)})
+        return pipeline
     held = {network_name} | {part for part, starts in HELD.items() if any(name.startswith(starts) for name in names)}
     rest = {name: part for name, part in pipeline.components.items() if name not in held}
-    return kind.from_single_file(str(file), config=str(base), torch_dtype=dtype, local_files_only=True, **rest)
+    return kind.from_single_file(str(file), **told, **rest)
 
 
 def _not_of(network: nn.Module) -> ValueError:

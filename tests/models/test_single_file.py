@@ -2,11 +2,13 @@
 
 import json
 import shutil
+from types import FunctionType
 
 import numpy as np
 import pytest
 import torch
-from authors_layout import sd3_file, sd_file, sdxl_file
+from authors_layout import flux_file, qwen_image_file, sana_file, sd3_file, sd_file, sdxl_file, z_image_file
+from diffusers.loaders.single_file_model import SINGLE_FILE_LOADABLE_CLASSES
 from safetensors.torch import load_file, save_file
 from small_families import PIXELS, save_small_family
 
@@ -20,6 +22,10 @@ FILES = {
     "sd": (sd_file, ("unet", "vae", "text_encoder")),
     "sdxl": (sdxl_file, ("unet", "vae", "text_encoder", "text_encoder_2")),
     "sd35m": (sd3_file, ("transformer", "vae")),
+    "flux": (flux_file, ("transformer",)),
+    "z-image": (z_image_file, ("transformer",)),
+    "sana": (sana_file, ("transformer",)),
+    "qwen-image": (qwen_image_file, ("transformer",)),
 }
 """How a family's file is made, and the parts that it holds."""
 
@@ -27,6 +33,24 @@ FILES = {
 @pytest.fixture(scope="module", params=FILES)
 def family(request):
     return request.param
+
+
+FLUX_WIDTH, SMALL_FLUX_WIDTH = 3072, 32
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_flux():
+    """Diffusers' converter knows the width of the real FLUX.1 alone; here it is told that of the small one."""
+    kept = SINGLE_FILE_LOADABLE_CLASSES["FluxTransformer2DModel"]
+    code = kept["checkpoint_mapping_fn"].__code__
+    widths = tuple(SMALL_FLUX_WIDTH if one == FLUX_WIDTH else one for one in code.co_consts)
+    assert widths != code.co_consts
+    converter = FunctionType(code.replace(co_consts=widths), kept["checkpoint_mapping_fn"].__globals__)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(
+            SINGLE_FILE_LOADABLE_CLASSES, "FluxTransformer2DModel", kept | {"checkpoint_mapping_fn": converter}
+        )
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -68,16 +92,19 @@ def answers(model):
     return conditioning.embeddings, velocity, pictures, model.encode_pictures(list(pictures))
 
 
-def test_a_file_in_its_authors_layout_is_the_model_that_it_was_made_of(weights, folder, base, tmp_path):
+def test_a_file_in_its_authors_layout_is_the_model_that_it_was_made_of(family, weights, folder, base, tmp_path):
     save_file(weights, tmp_path / "authors.safetensors")
     found, expected, other = (
         answers(one) for one in (loaded(tmp_path / "authors.safetensors", base), loaded(folder), loaded(base))
     )
     for mine, true in zip(found, expected, strict=True):
         np.testing.assert_allclose(mine, true, atol=1e-5)
-    assert not any(np.allclose(theirs, true, atol=1e-2) for theirs, true in zip(other[1:], expected[1:], strict=True))
+    moved = slice(1, None if "vae" in FILES[family][1] else 2)
+    pairs = zip(other[moved], expected[moved], strict=True)
+    assert not any(np.allclose(theirs, true, atol=1e-2) for theirs, true in pairs)
 
 
+@pytest.mark.parametrize("family", ["sd", "sdxl", "sd35m"], indirect=True)
 def test_what_the_file_lacks_is_the_bases(weights, folder, base, tmp_path):
     """The network alone, and a base that names parts which it has not and which the lab does not load."""
     index = json.loads((base / "model_index.json").read_text())
@@ -108,6 +135,10 @@ def same(one, other):
         ("sdxl", "conditioner.embedders.1.model.ln_final", "2 weights are missing, first .*final_layer_norm"),
         ("sd35m", "model.diffusion_model.", "its weights are not those of SD3Transformer2DModel"),
         ("sd35m", "model.diffusion_model.joint_blocks.1.x_block.mlp", "its weights are not those of SD3Transformer2D"),
+        ("flux", "double_blocks.0.img_mlp", "its weights are not those of FluxTransformer2DModel"),
+        ("z-image", "model.diffusion_model.layers.0.feed_forward", "some of its weights are missing"),
+        ("sana", "blocks.0.mlp", "its weights are not those of SanaTransformer2DModel"),
+        ("qwen-image", "model.diffusion_model.img_in", "do not have the names that QwenImageTransformer2DModel has"),
     ],
     indirect=["family"],
 )
@@ -119,6 +150,18 @@ def test_a_file_that_lacks_weights_is_refused_in_one_sentence(weights, base, tmp
         loaded(tmp_path / "torn.safetensors", base)
     assert str(tmp_path / "torn.safetensors") in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+def test_a_pixart_in_its_authors_layout_is_refused_with_what_can_be_given_instead(tmp_path):
+    """Diffusers converts none; the names are those of its authors' file."""
+    base = save_small_family("pixart", tmp_path / "pixart")
+    save_file(
+        {"x_embedder.proj.weight": torch.zeros(1), "blocks.0.mlp.fc1.weight": torch.zeros(1)},
+        tmp_path / "p.safetensors",
+    )
+    words = "names that PixArtTransformer2DModel has in diffusers.* Name a file that has them, or a diffusers folder"
+    with pytest.raises(ModelError, match=words):
+        loaded(tmp_path / "p.safetensors", base)
 
 
 def test_a_file_of_another_kind_than_the_base_is_refused(model_folder, tmp_path):
