@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from dgpo_core.base_rules import cautions_once_fetched
 from dgpo_core.config import RunConfig
 from dgpo_core.data.prompts import PromptSet, check_disjoint, load_prompt_set
 from dgpo_core.data.requests import parse_request
@@ -60,6 +61,7 @@ def assemble(
     train_prompts = list(dict.fromkeys(group.prompt for group in stored_groups)) or train_set.prompts
     check_disjoint(train_prompts, heldout_prompts)
     supplies = supplies_of(config, folder, {**train_set.notes, **heldout_set.notes, **watch_set.notes})
+    is_given = model is not None
     if PREFERENCE in config.reward.names:
         model = model or load_model(config)
         supplies = replace(supplies, preference=_saved_preference(config, model, folder))
@@ -70,8 +72,7 @@ def assemble(
     watch_prompts = spread_over(watch_set.prompts, config.schedule.evaluation_prompts, category_of)
     teaches = not stored_groups and needs_reward(config.people, num_labelled=0, num_groups=1)
     checks = [(reward, train_prompts)] * teaches + [(evaluation_reward, heldout_prompts)]
-    checks += [(one, watch_prompts or heldout_prompts) for one in watched.values()]
-    cautions = _checked(checks, config)
+    cautions = _checked([*checks, *((one, watch_prompts or heldout_prompts) for one in watched.values())], config)
     model = model or load_model(config)
     probe = [PROBE_PROMPT] * (config.people.weight > 0)
     model.prepare([*train_prompts, *heldout_prompts, *watch_prompts, *probe, UNCONDITIONAL])
@@ -95,8 +96,15 @@ def assemble(
         checkpoints=checkpoints,
         stored_groups=stored_groups,
         people=people,
-        cautions=cautions,
+        cautions=cautions if is_given else (*cautions, *_of_the_base(config)),
     )
+
+
+def _of_the_base(config: RunConfig) -> tuple[str, ...]:
+    """What to reconsider about a base that loading fetched; of one that was here the recipe's check has said it."""
+    if all(Path(place).exists() for place in (config.model.folder, config.model.parts_from) if place):
+        return ()
+    return cautions_once_fetched(config, *places(config.model, PROJECT, fetched_before))
 
 
 def _saved_preference(config: RunConfig, model: Model, folder: Path) -> Reward:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable
-from pathlib import Path
 
+from dgpo_core.base_rules import few_step_base, other_familys_settings
 from dgpo_core.config import STOCHASTIC_SAMPLERS, RolloutConfig, RunConfig
 from dgpo_core.errors import ConfigError
 from dgpo_core.idle_settings import IDLE, compares
@@ -18,21 +16,6 @@ LEAST_BETA_FOR_SLOW_REFERENCE = 2000
 """Of a reference that is a moving average of the policy; its authors have 2000 to 5000."""
 WIDEST_CLIP_THAT_FIRES = 0.03
 LARGEST_STEADY_RATE = 3e-3
-FEW_STEP_MARKS = (
-    "turbo",
-    "schnell",
-    "lightning",
-    "lcm",
-    "hyper",
-    "sprint",
-    "dmd",
-    "dmd2",
-    "klein",
-    "flash",
-    "distilled",
-)
-NEGATIONS = ("de", "un", "non", "not")
-"""What before a mark says the contrary, as in de-distilled; so does base after it, as in klein-base."""
 
 
 def check(config: RunConfig) -> None:
@@ -110,7 +93,7 @@ def _check_noise_levels(config: RunConfig) -> None:
 
 def cautions(config: RunConfig) -> tuple[str, ...]:
     """What to reconsider, in words; nothing for a sound recipe. The run may be started all the same."""
-    return tuple(words for words in (rule(config) for rule in RULES) if words)
+    return tuple(words for words in (rule(config) for rule in (*RULES, other_familys_settings)) if words)
 
 
 def _noise_for_nothing(config: RunConfig) -> str:
@@ -183,39 +166,6 @@ def _unbounded_push(config: RunConfig) -> str:
     return ""
 
 
-def _few_step_base(config: RunConfig) -> str:
-    """Before loading only a name is known, in which distilled models say so, and of a folder its configuration."""
-    name = config.model.folder.lower().replace("\\", "/").rstrip("/").rpartition("/")[2]
-    words = ["", *re.split(r"[^a-z0-9]+", name), ""]
-    marks = [
-        word
-        for before, word, after in zip(words, words[1:], words[2:], strict=False)
-        if word in FEW_STEP_MARKS and before not in NEGATIONS and after != "base"
-    ]
-    why = "A loss on noisy pictures undoes the distillation: pictures blur within some hundred steps."
-    if marks:
-        return (
-            f"model.folder names a {marks[0]} model, one distilled to draw in a few steps. {why} Choose the model it "
-            "was distilled from."
-        )
-    for place in filter(None, (config.model.folder, config.model.parts_from)):
-        if _is_flux_without_guidance(Path(place) / "transformer" / "config.json"):
-            return (
-                f"The FLUX.1 in {place} is told no guidance, as FLUX.1-schnell, which was distilled to draw in a few "
-                f"steps. {why} Choose FLUX.1-dev, unless this one's distillation was undone already."
-            )
-    return ""
-
-
-def _is_flux_without_guidance(file: Path) -> bool:
-    try:
-        network = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    is_flux = isinstance(network, dict) and network.get("_class_name") == "FluxTransformer2DModel"
-    return is_flux and not network.get("guidance_embeds", False)
-
-
 def _high_rate(config: RunConfig) -> str:
     if config.update.learning_rate > LARGEST_STEADY_RATE:
         return (
@@ -244,6 +194,6 @@ RULES: tuple[Callable[[RunConfig], str], ...] = (
     _wide_clip,
     _unbounded_push,
     _high_rate,
-    _few_step_base,
+    few_step_base,
     _never_examined,
 )
