@@ -3,26 +3,24 @@
 import shutil
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
-from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from small_families import save_small_family
+from small_hub import ask_instead
 
-from dgpo_core.config import RunConfig
 from dgpo_core.errors import ModelError
 from dgpo_core.model_config import ModelConfig
 from dgpo_core.models.catalogue import FAMILIES, load
 from dgpo_core.models.source import fetched, found
-from dgpo_core.recipe_check import cautions
 
 ANSWERS = {"gated": (403, "GatedRepo"), "missing": (404, "RepoNotFound"), "bare": (404, "EntryNotFound")}
 
 
 @pytest.fixture(scope="module")
 def hub():
-    """Answers as the Hub does: by the name of the repository."""
+    """The address of what answers as the Hub does: by the name of the repository."""
 
     class Answer(BaseHTTPRequestHandler):
         def do_HEAD(self):
@@ -52,18 +50,18 @@ def hub():
         ("owner/bare-model", r"holds no diffusers pipeline: it has no model_index.json"),
     ],
 )
-def test_a_repository_that_cannot_be_had_is_said_in_one_sentence(hub, name, words):
+def test_a_repository_that_cannot_be_had_is_said_in_one_sentence(hub, name, words, tmp_path, monkeypatch):
+    ask_instead(monkeypatch, hub, tmp_path)
     with pytest.raises(ModelError, match=words) as refusal:
-        fetched(name, endpoint=hub)
+        fetched(name)
     assert "\n" not in str(refusal.value)
 
 
-def test_without_a_network_the_way_out_is_said(monkeypatch):
-    waits = []  # the Hub's library tries again five times; here it does not sleep in between
-    monkeypatch.setattr("huggingface_hub.utils._http.time", SimpleNamespace(sleep=waits.append))
-    with pytest.raises(ModelError, match=r"neither a folder here nor fetched before, and the Hub cannot be reached"):
-        fetched("owner/model", endpoint="http://127.0.0.1:9")
-    assert waits
+def test_without_a_network_the_way_out_is_said(tmp_path, monkeypatch):
+    ask_instead(monkeypatch, "http://127.0.0.1:9", tmp_path)
+    words = r"neither a folder here nor fetched before as a whole, and the Hub cannot be reached: .* Connect to"
+    with pytest.raises(ModelError, match=words):
+        fetched("owner/model")
 
 
 def test_folders_come_before_the_hub(tmp_path):
@@ -146,44 +144,3 @@ def test_a_scheduler_that_says_nothing_of_noise_is_refused(sd_folder, tmp_path):
 def test_a_size_that_the_model_cannot_draw_is_refused(model_folder, side, words):
     with pytest.raises(ModelError, match=words):
         load(ModelConfig(folder=str(model_folder), picture_side=side), seed=0)
-
-
-@pytest.mark.parametrize(
-    ("name", "is_few_step"),
-    [
-        ("stabilityai/stable-diffusion-3.5-large-turbo", True),
-        ("black-forest-labs/FLUX.1-schnell", True),
-        ("models/Sana_Sprint_1.6B", True),
-        ("ByteDance/SDXL-Lightning", True),
-        ("stabilityai/stable-diffusion-3.5-medium", False),
-        ("black-forest-labs/FLUX.1-dev", False),
-        ("turbo-lab/stable-diffusion", False),
-        ("black-forest-labs/FLUX.2-klein-4B", True),
-        ("black-forest-labs/FLUX.2-klein-base-4B", False),
-        ("stable-diffusion-xl-base-1.0-lightning", True),
-        ("nyanko7/flux-dev-de-distilled", False),
-    ],
-)
-def test_few_step_bases_are_recognised_by_their_name(name, is_few_step):
-    config = RunConfig(model=ModelConfig(folder=name))
-    assert any("distilled to draw in a few steps" in words for words in cautions(config)) == is_few_step
-
-
-def test_a_flux_that_is_told_no_guidance_is_recognised_by_its_configuration(tmp_path):
-    folder = save_small_family("flux", tmp_path / "mine")
-
-    def words_of(**settings):
-        return [words for words in cautions(RunConfig(model=ModelConfig(**settings))) if "in a few steps" in words]
-
-    assert words_of(folder=str(folder)) == []
-    config = folder / "transformer" / "config.json"
-    config.write_text(config.read_text().replace('"guidance_embeds": true', '"guidance_embeds": false'))
-    expected = [
-        f"The FLUX.1 in {folder} is told no guidance, as FLUX.1-schnell, which was distilled to draw in a few steps. A "
-        "loss on noisy pictures undoes the distillation: pictures blur within some hundred steps. Choose FLUX.1-dev, "
-        "unless this one's distillation was undone already."
-    ]
-    assert words_of(folder=str(folder)) == expected
-    assert words_of(folder="mine.safetensors", parts_from=str(folder)) == expected
-    config.write_text("[")
-    assert words_of(folder=str(folder)) == []
