@@ -109,18 +109,18 @@ def directions(one: Box, other: Box) -> set[str]:
     Of the way between the centres, a tenth of the boxes' summed sizes is taken off on each axis; what is left points
     in a direction when it is more than half of the whole.
     """
-    x, y = _apart(one[0], one[2], other[0], other[2]), _apart(one[1], one[3], other[1], other[3])
-    length = hypot(x, y)
-    if length < 1e-3:
-        return set()
+    way_x, x = _way(one[0], one[2], other[0], other[2])
+    way_y, y = _way(one[1], one[3], other[1], other[3])
+    least = hypot(way_x, way_y) / 2
     named = {"left of": -x, "right of": x, "above": -y, "below": y}
-    return {name for name, way in named.items() if way / length > 0.5}
+    return {name for name, left in named.items() if left > max(least, 1e-3)}
 
 
-def _apart(low: float, high: float, other_low: float, other_high: float) -> float:
-    offset = (low + high) / 2 - (other_low + other_high) / 2
-    left = max(0.0, abs(offset) - NEAR * ((high - low) + (other_high - other_low)))
-    return left if offset > 0 else -left
+def _way(low: float, high: float, other_low: float, other_high: float) -> tuple[float, float]:
+    """The way between two centres on one axis, and what is left of it."""
+    way = (low + high) / 2 - (other_low + other_high) / 2
+    left = max(0.0, abs(way) - NEAR * ((high - low) + (other_high - other_low)))
+    return way, left if way > 0 else -left
 
 
 class GenEvalReward:

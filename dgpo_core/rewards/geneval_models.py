@@ -21,7 +21,8 @@ from dgpo_core.rewards.supplies import Supplies
 ALIASES = {"mouse": "computer mouse", "remote": "tv remote", "keyboard": "computer keyboard"}
 """What GenEval calls differently than COCO."""
 WORDINGS = ("a photo of a {color} {thing}", "a photo of a {color}-colored {thing}", "a photo of a {color} object")
-GREY = 128
+GREY = 153
+"""What GenEval puts around a thing, #999."""
 BATCH = 4
 
 

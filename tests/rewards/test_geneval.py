@@ -91,6 +91,8 @@ def test_color_attribution_tells_swapped_colours():
         ((0, 0, 20, 20), (3, 0, 23, 20), set()),
         ((0, 0, 20, 20), (0, 0, 20, 20), set()),
         ((0, 0, 20, 20), (100, 10, 120, 30), {"left of"}),
+        ((0, 0, 20, 20), (6, 0, 26, 20), set()),  # 2 of the 6 between the centres are left
+        ((0, 0, 20, 20), (9, 0, 29, 20), {"left of"}),  # 5 of 9
     ],
 )
 def test_directions_of_known_boxes(one, other, named):
