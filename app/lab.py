@@ -10,7 +10,7 @@ from app.settings import Settings
 from app.store.reader import Reader
 from app.store.rows import Said, TrialWish
 from dgpo_core.config import RunConfig
-from dgpo_core.events import Command
+from dgpo_core.events import Command, Drawing
 
 EXPORT_LAYOUTS = {
     "groups": "JSONL, to learn from",
@@ -55,7 +55,9 @@ class Actions(Protocol):
         """Hand a command to a live run."""
         ...
 
-    def request_comparison(self, run_id: int, step: int | None, num_prompts: int, seed: int) -> int:
+    def request_comparison(
+        self, run_id: int, step: int | None, num_prompts: int, seed: int, *, drawing: Drawing | None = None
+    ) -> int:
         """Ask for a before/after comparison and return its id."""
         ...
 

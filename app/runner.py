@@ -28,7 +28,7 @@ from app.store.rows import RunRow, Said, TrialWish
 from app.store.writer import Writer
 from dgpo_core.config import RunConfig, from_dict, to_dict
 from dgpo_core.errors import StoreError
-from dgpo_core.events import Command, Compare, ComparisonFailed, Event, Phase, PhaseChanged, Stop, Warned
+from dgpo_core.events import Command, Compare, ComparisonFailed, Drawing, Event, Phase, PhaseChanged, Stop, Warned
 from dgpo_core.recipe_check import cautions, check
 
 SECONDS_TO_STOP = 60.0
@@ -112,17 +112,24 @@ class Runner:
                 return
             self._writer.send(run_id, command)
 
-    def request_comparison(self, run_id: int, step: int | None, num_prompts: int, seed: int) -> int:
+    def request_comparison(
+        self, run_id: int, step: int | None, num_prompts: int, seed: int, *, drawing: Drawing | None = None
+    ) -> int:
         """Asks for a before/after comparison: of the live run between its steps, else in a thread now."""
         with self._one_at_a_time:
             self._mark_interrupted()
             run = self._run(run_id)
+
+            def awaited() -> Compare:
+                request_id = self._writer.request_comparison(run_id, step, num_prompts, seed, drawing=drawing)
+                return Compare(request_id, step, num_prompts, seed, drawing or Drawing())
+
             if run.state.is_live:
-                return self._ask_live_run(run_id, step, num_prompts, seed)
+                return self._ask_live_run(run_id, awaited())
             with self._reserved():
-                request_id = self._writer.request_comparison(run_id, step, num_prompts, seed)
-                self._begin_comparison(run, Compare(request_id, step, num_prompts, seed))
-            return request_id
+                request = awaited()
+                self._begin_comparison(run, request)
+            return request.request_id
 
     def try_reward(self, wish: TrialWish) -> int:
         """Has a reward judge pictures in a thread of its own, one trial at a time, beside a run that is live."""
@@ -334,14 +341,13 @@ class Runner:
 
         self._begin(work, on_failure)
 
-    def _ask_live_run(self, run_id: int, step: int | None, num_prompts: int, seed: int) -> int:
-        request_id = self._writer.request_comparison(run_id, step, num_prompts, seed)
+    def _ask_live_run(self, run_id: int, request: Compare) -> int:
         try:
-            self._writer.send(run_id, Compare(request_id, step, num_prompts, seed))
+            self._writer.send(run_id, request)
         except StoreError as error:
-            self._writer.fail_comparison(request_id, str(error))
+            self._writer.fail_comparison(request.request_id, str(error))
             raise
-        return request_id
+        return request.request_id
 
     def _forget_comparisons(self, run_id: int) -> None:
         """Says of comparisons that an ended run did not come to that they will not come; cannot change how it ended."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from torch import Tensor
 
 from dgpo_core.checkpoint import Checkpoint, load_checkpoint
+from dgpo_core.config import RolloutConfig
 from dgpo_core.ema import WeightCopy
 from dgpo_core.errors import CheckpointError
-from dgpo_core.events import Compare, ComparisonDone
+from dgpo_core.events import Compare, ComparisonDone, Drawing
 from dgpo_core.examination import Examiner, spread_over
 from dgpo_core.models.protocol import Model
 from dgpo_core.samplers import OnStep
@@ -47,6 +49,11 @@ def weights_from(tensors: Mapping[str, Tensor], model: Model) -> WeightCopy:
     return copy
 
 
+def drawn_as(drawing: Drawing, rollout: RolloutConfig) -> RolloutConfig:
+    """The run's own way to draw, but for what the drawing names."""
+    return replace(rollout, **{name: value for name, value in asdict(drawing).items() if value is not None})
+
+
 def compare(
     examiner: Examiner,
     prompts: Sequence[str],
@@ -57,6 +64,7 @@ def compare(
     on_step: OnStep | None = None,
 ) -> ComparisonDone:
     """The request's pictures from the base and with the weights, which are those of step."""
+    examiner = replace(examiner, rollout=drawn_as(request.drawing, examiner.rollout))
     chosen = spread_over(prompts, request.num_prompts, examiner.category_of)
     before = examiner.draw(chosen, seed=request.seed, weights=None, on_step=on_step)
     after = examiner.draw(chosen, seed=request.seed, weights=weights, on_step=on_step)

@@ -6,7 +6,7 @@ Pictures travel as PNG bytes, so that words stay free of any image library.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -328,6 +328,14 @@ class ExamineNow:
     """Examine the averaged weights after this step, on the run's own examination prompts."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drawing:
+    """How the pictures of a comparison are drawn; None is what the run itself draws with."""
+
+    guidance_scale: float | None = None
+    num_sampling_steps: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Compare:
     """Draw num_prompts held-out prompts with the base and with the checkpoint of step (None: the policy now)."""
@@ -336,6 +344,7 @@ class Compare:
     step: int | None
     num_prompts: int
     seed: int
+    drawing: Drawing = field(default_factory=Drawing)
 
 
 Command = Pause | Resume | Stop | SaveNow | SampleNow | ExamineNow | Compare

@@ -10,7 +10,7 @@ from app.store.reader import Reader
 from app.store.rows import Said, TrialWish
 from app.store.writer import Writer
 from dgpo_core.config import RunConfig, to_dict
-from dgpo_core.events import Command
+from dgpo_core.events import Command, Drawing
 
 
 class RememberedSaving:
@@ -67,8 +67,10 @@ class StoreActions:
         self.writer.send(run_id, command)
         self.sent.append((run_id, command))
 
-    def request_comparison(self, run_id: int, step: int | None, num_prompts: int, seed: int) -> int:
-        return self.writer.request_comparison(run_id, step, num_prompts, seed)
+    def request_comparison(
+        self, run_id: int, step: int | None, num_prompts: int, seed: int, *, drawing: Drawing | None = None
+    ) -> int:
+        return self.writer.request_comparison(run_id, step, num_prompts, seed, drawing=drawing)
 
     def try_reward(self, wish: TrialWish) -> int:
         return self.writer.request_trial(wish, wish.files)

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 
 from dgpo_core.errors import StoreError
-from dgpo_core.events import Command, Compare, ExamineNow, Pause, Resume, SampleNow, SaveNow, Stop
+from dgpo_core.events import Command, Compare, Drawing, ExamineNow, Pause, Resume, SampleNow, SaveNow, Stop
 
 _KINDS: dict[str, type[Command]] = {
     kind.__name__: kind for kind in (Pause, Resume, Stop, SaveNow, SampleNow, ExamineNow, Compare)
@@ -29,4 +29,6 @@ def command_from_row(kind: str, body: str) -> Command:
     values = json.loads(body)
     if kind == "SampleNow":
         values["prompts"] = tuple(values["prompts"])
+    if kind == "Compare":
+        values["drawing"] = Drawing(**values.get("drawing", {}))  # one asked for by an earlier version has none
     return _KINDS[kind](**values)

@@ -27,7 +27,7 @@ from app.store.rows import (
     TrialPictureRow,
     TrialRow,
 )
-from dgpo_core.events import StepMetrics
+from dgpo_core.events import Drawing, StepMetrics
 
 Row = dict[str, Any]
 Pairs = tuple[tuple[str, float], ...]
@@ -105,7 +105,9 @@ def evaluation_row(row: Row, by_category: list[tuple[str, float, int]]) -> Evalu
 
 def comparison_row(row: Row) -> ComparisonRow:
     """One row of comparisons."""
-    return ComparisonRow(**row | {"seed": int(row["seed"]), "is_done": bool(row["is_done"])})
+    plain = dict(row)
+    drawing = Drawing(**{one.name: plain.pop(one.name) for one in fields(Drawing)})
+    return ComparisonRow(**plain | {"seed": int(row["seed"]), "is_done": bool(row["is_done"]), "drawing": drawing})
 
 
 def label_row(row: Row) -> LabelRow:

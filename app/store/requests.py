@@ -15,7 +15,7 @@ from app.store.pictures import drop_orphaned_pictures
 from app.store.recording import LIVE_STATES, end_run, note
 from app.store.rows import RunState
 from dgpo_core.errors import StoreError
-from dgpo_core.events import Command
+from dgpo_core.events import Command, Drawing
 
 NOTES_CHARACTERS = 100_000
 _GONE = "The lab closed before this comparison was drawn. Ask for it again."
@@ -59,11 +59,13 @@ def finish_command(db: Database, command_id: int) -> None:
     db.execute("UPDATE commands SET finished = ? WHERE id = ?", [now(), command_id])
 
 
-def request_comparison(db: Database, run_id: int, step: int | None, num_prompts: int, seed: int) -> int:
+def request_comparison(
+    db: Database, run_id: int, step: int | None, num_prompts: int, seed: int, *, drawing: Drawing
+) -> int:
     """The id of a comparison that is awaited from now on."""
     _run(db, run_id)
     row = {"run_id": run_id, "created": now(), "step": step, "num_prompts": num_prompts, "seed": str(seed)}
-    return insert(db, "comparisons", row)
+    return insert(db, "comparisons", row | asdict(drawing))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

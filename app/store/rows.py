@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from dgpo_core.events import StepMetrics
+from dgpo_core.events import Drawing, StepMetrics
 
 
 class RunState(StrEnum):
@@ -131,6 +131,7 @@ class ComparisonRow:
     step: int | None
     num_prompts: int
     seed: int
+    drawing: Drawing
     is_done: bool
     message: str
 

@@ -300,6 +300,11 @@ CREATE TRIGGER labels_stay BEFORE UPDATE ON labels BEGIN
 END
 """
 
+_DRAWINGS = (
+    "ALTER TABLE comparisons ADD COLUMN guidance_scale REAL",
+    "ALTER TABLE comparisons ADD COLUMN num_sampling_steps INTEGER",
+)
+
 
 @MIGRATIONS()
 def m001_first_tables(db: Database) -> None:
@@ -355,3 +360,10 @@ def m007_alarms(db: Database) -> None:
 def m008_labels_stay(db: Database) -> None:
     """A label's row can be added, and goes with its run, but cannot be changed."""
     db.execute(_LABELS_STAY)
+
+
+@MIGRATIONS()
+def m009_drawings(db: Database) -> None:
+    """With what guidance and in how many steps a comparison is drawn; NULL is as its run."""
+    for statement in _DRAWINGS:
+        db.execute(statement)

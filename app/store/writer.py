@@ -15,7 +15,7 @@ from app.store.recording import fail_comparison
 from app.store.requests import RacePlace
 from app.store.rows import Agreement, Said, TrialResult, TrialWish
 from app.store.writing_thread import WritingThread
-from dgpo_core.events import Command, Event
+from dgpo_core.events import Command, Drawing, Event
 
 
 class Writer:
@@ -80,9 +80,13 @@ class Writer:
         """Marks a command as carried out."""
         self._thread.call(lambda db: requests.finish_command(db, command_id))
 
-    def request_comparison(self, run_id: int, step: int | None, num_prompts: int, seed: int) -> int:
+    def request_comparison(
+        self, run_id: int, step: int | None, num_prompts: int, seed: int, *, drawing: Drawing | None = None
+    ) -> int:
         """The id of a comparison that is awaited from now on. Sends no command: who draws it is the caller's affair."""
-        return self._thread.call(lambda db: requests.request_comparison(db, run_id, step, num_prompts, seed))
+        return self._thread.call(
+            lambda db: requests.request_comparison(db, run_id, step, num_prompts, seed, drawing=drawing or Drawing())
+        )
 
     def fail_comparison(self, comparison_id: int, message: str) -> None:
         """Says why an awaited comparison will not come."""

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from app.store.rows import CheckpointRow, ComparisonRow, RunRow, RunState
-from app.ui.comparison_views import counted
+from app.ui.comparison_views import counted, drawing_in_words
 from app.ui.train_views import place_in_phase
+from dgpo_core.config import from_dict
 from dgpo_core.errors import ConfigError
-from dgpo_core.events import Phase
+from dgpo_core.events import Drawing, Phase
 
 POLICY_NOW = "now"
 MAX_PROMPTS = 10_000
@@ -51,10 +52,8 @@ def comparison_choices(comparisons: Iterable[ComparisonRow], runs: Iterable[RunR
 def _comparison_name(one: ComparisonRow, names: dict[int, str]) -> str:
     state = " · failed" if one.message else "" if one.is_done else " · not done yet"
     step = "policy then" if one.step is None else f"step {one.step}"
-    prompts = f"{counted(one.num_prompts, 'prompt')}, seed {one.seed}"
-    return (
-        f"{names.get(one.run_id, 'a deleted run')} · {step} · {prompts} · {one.created[:16].replace('T', ' ')}{state}"
-    )
+    drawn = ", ".join([counted(one.num_prompts, "prompt"), f"seed {one.seed}", *drawing_in_words(one.drawing)])
+    return f"{names.get(one.run_id, 'a deleted run')} · {step} · {drawn} · {one.created[:16].replace('T', ' ')}{state}"
 
 
 def progress(run: RunRow | None, comparison: ComparisonRow) -> str:
@@ -88,6 +87,18 @@ def wish(run_id: Any, choice: Any, num_prompts: Any, seed: Any) -> tuple[int, in
     step = None if choice == POLICY_NOW else int(choice)
     num = _whole("Held-out prompts", num_prompts, 1, MAX_PROMPTS)
     return run_id, step, num, _whole("Seed", seed, 0, MAX_SEED)
+
+
+def drawing(guidance: Any, steps: Any) -> Drawing:
+    """How to draw, as the controls hold it; one that is empty or 0, as Gradio shows empty ones, leaves it to the run.
+
+    Raises:
+        ConfigError: a number is out of range, or the steps are not whole.
+    """
+    named = {"guidance_scale": guidance, "num_sampling_steps": steps}
+    chosen = {name: value for name, value in named.items() if value not in (None, 0)}
+    rollout = from_dict({"rollout": chosen}).rollout
+    return Drawing(**{name: getattr(rollout, name) for name in chosen})
 
 
 def _whole(name: str, value: Any, low: int, high: int) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 from app.statistics import PairedChange, paired_change
 from app.store.rows import ComparisonRow, ExaminedRow
 from app.ui.table import NOTHING, Column, table
+from dgpo_core.events import Drawing
 
 OVERALL = "all prompts"
 MINUS = "\N{MINUS SIGN}"
@@ -117,8 +118,8 @@ def _cells(change: PairedChange | None) -> list[str]:
     ]
 
 
-def summary(pairing: Pairing) -> str:
-    """The outcome in plain words: counts, mean scores, how sure, and what could not be counted."""
+def summary(pairing: Pairing, drawing: Drawing) -> str:
+    """The outcome in plain words: counts, mean scores, how sure, what could not be counted, how it was drawn."""
     change = change_of(pairing.pairs)
     lines = [_outcome(change)] if change else ["No pair has a score on both sides, so nothing can be counted."]
     num_unscored = sum(pair.verdict is Verdict.UNSCORED for pair in pairing.pairs)
@@ -126,7 +127,16 @@ def summary(pairing: Pairing) -> str:
         lines.append(f"{counted(num_unscored, 'pair')} not counted: a picture without a score.")
     if pairing.num_alone:
         lines.append(f"{counted(pairing.num_alone, 'picture')} left out: the other side is missing.")
+    if drawn := drawing_in_words(drawing):
+        lines.append(f"Both sides were drawn with {' and '.join(drawn)}.")
     return "\n".join(lines)
+
+
+def drawing_in_words(drawing: Drawing) -> list[str]:
+    """With what a comparison was drawn where that is not the run's own."""
+    guidance, steps = drawing.guidance_scale, drawing.num_sampling_steps
+    words = [] if guidance is None else [f"guidance {guidance:g}"]
+    return words if steps is None else [*words, counted(steps, "sampling step")]
 
 
 def _outcome(change: PairedChange) -> str:

@@ -16,6 +16,7 @@ from dgpo_core.config import RunConfig, from_dict, to_dict
 from dgpo_core.events import (
     CheckpointSaved,
     ComparisonDone,
+    Drawing,
     EndReason,
     Examined,
     Phase,
@@ -204,11 +205,16 @@ def test_an_asked_comparison_is_awaited_drawn_and_there_after_a_reload(lab, open
     page.locator("#compare-ask").click()
     expect(page.locator("#compare-trouble")).to_have_text(re.compile("whole number from 1 to 10000, got 2.5"))
     page.locator("#compare-prompts input").fill("4")
+    page.locator("#compare-guidance input").fill("0.5")
+    page.locator("#compare-ask").click()
+    expect(page.locator("#compare-trouble")).to_have_text(re.compile("guidance_scale must be 1 to 20, got 0.5"))
+    page.locator("#compare-guidance input").fill("4.5")
     page.locator("#compare-ask").click()
     expect(page.locator("#compare-status")).to_have_text("Waiting for its turn: the run is drawing groups.")
     expect(page.locator("#compare-trouble .lab-words")).to_be_hidden()
     asked = lab.reader.comparisons(LIVE)[0]
     assert (asked.step, asked.num_prompts, asked.seed, asked.is_done) == (None, 4, 0, False)
+    assert asked.drawing == Drawing(guidance_scale=4.5)
 
     lab.writer.record(LIVE, PhaseChanged(step=15, phase=Phase.COMPARING, done=3, total=8))
     lab.writer.flush()
@@ -220,6 +226,10 @@ def test_an_asked_comparison_is_awaited_drawn_and_there_after_a_reload(lab, open
     page.reload()
     page.get_by_role("tab", name="Compare").click()
     expect(page.locator(".before-after .pair")).to_have_count(4)
+    expect(page.locator("#compare-status")).to_contain_text("Both sides were drawn with guidance 4.5.")
+    page.locator("#compare-ask").click()
+    expect(page.locator("#compare-status")).to_have_text("Waiting for its turn: the run is drawing groups.")
+    assert lab.reader.comparisons(LIVE)[0].drawing == Drawing()
 
 
 def open_run(page, name: str) -> None:

@@ -12,6 +12,7 @@ from dgpo_core.events import (
     Compare,
     ComparisonDone,
     ComparisonFailed,
+    Drawing,
     EndReason,
     EvaluationDone,
     ExamineNow,
@@ -187,6 +188,18 @@ def test_a_comparison_shows_the_base_and_a_checkpoint_from_the_same_noise(model,
     assert len({one.png for one in (now.before[0], now.after[0], saved.after[0])}) == 3
     assert [event.request_id for event in heard.of(ComparisonFailed)] == [3, 4]
     assert "There is no checkpoint of step 77 any more" in heard.of(ComparisonFailed)[1].message
+
+
+def test_a_comparison_is_drawn_with_the_guidance_and_steps_asked_for_and_the_run_keeps_its_own(model, tmp_path):
+    config = small_config(schedule=EVERY_STEP)
+    drawings = [Drawing(), Drawing(guidance_scale=7.0), Drawing(num_sampling_steps=3), Drawing()]
+    asked = [Compare(number, None, 1, 9, drawing) for number, drawing in enumerate(drawings)]
+    _, heard = run(config, small_parts(model, tmp_path, config), listener=Listener({14: asked}))
+    own, guided, stepped, own_again = heard.of(ComparisonDone)
+    assert own.after == own_again.after
+    for side in ("before", "after"):
+        drawn = {getattr(one, side)[0].png for one in (own, guided, stepped)}
+        assert len(drawn) == 3
 
 
 def test_a_comparison_asked_for_in_the_last_step_is_still_drawn(model, tmp_path):

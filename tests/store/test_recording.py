@@ -18,6 +18,7 @@ from dgpo_core.events import (
     CheckpointSaved,
     ComparisonDone,
     ComparisonFailed,
+    Drawing,
     EndReason,
     EvaluationDone,
     Event,
@@ -202,15 +203,22 @@ def test_categories_are_averaged_over_the_pictures_that_have_a_score(lab):
 
 
 @settings(max_examples=25, deadline=None)
-@given(before=st.lists(pictures, max_size=3).map(tuple), after=st.lists(pictures, max_size=3).map(tuple))
-def test_a_comparison_comes_back_whole(lab, before, after):
+@given(
+    before=st.lists(pictures, max_size=3).map(tuple),
+    after=st.lists(pictures, max_size=3).map(tuple),
+    drawing=st.builds(
+        Drawing, guidance_scale=st.none() | st.floats(1, 20), num_sampling_steps=st.none() | st.integers(1, 100)
+    ),
+)
+def test_a_comparison_comes_back_whole(lab, before, after, drawing):
     writer, reader = lab
     run_id = writer.create_run(CONFIG, num_steps=10)
-    request_id = writer.request_comparison(run_id, None, 3, 2**64)
+    request_id = writer.request_comparison(run_id, None, 3, 2**64, drawing=drawing)
     awaited = reader.comparison(request_id)
     writer.record(run_id, ComparisonDone(request_id=request_id, step=4, before=before, after=after))
     writer.flush()
     assert (awaited.is_done, awaited.step, awaited.num_prompts, awaited.seed) == (False, None, 3, 2**64)
+    assert awaited.drawing == drawing
     assert reader.comparison(request_id) == replace(awaited, is_done=True, step=4)
     assert examined_without_ids(reader.examined("comparison", request_id)) == [
         *(as_examined_row(one, "before") for one in before),

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from recorded_runs import CONFIG, examined, step_done
 
+from app.store.commands import command_from_row
 from app.store.reader import Reader
 from app.store.rows import RunRow, RunState
 from app.store.writer import Writer
@@ -15,6 +16,7 @@ from dgpo_core.events import (
     CheckpointSaved,
     Compare,
     ComparisonDone,
+    Drawing,
     EndReason,
     Phase,
     PhaseChanged,
@@ -104,12 +106,17 @@ def test_a_run_that_is_not_there_is_named(writer, change):
 
 
 def test_commands_wait_in_order_until_they_are_finished(writer, reader, run_id):
-    commands = [SampleNow(("a circle",), 2**64), Compare(1, None, 4, 0), Stop()]
+    commands = [SampleNow(("a circle",), 2**64), Compare(1, None, 4, 0, Drawing(guidance_scale=4.5)), Stop()]
     ids = [writer.send(run_id, command) for command in commands]
     assert reader.commands_after(run_id, 0) == list(zip(ids, commands, strict=True))
     assert reader.commands_after(run_id, ids[0]) == list(zip(ids[1:], commands[1:], strict=True))
     writer.finish_command(ids[1])
     assert reader.commands_after(run_id, 0) == [(ids[0], commands[0]), (ids[2], commands[2])]
+
+
+def test_a_comparison_that_an_earlier_version_asked_for_is_drawn_as_its_run_draws():
+    body = '{"request_id": 1, "step": null, "num_prompts": 4, "seed": 0}'
+    assert command_from_row("Compare", body) == Compare(1, None, 4, 0)
 
 
 def test_a_run_that_has_ended_takes_no_commands(writer, reader, run_id):

@@ -11,7 +11,7 @@ from app.store.rows import CheckpointRow, ComparisonRow, ExaminedRow, RunRow, Ru
 from app.ui import comparison_request as asking
 from app.ui import comparison_views as views
 from dgpo_core.errors import ConfigError
-from dgpo_core.events import Phase
+from dgpo_core.events import Drawing, Phase
 
 HOSTILE = "a cat ${alert(1)} {{value}} <img src=x onerror=alert(1)> \u202e\U0001f408"
 
@@ -57,6 +57,7 @@ def stored(comparison_id=1, **changes):
         step=25,
         num_prompts=60,
         seed=0,
+        drawing=Drawing(),
         is_done=True,
         message="",
     )
@@ -131,7 +132,7 @@ def test_an_empty_comparison_says_so():
 
 def test_the_outcome_in_words_counts_only_what_has_scores():
     pairs = [pair(0.0, 1.0)] * 31 + [pair(1.0, 0.0)] * 4 + [pair(1.0, 1.0)] * 65 + [pair(None, 1.0)] * 2
-    words = views.summary(views.Pairing(tuple(pairs), num_alone=1))
+    words = views.summary(views.Pairing(tuple(pairs), num_alone=1), Drawing())
     assert words == (
         "31 better, 4 worse, 65 same. Mean score 0.69 before, 0.96 after: +0.27 (95% interval +0.16 to +0.37). "
         "Chance alone would rarely split the changed pairs so unevenly (sign test p < 0.001).\n"
@@ -157,7 +158,7 @@ def test_the_outcome_in_words_counts_only_what_has_scores():
     ],
 )
 def test_the_outcome_of_few_or_tied_pairs(pairs, words):
-    assert views.summary(views.Pairing(tuple(pairs), num_alone=0)) == words
+    assert views.summary(views.Pairing(tuple(pairs), num_alone=0), Drawing()) == words
 
 
 def test_a_hostile_prompt_travels_unchanged_as_data():
@@ -282,6 +283,46 @@ def test_a_wish_is_read_from_the_controls(choice, step):
 def test_a_wish_out_of_range_names_the_control(controls, message):
     with pytest.raises(ConfigError, match=message):
         asking.wish(*controls)
+
+
+@pytest.mark.parametrize(
+    ("controls", "asked", "words"),
+    [
+        ((None, None), Drawing(), []),
+        ((0, 0), Drawing(), []),
+        ((4.5, None), Drawing(guidance_scale=4.5), ["guidance 4.5"]),
+        ((None, 1), Drawing(num_sampling_steps=1), ["1 sampling step"]),
+        ((1, 40.0), Drawing(guidance_scale=1.0, num_sampling_steps=40), ["guidance 1", "40 sampling steps"]),
+    ],
+)
+def test_guidance_and_steps_are_the_runs_own_where_their_controls_are_empty_or_0(controls, asked, words):
+    assert asking.drawing(*controls) == asked
+    assert views.drawing_in_words(asked) == words
+
+
+@pytest.mark.parametrize(
+    ("controls", "message"),
+    [
+        ((0.5, None), "rollout.guidance_scale must be 1 to 20, got 0.5."),
+        ((float("nan"), None), "rollout.guidance_scale must be a number, got nan. Allowed: 1 to 20."),
+        (("much", None), "rollout.guidance_scale must be a number, got 'much'"),
+        ((None, 101), "rollout.num_sampling_steps must be 1 to 100, got 101."),
+        ((None, 2.5), r"rollout.num_sampling_steps must be a whole number, got 2\.5"),
+    ],
+)
+def test_guidance_or_steps_out_of_range_name_the_setting(controls, message):
+    with pytest.raises(ConfigError, match=message):
+        asking.drawing(*controls)
+
+
+def test_a_comparison_drawn_otherwise_than_its_run_says_so():
+    drawing = Drawing(guidance_scale=4.5, num_sampling_steps=40)
+    pairing = views.Pairing((pair(0.5, 0.5),), num_alone=0)
+    assert views.summary(pairing, drawing).splitlines()[1:] == [
+        "Both sides were drawn with guidance 4.5 and 40 sampling steps."
+    ]
+    ((name, _),) = asking.comparison_choices([stored(drawing=drawing)], [run()])
+    assert name == "run 1 · step 25 · 60 prompts, seed 0, guidance 4.5, 40 sampling steps · 2025-01-02 03:04"
 
 
 def test_no_run_and_no_comparison_each_say_what_to_press():

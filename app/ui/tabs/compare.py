@@ -12,6 +12,7 @@ from app.ui import comparison_request as asking
 from app.ui import comparison_views as views
 from app.ui.changes import QUICK, changes_panel, stored_choice
 from app.ui.live import Live
+from dgpo_core.config import settings
 from dgpo_core.errors import LabError
 from dgpo_core.events import Phase
 
@@ -32,8 +33,7 @@ def compare_tab(lab: Lab, live: Live) -> None:
             scale=3,
             min_width=220,
         )
-        prompts = gr.Number(60, label="Held-out prompts", info="1 to 10000", elem_id="compare-prompts", scale=2)
-        seed = gr.Number(0, label="Seed", info="0 to 2147483647", elem_id="compare-seed", scale=2)
+        numbers = _numbers()
         ask = gr.Button("Compare", variant="primary", elem_id="compare-ask", interactive=False, scale=1, min_width=140)
     trouble = live.panel("words.js", elem_id="compare-trouble", elem_classes="trouble")
     stored = stored_choice(label="Stored comparisons", elem_id="compare-stored")
@@ -44,10 +44,11 @@ def compare_tab(lab: Lab, live: Live) -> None:
     def refresh(run_id: int | None, choice: str | None, comparison: int | None, seen: int | None) -> list[Any]:
         return [*_form(reader, run_id, choice), *_opened(reader, comparison, seen)]
 
-    def request(run_id: int | None, choice: str | None, num_prompts: Any, first_seed: Any) -> list[Any]:
+    def request(run_id: int | None, choice: str | None, *numbers: Any) -> list[Any]:
+        num_prompts, first_seed, guidance, steps = numbers
         try:
             wish = asking.wish(run_id, choice, num_prompts, first_seed)
-            comparison = lab.actions.request_comparison(*wish)
+            comparison = lab.actions.request_comparison(*wish, drawing=asking.drawing(guidance, steps))
         except LabError as error:
             return [str(error), *[gr.skip()] * 5]
         return ["", *_opened(reader, comparison, None)]
@@ -62,8 +63,20 @@ def compare_tab(lab: Lab, live: Live) -> None:
         **QUICK,
     )
     run.input(lambda run_id: _form(reader, run_id, None), run, form, api_name="compare_run", **QUICK)
-    ask.click(request, [run, after, prompts, seed], [trouble, *opened], api_name="compare", **QUICK)
+    ask.click(request, [run, after, *numbers], [trouble, *opened], api_name="compare", **QUICK)
     stored.input(lambda one: _opened(reader, one, None), stored, opened, api_name="compare_open", **QUICK)
+
+
+def _numbers() -> list[gr.Number]:
+    """How many prompts from which seed, and with what guidance and steps, which are the run's own at 0."""
+    allowed = {one.path: one.knob.allowed() for one in settings()}
+    guidance, steps = allowed["rollout.guidance_scale"], allowed["rollout.num_sampling_steps"]
+    return [
+        gr.Number(60, label="Held-out prompts", info="1 to 10000", elem_id="compare-prompts", scale=2),
+        gr.Number(0, label="Seed", info="0 to 2147483647", elem_id="compare-seed", scale=2),
+        gr.Number(0, label="Guidance", info=f"{guidance}; 0: the run's", elem_id="compare-guidance", scale=2),
+        gr.Number(0, label="Sampling steps", info=f"{steps}; 0: the run's", elem_id="compare-steps", scale=2),
+    ]
 
 
 def _fingerprint(reader: Reader) -> Any:
@@ -103,4 +116,10 @@ def _opened(reader: Reader, comparison_id: int | None, seen: int | None) -> list
     if chosen.id == seen:
         return [entry, *[gr.skip()] * 4]
     pairing = views.paired(reader.examined("comparison", chosen.id))
-    return [entry, views.summary(pairing), views.gallery(chosen, pairing), views.score_table(pairing.pairs), chosen.id]
+    return [
+        entry,
+        views.summary(pairing, chosen.drawing),
+        views.gallery(chosen, pairing),
+        views.score_table(pairing.pairs),
+        chosen.id,
+    ]
