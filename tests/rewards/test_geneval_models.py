@@ -107,9 +107,11 @@ class Strips(torch.nn.Module):
 
 
 def drawn(*things):
-    """One thing for each quarter of a black picture, such as "red dog"."""
+    """One thing for each quarter of a black picture, such as "red dog"; "" leaves it black."""
     picture = np.zeros((64, 64, 3), np.uint8)
     for quarter, thing in enumerate(things):
+        if not thing:
+            continue
         color, name = thing.split()
         top, bottom = BOXES[name]
         picture[top:bottom, 16 * quarter + 3 : 16 * quarter + 13] = SHADES[color]
@@ -158,8 +160,8 @@ def test_the_detector_says_what_lies_where_in_each_of_many_pictures(eyes):
         ("two red dogs", ("red mouse", "red mouse"), 0),
         ("both", ("blue mouse", "red dog", "red dog"), 1),
         ("both", ("red mouse", "red dog", "blue dog"), 0.625),
-        ("beside", ("pink dog", "green mouse"), 1),
-        ("beside", ("pink mouse", "green dog"), 2 / 3),
+        ("beside", ("pink dog", "", "", "green mouse"), 1),
+        ("beside", ("pink mouse", "", "", "green dog"), 2 / 3),
     ],
 )
 def test_pictures_are_told_apart_by_what_both_eyes_see(eyes, prompt, things, loose):
