@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from torch import Tensor
 
-from app.people import Crowd, by_group, by_task, scores_in
+from app.people import Crowd, by_group, by_task, lost_in_words, scores_in
 from app.recorder import Recorder
 from app.settings import Settings
 from app.store.reader import Reader
-from app.store.rows import Agreement, LabelRow
+from app.store.rows import Agreement, LabelRow, SampleRow
 from dgpo_core.assembly import preference_features
 from dgpo_core.config import RunConfig
 from dgpo_core.data.pictures import picture_of
@@ -27,13 +29,21 @@ from dgpo_core.preference.learned_reward import LearnedReward, learn
 from dgpo_core.preference.orders import Trust
 from dgpo_core.preference.picture_features import PictureFeatures
 from dgpo_core.preference.saved import About, save_preference
-from dgpo_core.reward_names import REWARD_FACTS
+from dgpo_core.reward_names import REWARD_FACTS, parse_mixture
 from dgpo_core.rewards.catalogue import QUICK_REWARDS, new_reward
 from dgpo_core.rewards.contract import Picture, Reward, judge
 from dgpo_core.rewards.label_scores import Scores, agreement, has_preference
 from dgpo_core.trainer import Parts
 
 LEAST_GROUPS = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Automatic:
+    """What labels are compared with: rewards that are asked here, and reward.train, whose verdicts the store has."""
+
+    asked: Mapping[str, Reward]
+    trained: str
 
 
 class Study:
@@ -47,17 +57,18 @@ class Study:
         recorder: Recorder,
         emit: Callable[[Event], None],
         features: PictureFeatures,
-        rewards: Mapping[str, Reward],
+        automatic: Automatic,
         folder: Path,
         seed: int,
     ) -> None:
         self._run_id, self._reader, self._recorder, self._emit = run_id, reader, recorder, emit
-        self._features, self._rewards, self._folder, self._seed = features, rewards, folder, seed
+        self._features, self._automatic, self._folder, self._seed = features, automatic, folder, seed
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="study")
         self._begun: dict[int, Future[LearnedReward | None]] = {}
         self._known: dict[int, Tensor] = {}
         self._lost: set[int] = set()
         self._compared: dict[int, list[int]] = {}
+        self._compared_with_run: dict[int, list[int]] = {}
         self._newest: tuple[list[int], LearnedReward | None] = ([], None)
 
     def __call__(self, step: int) -> LearnedReward | None:
@@ -93,10 +104,14 @@ class Study:
         if error is None:
             for begun in self._begun.values():
                 begun.result()
+            with suppress(StoreError):  # the run is over, whether or not there is room for its last agreements
+                self._recorder.flush()
+                self._compare_with_run(self._reader.labels_of_run(self._run_id))
 
     def _learn(self, step: int) -> LearnedReward | None:
         rows = [row for row in self._reader.labels_of_run(self._run_id) if row.step < step]
         self._compare(rows)
+        self._compare_with_run(rows)
         ids = [row.id for row in rows]
         if ids != self._newest[0]:
             self._newest = ids, self._learned_from(rows, step)
@@ -154,36 +169,46 @@ class Study:
         task = self._reader.label_task(task_id)
         assert task is not None, "a run that is live, and with it its groups, cannot be deleted"
         pngs = [self._reader.picture(sha) for sha in task.shas]
-        lost = [f"{member}" for member, png in enumerate(pngs, start=1) if png is None]
-        if not lost:
+        is_lost = [png is None for png in pngs]
+        if not any(is_lost):
             return [picture_of(png) for png in pngs if png is not None], task.prompt
         if task_id not in self._lost:
             self._lost.add(task_id)
-            which = f"Picture {lost[0]} is" if len(lost) == 1 else f"Pictures {', '.join(lost)} are"
-            message = (
-                f"{which} gone from the store, of group {task.group_index + 1} of step {task.step}. What people said "
-                "of it is left out of what is learned from labels."
-            )
+            which = lost_in_words(is_lost, task.group_index, task.step)
+            message = f"{which} What people said of it is left out of what is learned from labels."
             self._emit(Warned(step=task.step, message=message))
         return None
 
     def _compare(self, rows: Sequence[LabelRow]) -> None:
-        """Stores how the labels of each group agree with each other and with every automatic reward that can judge."""
+        """Stores how the labels of each group agree with each other and with every reward asked here."""
         for group, together in by_group(rows).items():
             ids = [row.id for row in together]
             if self._compared.get(group) != ids:
-                found = [*between(together), *self._with_rewards(group, together)]
-                self._recorder.put_agreements(found)
+                known = self._group(group)
+                judged = scores_by(self._automatic.asked, *known) if known else {}
+                self._recorder.put_agreements([*between(together), *with_rewards(together, judged)])
                 self._compared[group] = ids
 
-    def _with_rewards(self, group: int, rows: Sequence[LabelRow]) -> Iterable[Agreement]:
-        found = self._group(group)
-        if found is None:
-            return
-        for name, judged in scores_by(self._rewards, *found).items():
-            for row in rows:
-                if (tau := agreement(scores_in(row), judged)) is not None:
-                    yield Agreement(row.id, "reward", name, tau)
+    def _compare_with_run(self, rows: Sequence[LabelRow]) -> None:
+        """Stores how the labels of each group agree with what the run's own reward said of it, once that is stored."""
+        for group, together in by_group(rows).items():
+            ids = [row.id for row in together]
+            if self._compared_with_run.get(group) != ids and (judged := self._said_by_run(group)) is not None:
+                self._compared_with_run[group] = ids
+                if found := [*with_rewards(together, judged)]:
+                    self._recorder.put_agreements(found)
+
+    def _said_by_run(self, task_id: int) -> dict[str, Scores] | None:
+        """What the run's own reward said of a group; None while the step is not done."""
+        task = self._reader.label_task(task_id)
+        assert task is not None, "a run that is live, and with it its groups, cannot be deleted"
+        groups = self._reader.groups(self._run_id, task.step)
+        samples = [
+            sorted(group.samples, key=lambda one: one.member) for group in groups if group.index == task.group_index
+        ]
+        if samples and tuple(sample.sha for sample in samples[0]) == task.shas:
+            return said_in_terms(self._automatic.trained, samples[0])
+        return {} if groups else None  # of a group that was drawn anew, with other pictures, it said nothing
 
 
 def study_of(
@@ -198,13 +223,14 @@ def study_of(
     """The study of the recorder's run, which asks people; settings are the lab's own."""
     facts = REWARD_FACTS.get(config.reward.train)  # one that is heavy, or asks a server, is not asked twice
     trained = {config.reward.train: parts.reward} if facts is not None and facts.is_light else {}
+    quick = {name: new_reward(name) for name in QUICK_REWARDS}
     return Study(
         recorder.run_id,
         reader=reader,
         recorder=recorder,
         emit=emit,
         features=preference_features(config, parts.model, settings.folder),
-        rewards={name: new_reward(name) for name in QUICK_REWARDS} | trained,
+        automatic=Automatic(asked=quick | trained, trained=config.reward.train),
         folder=settings.preferences(recorder.run_id),
         seed=config.seed,
     )
@@ -227,6 +253,30 @@ def scores_by(rewards: Mapping[str, Reward], pictures: Sequence[Picture], prompt
             continue
         found[name] = [one.reward for one in judge(reward, pictures, [prompt] * len(pictures))]
     return found
+
+
+def said_in_terms(reward: str, samples: Sequence[SampleRow]) -> dict[str, Scores]:
+    """What the reward that a setting names said of a group, and each part of a mixture, as far as its terms tell.
+
+    It was not asked where people's word counts alone, which leaves nothing.
+    """
+    shares = parse_mixture(reward, "reward.train")
+    is_mixture = len(shares) > 1 or shares[0].weight != 1
+    terms = {share.name: share.name for share in shares} if is_mixture else {}
+    terms[reward if is_mixture else shares[0].name] = "reward"
+    said = {
+        name: [next((value for kind, value in sample.terms if kind == term), None) for sample in samples]
+        for name, term in terms.items()
+    }
+    return {name: scores for name, scores in said.items() if any(score is not None for score in scores)}
+
+
+def with_rewards(rows: Sequence[LabelRow], judged: Mapping[str, Scores]) -> Iterable[Agreement]:
+    """Every label of a group beside what each reward says of it."""
+    for name, scores in judged.items():
+        for row in rows:
+            if (tau := agreement(scores_in(row), scores)) is not None:
+                yield Agreement(row.id, "reward", name, tau)
 
 
 def between(rows: Sequence[LabelRow]) -> Iterable[Agreement]:
