@@ -236,8 +236,10 @@ class WritingThread:
                 f"{self._path} was moved or replaced while the lab was open. Put it back or restart the lab."
             )
         with transaction(self._db):
+            before = self._db.conn.total_changes
             value = work(self._db)
-            self._db.execute("UPDATE lab SET changes = changes + 1")
+            if self._db.conn.total_changes != before:  # a question that found nothing to do is no news for the pages
+                self._db.execute("UPDATE lab SET changes = changes + 1")
         return value
 
 

@@ -18,8 +18,10 @@ from dgpo_core.events import (
     ComparisonDone,
     Drawing,
     EndReason,
+    GroupsPosted,
     Phase,
     PhaseChanged,
+    PostedGroup,
     Preview,
     RunEnded,
     RunFailed,
@@ -203,6 +205,19 @@ def test_a_failed_comparison_says_why_and_a_done_one_stays_done(writer, reader, 
         writer.fail_comparison(request_id, "No memory left.")
     rows = [(row.id, row.is_done, row.message) for row in reader.comparisons(run_id)]
     assert rows == [(second, True, ""), (first, False, "No memory left.")]
+
+
+def test_what_finds_nothing_to_do_is_no_change_and_what_finds_something_is(writer, reader, run_id):
+    writer.flush()
+    before = reader.change_token()
+    assert writer.lease_next("ann") is None
+    assert reader.change_token() == before
+    writer.record(run_id, GroupsPosted(step=0, groups=(PostedGroup(0, "a red circle", (b"one", b"two")),)))
+    writer.flush()
+    posted = reader.change_token()
+    assert posted != before
+    assert writer.lease_next("ann") is not None
+    assert reader.change_token() not in (before, posted)
 
 
 def test_phases_are_written_at_most_twice_a_second_and_the_last_one_always(writer, reader, run_id):
