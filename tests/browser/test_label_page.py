@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import json
 import re
+from io import BytesIO
 from itertools import pairwise
-from random import Random
 from statistics import median
 
 import pytest
-from synthetic import HOSTILE, picture
+from label_hand import (
+    NO_GROUP,
+    PHONE,
+    PROMPTS,
+    SIZE,
+    answer_of,
+    fill,
+    labels,
+    mark_of,
+    posted,
+    prompt_of,
+    soon,
+    type_at_once,
+)
+from PIL import Image, ImageChops
 
-from app.store.writer import Writer
-from dgpo_core.config import RunConfig, to_dict
 from dgpo_core.events import GroupsClosed, GroupsPosted, PostedGroup
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -20,20 +32,7 @@ expect = sync_api.expect
 expect.set_options(timeout=20_000)
 pytestmark = pytest.mark.browser
 
-PROMPTS = ("two blue squares", HOSTILE, "a red circle")
-SIZE = 4
-PHONE = {"viewport": {"width": 390, "height": 800}, "has_touch": True, "is_mobile": True}
-NO_GROUP = "No group waits for you."
-
-
-def fill(writer: Writer) -> None:
-    run_id = writer.create_run(to_dict(RunConfig()), 10)
-    groups = [
-        PostedGroup(index, prompt, tuple(picture(Random(10 * index + member)) for member in range(SIZE)))
-        for index, prompt in enumerate(PROMPTS)
-    ]
-    writer.record(run_id, GroupsPosted(step=0, groups=tuple(groups)))
-    writer.flush()
+GOAL_SECONDS = 0.15
 
 
 @pytest.fixture
@@ -46,40 +45,6 @@ def page(lab, open_page):
     page = open_page(lab.url, "/label")
     expect(prompt_of(page)).to_have_text(PROMPTS[0])
     return page
-
-
-def labels(lab):
-    return [(row.group_index, row.kind, row.body) for row in lab.reader.labels_of_step(1, 0)]
-
-
-def prompt_of(page):
-    return page.locator(".lab-label-prompt")
-
-
-def answer_of(page):
-    return page.locator("#label .lab-label > .lab-answer")
-
-
-def mark_of(page, member):
-    return page.locator(f"[data-member='{member}'] .lab-label-mark")
-
-
-def type_at_once(page, *keys):
-    """Keys of one moment, which a person's fingers cannot beat."""
-    page.evaluate(
-        """keys => { for (const key of keys)
-             document.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true })); }""",
-        list(keys),
-    )
-
-
-def soon(page, is_so):
-    """Fails unless it is so within a few seconds."""
-    for _ in range(100):
-        if is_so():
-            return
-        page.wait_for_timeout(50)
-    assert is_so()
 
 
 def test_groups_are_ranked_by_keys_alone_and_follow_each_other(lab, page):
@@ -108,9 +73,17 @@ def test_keys_faster_than_the_lab_are_not_lost(lab, page):
     assert [body["tiers"] for _, _, body in labels(lab)] == [[[0], [1]], [[1], [0]], [[2]]]
 
 
-def test_keys_typed_behind_a_refusal_are_left_out_and_that_is_said(lab, page):
+def test_keys_typed_behind_an_enter_that_said_nothing_count_for_the_group_that_stays(lab, page):
     type_at_once(page, "Enter", "2", "1", "Enter")
-    expect(answer_of(page)).to_contain_text("What you pressed meanwhile (3) was left out.")
+    expect(prompt_of(page)).to_have_text(PROMPTS[1])
+    assert labels(lab) == [(0, "ranking", {"tiers": [[1], [0]]})]
+
+
+def test_keys_typed_behind_a_way_that_leads_nowhere_are_left_out_and_that_is_said(lab, page):
+    type_at_once(page, "ArrowLeft", "2", "1", "Enter")
+    expect(answer_of(page)).to_have_text(
+        "There is no earlier group of yours. Right goes forward again. What you pressed meanwhile (3) was left out."
+    )
     expect(prompt_of(page)).to_have_text(PROMPTS[0])
     assert labels(lab) == []
 
@@ -160,12 +133,13 @@ def test_an_earlier_label_is_shown_in_the_way_it_was_given(lab, page):
 @pytest.mark.parametrize(
     ("mode", "presses", "expected"),
     [
+        ("ranking", [2, 0], ("ranking", {"tiers": [[2], [0]]})),
         ("picks", [0, 3], ("picks", {"best": [0, 3]})),
         ("likes", [1, 2, 2], ("likes", {"liked": [1], "disliked": [2]})),
         ("stars", [0, 0, 3], ("stars", {"stars": [2, None, None, 1]})),
     ],
 )
-def test_every_way_of_judging_works_by_touch_on_a_phone(lab, open_page, mode, presses, expected):
+def test_every_way_but_pairs_works_by_touch_on_a_phone(lab, open_page, mode, presses, expected):
     page = open_page(lab.url, "/label", **PHONE)
     expect(prompt_of(page)).to_have_text(PROMPTS[0])
     page.locator(f"[data-way='{mode}']").tap()
@@ -175,6 +149,16 @@ def test_every_way_of_judging_works_by_touch_on_a_phone(lab, open_page, mode, pr
     expect(prompt_of(page)).not_to_have_text(PROMPTS[0])
     assert json.loads(json.dumps(labels(lab)[0][1:])) == list(expected)
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_likes_and_dislikes_are_given_by_keys(lab, page):
+    page.locator("[data-way='likes']").click()
+    for key in ("2", "3", "3", "1", "1", "1"):
+        page.keyboard.press(key)
+    assert [mark_of(page, member).text_content() for member in range(SIZE)] == ["", "like", "dislike", ""]
+    page.keyboard.press("Enter")
+    expect(prompt_of(page)).to_have_text(PROMPTS[1])
+    assert labels(lab) == [(0, "likes", {"liked": [1], "disliked": [2]})]
 
 
 ORDER = [2, 0, 3, 1]  # from best to worst
@@ -219,6 +203,17 @@ def test_pairs_know_ties_by_key_and_touch_and_undo_one_verdict_at_a_time(lab, op
     assert [one["verdict"] for one in body["verdicts"]][:2] == ["neither", "both"]
 
 
+def test_both_ties_have_a_key(lab, page):
+    page.locator("[data-way='pairs']").click()
+    for key, pair in (("n", 2), ("b", 3)):
+        page.keyboard.press(key)
+        expect(page.locator(".lab-label-help")).to_contain_text(f"Pair {pair} of at most 5")
+    page.keyboard.press("Enter")
+    expect(prompt_of(page)).to_have_text(PROMPTS[1])
+    [(_, kind, body)] = labels(lab)
+    assert (kind, [one["verdict"] for one in body["verdicts"]]) == ("pairs", ["neither", "both"])
+
+
 def test_keys_are_changed_remembered_and_refused_where_they_are_taken(lab, page):
     page.get_by_text("Keys", exact=True).click()
     page.locator("[data-key='skip']").click()
@@ -241,13 +236,7 @@ def test_keys_are_changed_remembered_and_refused_where_they_are_taken(lab, page)
 
 
 def test_all_of_a_large_group_and_the_way_to_judge_have_keys(open_lab, open_page):
-    def fill_large(writer: Writer) -> None:
-        pictures = tuple(picture(Random(member)) for member in range(24))
-        run_id = writer.create_run(to_dict(RunConfig()), 10)
-        writer.record(run_id, GroupsPosted(step=0, groups=(PostedGroup(0, PROMPTS[0], pictures),)))
-        writer.flush()
-
-    lab = open_lab(fill_large)
+    lab = open_lab(lambda writer: fill(writer, posted(PROMPTS[:1], size=24)))
     page = open_page(lab.url, "/label")
     expect(prompt_of(page)).to_have_text(PROMPTS[0])
     expect(page.locator("[data-member='20'] kbd")).to_have_text("a")
@@ -300,10 +289,46 @@ def test_a_picture_is_enlarged_on_demand_and_keys_then_judge_nothing(lab, page):
     expect(dialog.locator("img")).to_have_attribute("alt", "picture 4")
 
 
-def test_what_cannot_be_sent_is_said_and_the_group_stays(lab, page):
-    page.keyboard.press("Enter")
-    expect(answer_of(page)).to_contain_text("Rank one or more")
+def test_pictures_that_are_not_square_are_shown_whole(open_lab, open_page):
+    colour = (200, 30, 60)
+    png = BytesIO()
+    Image.new("RGB", (96, 64), colour).save(png, "PNG")
+    groups = GroupsPosted(step=0, groups=(PostedGroup(0, PROMPTS[0], (png.getvalue(),) * 2),))
+    page = open_page(open_lab(lambda writer: fill(writer, groups)).url, "/label")
+    image = page.locator("[data-member='1'] img")
+    expect(image).to_have_js_property("naturalWidth", 96)
+    expect(image).to_have_css("object-fit", "contain")
+    shown = Image.open(BytesIO(image.screenshot())).convert("RGB")
+    distance = ImageChops.difference(shown, Image.new("RGB", shown.size, colour)).convert("L")
+    left, top, right, bottom = distance.point(lambda value: 255 * (value < 20)).getbbox()
+    assert (right - left) / (bottom - top) == pytest.approx(96 / 64, rel=0.03)
+    assert right - left > 0.95 * shown.width, "as large as there is room"
+
+
+def test_what_says_nothing_is_not_sent_in_any_way_and_the_group_stays(lab, page):
+    ways = {
+        "ranking": "Rank one or more, or skip the group.",
+        "picks": "Pick at least one picture, or skip the group.",
+        "likes": "Like or dislike at least one picture, or skip the group.",
+        "stars": "Give stars to at least one picture, or skip the group.",
+        "pairs": "Judge at least one pair, or skip the group.",
+    }
+    for way, words in ways.items():
+        page.locator(f"[data-way='{way}']").click()
+        type_at_once(page, *("111" if way == "likes" else ""), "Enter")
+        expect(answer_of(page)).to_have_text(words)
     expect(prompt_of(page)).to_have_text(PROMPTS[0])
+
+
+def test_the_time_a_label_took_is_stored_and_its_pace_is_shown(lab, page):
+    page.keyboard.press("1")
+    page.wait_for_timeout(300)
+    page.keyboard.press("Enter")
+    expect(page.locator(".lab-label-progress")).to_have_text(
+        re.compile(r"^1 of 3 open groups labelled; 1 by you, \d+\.\d s each, about \d+ s left$")
+    )
+    [label] = lab.reader.labels_of_step(1, 0)
+    assert 0.3 <= label.seconds < 60
 
 
 def test_a_group_that_training_went_on_without_makes_room_for_what_comes(lab, page):
@@ -344,18 +369,17 @@ def test_a_label_the_lab_never_answered_is_sent_when_the_page_is_opened_again(la
 
 
 def test_the_next_group_is_in_sight_soon_after_the_key(open_lab, open_page):
-    """A loose limit, since the machine may be busy; docs/results.md has what benchmarks/label_page.py measured."""
-    from benchmarks.label_page import posted, times
+    """Half a second for all keys; for one the goal of docs/results.md, which a busy machine may miss once."""
+    from benchmarks import label_page
 
-    def fill_for_times(writer: Writer) -> None:
-        run_id = writer.create_run(to_dict(RunConfig()), 1)
-        writer.record(run_id, posted(18))
-        writer.flush()
-
-    lab = open_lab(fill_for_times)
-    found = times(open_page(lab.url, "/label"), f"{lab.url}/label", 5)
-    assert len(lab.reader.labels_of_step(1, 0)) == 16
-    assert all(len(seconds) == 5 and median(seconds) < 2 for seconds in found.values())
+    lab = open_lab(lambda writer: fill(writer, *label_page.posted(36)))
+    page = open_page(lab.url, "/label")
+    found = label_page.times(page, f"{lab.url}/label", 5)
+    assert len(lab.reader.labels_of_run(1)) == 16
+    assert all(len(seconds) == 5 and median(seconds) < 0.5 for seconds in found.values())
+    if median(found["key_seconds"]) >= GOAL_SECONDS:
+        found = label_page.times(page, f"{lab.url}/label", 5)
+    assert median(found["key_seconds"]) < GOAL_SECONDS
 
 
 def test_the_label_page_is_linked_from_the_lab(lab, open_page):

@@ -4,11 +4,11 @@ import { judgedPairs, mostPairs, nextPair } from "./pairs.js";
 
 const RANK = "Press them from best to worst. Those left out share the last place.";
 export const WAYS = {
-  ranking: { name: "Rank", help: RANK },
-  picks: { name: "Pick the best", help: "Press the best ones. The others are worse." },
-  likes: { name: "Like or dislike", help: "Press once to like, twice to dislike, three times for no opinion." },
-  stars: { name: "Stars", help: "Press once for each star, up to five." },
-  pairs: { name: "A against B", help: "Which of the two is better? Ties are fine. The pairs end when the order is known." },
+  ranking: { name: "Rank", help: RANK, least: "Rank one or more" },
+  picks: { name: "Pick the best", help: "Press the best ones. The others are worse.", least: "Pick at least one picture" },
+  likes: { name: "Like or dislike", help: "Press once to like, twice to dislike, three times for no opinion.", least: "Like or dislike at least one picture" },
+  stars: { name: "Stars", help: "Press once for each star, up to five.", least: "Give stars to at least one picture" },
+  pairs: { name: "A against B", help: "Which of the two is better? Ties are fine. The pairs end when the order is known.", least: "Judge at least one pair" },
 };
 
 const times = (count, value) => Array.from({ length: count }, () => value);
@@ -42,6 +42,12 @@ export class Judgement {
   get isComplete() {
     if (this.kind === "ranking") return this.order.length === this.size;
     return this.kind === "pairs" && this.pair === null;
+  }
+
+  // Whether it says nothing, which the lab would refuse.
+  get isEmpty() {
+    if (this.kind === "pairs") return this.presses.length === 0;
+    return !this.presses.some((member) => this.words(member));
   }
 
   // Members in the order they were pressed; a second press takes a member out again.

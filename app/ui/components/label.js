@@ -1,5 +1,6 @@
 // One group at a time, judged by keys, mouse or touch; what is typed while the next one is on its way is not lost.
 
+import { Answer } from "./answer.js";
 import { h, say } from "./dom.js";
 import { Judgement, WAYS } from "./judgement.js";
 import { Keymap, keyOf } from "./keymap.js";
@@ -7,6 +8,8 @@ import { enlarge } from "./large.js";
 import { subscribe } from "./live.js";
 
 const RETRY_MS = 1500;
+const LOOK_AGAIN_MS = 10_000; // another person has a group for two minutes: ten seconds more are little, and a look every ten costs the lab nothing
+const JUDGING = ["press", "both", "neither", "send", "skip", "undo"];
 const SMALL_PICTURE = 256; // pixels; smaller ones are enlarged pixel by pixel
 const UNSENT = "lab-label-unsent";
 const NAME = "lab-rater";
@@ -23,6 +26,7 @@ class LabelPage {
     this.group = null;
     this.typed = []; // keys that came while a group was on its way
     this.isWaiting = false;
+    this.areOthersOpen = false; // groups that are not this person's yet, when last heard of
     this.way = localStorage.getItem(WAY) in WAYS ? localStorage.getItem(WAY) : "ranking";
     this.judgement = new Judgement(this.way, 0);
     this.keymap = new Keymap(() => this.drawKeys());
@@ -30,6 +34,7 @@ class LabelPage {
     this.drawKeys();
     document.addEventListener("keydown", (event) => this.hearKey(event));
     this.resume();
+    setInterval(() => this.lookAgain(), LOOK_AGAIN_MS);
   }
 
   build(element) {
@@ -43,7 +48,7 @@ class LabelPage {
     this.prompt = h("h2", { class: "lab-label-prompt", dir: "auto" });
     this.note = h("p", { class: "lab-label-note" });
     this.tiles = h("div", { class: "lab-label-tiles" });
-    this.answer = h("p", { class: "lab-answer", role: "status" });
+    this.answer = new Answer((isResting) => this.tiles.setAttribute("aria-busy", String(isResting)));
     const does = (action, words, attributes = {}) => button(words, () => this.obey({ action }), { "data-action": action, ...attributes });
     this.ties = h("div", { class: "lab-buttons lab-ties" }, does("both", "Both good"), does("neither", "Neither"));
     this.buttons = h("div", { class: "lab-buttons lab-label-actions" }, does("back", "\u2190", { "aria-label": "Previous group" }),
@@ -51,7 +56,7 @@ class LabelPage {
     element.classList.add("lab-card", "lab-label");
     element.append(
       h("div", { class: "lab-label-head" }, this.ways, h("label", { class: "lab-name" }, "Your name ", this.name)),
-      this.bar, this.progress, this.prompt, this.place, this.note, this.help, this.tiles, this.ties, this.answer, this.buttons, this.keymap.box,
+      this.bar, this.progress, this.prompt, this.place, this.note, this.help, this.tiles, this.ties, this.answer.box, this.buttons, this.keymap.box,
     );
   }
 
@@ -96,10 +101,24 @@ class LabelPage {
   hear(update) {
     if (this.isWaiting) return;
     if (!this.group) {
-      if (update.open > 0) this.ask({ action: "next" });
+      if (update.open > 0) this.look();
     } else if (this.group.is_open && update.group === this.group.id && !update.is_open) {
-      this.ask({ action: "next" }, "Training went on without the group you had in hand. Here is the next.");
+      this.askUnbidden((group) => `Training went on without the group you had in hand.${group ? " Here is the next." : ""}`);
     }
+  }
+
+  // Time that another person had a group for runs out without a change in the store. A hidden page takes no group from those who look.
+  lookAgain() {
+    if (!this.group && !this.isWaiting && this.areOthersOpen && document.visibilityState !== "hidden") this.look();
+  }
+
+  look() {
+    this.askUnbidden((group) => (group ? "" : null));
+  }
+
+  // The next group, for which no key asked: what is being typed was meant for another one, or for none.
+  askUnbidden(wordsFor) {
+    this.ask({ action: "next" }, { wordsFor, isUnbidden: true });
   }
 
   hearKey(event) {
@@ -116,6 +135,7 @@ class LabelPage {
 
   obey(meaning) {
     if (this.isWaiting) this.typed.push(meaning);
+    else if (this.answer.isResting && JUDGING.includes(meaning.action)) this.answer.leaveOut(1);
     else if (meaning.action === "press") this.press(meaning.member);
     else this[meaning.action]();
   }
@@ -150,7 +170,10 @@ class LabelPage {
   }
 
   send() {
-    if (this.group) this.put(this.judgement.kind, this.judgement.body());
+    if (!this.group) return;
+    const { kind, isEmpty } = this.judgement;
+    if (isEmpty) this.answer.announce(`${WAYS[kind].least}, or skip the group.`); // keys behind it count: the group stays
+    else this.put(kind, this.judgement.body());
   }
 
   skip() {
@@ -199,34 +222,37 @@ class LabelPage {
   }
 
   // A call that got no answer is made again with the same mark, so that nothing is lost or said twice.
-  async ask(wish, words = "") {
+  // wordsFor(group) is said of what came, null leaves the words that stand there.
+  async ask(wish, { wordsFor = () => "", isUnbidden = false } = {}) {
     this.isWaiting = true;
     if (wish.action === "put") localStorage.setItem(UNSENT, JSON.stringify(wish));
     let answer = null;
     while (!answer) {
       answer = await this.server.label({ rater: this.name.value, ...wish }).catch(() => null);
       if (!answer) {
-        say(this.answer, "The lab does not answer. What you said is kept, and sent again until it does.");
+        say(this.answer.box, "The lab does not answer. What you said is kept, and sent again until it does.");
         await new Promise((done) => setTimeout(done, RETRY_MS));
       }
     }
     if (wish.action === "put") localStorage.removeItem(UNSENT);
     this.isWaiting = false;
-    say(this.answer, answer.error ?? words);
+    this.answer.announce(answer.error ?? wordsFor(answer.group));
     if (!answer.error) this.take(answer);
-    else if (wish.action === "put" && answer.error.includes("Go on with the next")) this.ask({ action: "next" }, answer.error);
+    else if (wish.action === "put" && answer.error.includes("Go on with the next")) this.ask({ action: "next" }, { wordsFor: () => answer.error });
     else this.forget();
+    if (isUnbidden && !answer.error && answer.group) this.answer.beginRest();
     for (const meaning of this.typed.splice(0)) this.obey(meaning);
   }
 
   // What was typed for a group that did not come would be said of the wrong one.
   forget() {
-    const count = this.typed.splice(0).length;
-    if (count) say(this.answer, `${this.answer.textContent} What you pressed meanwhile (${count}) was left out.`);
+    this.answer.leaveOut(this.typed.splice(0).length);
   }
 
   take({ group, progress }) {
+    this.answer.endRest();
     this.group = group;
+    this.areOthersOpen = progress.open > progress.mine;
     this.drawProgress(progress);
     say(this.place, group ? group.title : "");
     say(this.note, group ? group.note : "");
