@@ -2,6 +2,10 @@
 
     python -m examples.one_page_dgpo [steps] [groups per step]
 
+61 seconds on two CPU cores as it stands, both examinations included. So few steps show that the policy comes to prefer
+what the reward does (gates mostly below one half); the held-out score moves less than the 0.04 by which the mean of 120
+pictures is uncertain. More steps are its first argument.
+
 Only diffusers, peft and a reward; the lab's own loop (dgpo_core/trainer.py) does the same with checkpoints, clips, KL,
 guidance, averaged weights and any micro-batch. The numbers in brackets are equations of docs/method.md.
 """
@@ -16,9 +20,9 @@ from peft import LoraConfig
 from dgpo_core.data.prompts import load_prompts
 from dgpo_core.rewards.catalogue import new_reward
 
-STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 12
-K, G = int(sys.argv[2]) if len(sys.argv) > 2 else 6, 16  # groups per step, pictures per group
-NUM_SAMPLING_STEPS, SIGMA_MIN, BETA, LEARNING_RATE = 8, 0.6, 500.0, 3e-4
+STEPS = int(sys.argv[1]) if len(sys.argv) > 1 else 8
+K, G = int(sys.argv[2]) if len(sys.argv) > 2 else 4, 12  # groups per step, pictures per group
+NUM_SAMPLING_STEPS, SIGMA_MIN, BETA, LEARNING_RATE = 8, 0.6, 500.0, 6e-4
 LEVELS = 4  # noise levels, and so updates, per step
 ATTENTION = ["to_q", "to_k", "to_v", "to_out.0", "add_q_proj", "add_k_proj", "add_v_proj", "to_add_out"]
 
@@ -28,7 +32,7 @@ pipe.transformer.requires_grad_(False)
 pipe.transformer.add_adapter(LoraConfig(r=32, lora_alpha=64, init_lora_weights="gaussian", target_modules=ATTENTION))
 policy = [weight for weight in pipe.transformer.parameters() if weight.requires_grad]
 optimizer = torch.optim.AdamW(policy, lr=LEARNING_RATE)
-prompts, heldout = load_prompts("shapes-train"), load_prompts("shapes-heldout")[::10]
+prompts, heldout = load_prompts("shapes-train"), load_prompts("shapes-heldout")[::5]  # all six kinds: they take turns
 partial, strict = new_reward("shapes_partial"), new_reward("shapes_strict")
 
 
