@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -61,6 +63,7 @@ def assemble(
     train_prompts = list(dict.fromkeys(group.prompt for group in stored_groups)) or train_set.prompts
     check_disjoint(train_prompts, heldout_prompts)
     supplies = supplies_of(config, folder, {**train_set.notes, **heldout_set.notes, **watch_set.notes})
+    category = partial(noted_category, notes=supplies.notes)
     is_given = model is not None
     if PREFERENCE in config.reward.names:
         model = model or load_model(config)
@@ -69,18 +72,17 @@ def assemble(
     reward = new_mixture(config.reward.train, "reward.train", reward_named, group_size=config.rollout.group_size)
     evaluation_reward = reward_named(config.reward.evaluation)
     watched = {name: reward_named(name) for name in parse_watched(config.reward.watch, "reward.watch")}
-    watch_prompts = spread_over(watch_set.prompts, config.schedule.evaluation_prompts, category_of)
+    watch_prompts = spread_over(watch_set.prompts, config.schedule.evaluation_prompts, category)
     teaches = not stored_groups and needs_reward(config.people, num_labelled=0, num_groups=1)
     checks = [(reward, train_prompts)] * teaches + [(evaluation_reward, heldout_prompts)]
     cautions = _checked([*checks, *((one, watch_prompts or heldout_prompts) for one in watched.values())], config)
     model = model or load_model(config)
-    probe = [PROBE_PROMPT] * (config.people.weight > 0)
-    model.prepare([*train_prompts, *heldout_prompts, *watch_prompts, *probe, UNCONDITIONAL])
+    model.prepare([*train_prompts, *heldout_prompts, *watch_prompts, *_of_the_lab(config)])
     examiner = Examiner(
         model=model,
         reward=evaluation_reward,
         quality=ShapesQuality(model.features) if _are_shapes(heldout_prompts) else None,
-        category_of=category_of,
+        category_of=category,
         rollout=config.rollout,
         batch=2 * config.update.micro_batch,
         watched=watched,
@@ -98,6 +100,11 @@ def assemble(
         people=people,
         cautions=cautions if is_given else (*cautions, *_of_the_base(config)),
     )
+
+
+def _of_the_lab(config: RunConfig) -> list[str]:
+    """Prompts that no file holds: the empty one, and with people the one that what they teach is saved with."""
+    return [PROBE_PROMPT, UNCONDITIONAL] if config.people.weight > 0 else [UNCONDITIONAL]
 
 
 def _of_the_base(config: RunConfig) -> tuple[str, ...]:
@@ -200,6 +207,12 @@ def category_of(prompt: str) -> str:
         return parse_request(prompt).category
     except PromptError:
         return NO_CATEGORY
+
+
+def noted_category(prompt: str, notes: Mapping[str, Mapping[str, Any]]) -> str:
+    """The tag that stands beside a prompt in its file, as GenEval's do; without one that of category_of()."""
+    tag = notes.get(prompt, {}).get("tag")
+    return tag if isinstance(tag, str) and tag else category_of(prompt)
 
 
 def _are_shapes(prompts: list[str]) -> bool:

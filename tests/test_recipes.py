@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from project_tree import ROOT, text_of
 
 from app.recipes import Recipe, dump_recipe, list_recipes, load_recipe, parse_recipe
-from dgpo_core.assembly import category_of
+from dgpo_core.assembly import noted_category
 from dgpo_core.config import RunConfig, from_dict, settings, to_dict, with_setting
 from dgpo_core.data.prompts import check_disjoint, load_prompt_set, load_prompts
 from dgpo_core.errors import ConfigError
@@ -229,7 +230,8 @@ def test_a_recipe_of_the_papers_has_the_pull_of_its_mode_and_a_schedule(name):
 def test_a_recipe_of_the_papers_examines_as_many_prompts_of_every_kind(name):
     config = load_recipe(name)
     heldout = load_prompt_set(config.prompts.heldout)
-    examined = spread_over(heldout.prompts, config.schedule.evaluation_prompts, category_of)
+    category = partial(noted_category, notes=heldout.notes)
+    examined = spread_over(heldout.prompts, config.schedule.evaluation_prompts, category)
     assert len(examined) == config.schedule.evaluation_prompts
     kinds = Counter(heldout.notes.get(prompt, {}).get("tag") for prompt in examined)
     assert len(kinds) == (6 if "geneval" in name else 1)

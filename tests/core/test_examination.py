@@ -1,11 +1,14 @@
-"""Examinations beside a watch: what is drawn, and how often."""
+"""Examinations: which prompts, what is drawn beside a watch, and how often."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 from small_model import PROMPTS
 from small_run import small_config, small_parts
 
+from dgpo_core.assembly import assemble
+from dgpo_core.examination import spread_over
 from dgpo_core.rewards.catalogue import new_reward
 
 
@@ -26,3 +29,16 @@ def test_prompts_of_the_examination_are_not_drawn_a_second_time_for_the_watch(
     assert list(by_prompt) == list(watch_prompts or PROMPTS[:5])
     if times_drawn == 1:
         assert [by_prompt[one.prompt].score for one in done.samples] == [one.score for one in done.samples]
+
+
+@pytest.mark.parametrize("count", [6, 60])
+def test_an_examination_takes_as_many_prompts_of_every_tag_in_their_file(count, model, tmp_path):
+    config = small_config(
+        prompts={"train": "geneval-train", "heldout": "geneval-heldout"},
+        reward={"train": "brightness", "evaluation": "brightness"},
+    )
+    parts = assemble(config, tmp_path, model=model)
+    examiner = parts.examiner
+    chosen = spread_over(parts.heldout_prompts, count, examiner.category_of)
+    done = examiner.examine(chosen, seed=0, step=0, weights=None)
+    assert set(Counter(one.category for one in done.samples).values()) == {count // 6}
