@@ -38,7 +38,7 @@ READ_WHERE_DRAWN = (
 
 
 READ_BY_LORA = ("model.lora_rank", "model.lora_alpha", "model.lora_targets")
-ASK_A_MODEL = ("vlm_judge", "deqa", "unifiedreward")
+ASK_A_MODEL = ("vlm_judge", "vlm_quality", "unifiedreward")
 """Rewards that ask a vision-language model, at reward.server or in this process."""
 READ_BY_REWARD = {
     "reward.server": (*(name for name, facts in REWARD_FACTS.items() if facts.needs_server), *ASK_A_MODEL),

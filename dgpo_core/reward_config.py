@@ -53,11 +53,13 @@ class RewardConfig:
     )
     server: str = knob(
         "",
-        "Address of the server of the reward remote, or of an OpenAI-compatible one for vlm_judge, deqa and "
-        "unifiedreward; empty runs these in this process.",
+        "Address of the server of the rewards remote, hpsv3 and deqa, or of an OpenAI-compatible one for vlm_judge, "
+        "vlm_quality and unifiedreward; empty runs these three in this process.",
     )
     server_model: str = knob(
-        "", "Model that the server, or this process, is to use for vlm_judge, deqa and unifiedreward; empty: the usual."
+        "",
+        "Model that the server, or this process, is to use for vlm_judge, vlm_quality and unifiedreward; empty: the "
+        "usual.",
     )
 
     def __post_init__(self) -> None:

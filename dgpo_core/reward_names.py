@@ -18,6 +18,8 @@ OCR_EXTRA = ".venv/bin/python -m pip install -c constraints.txt -r requirements-
 MAX_TERMS = 12
 HPSV3_SERVER = "python -m pip install hpsv3 && python reward_server.py hpsv3"
 """What starts the server of hpsv3, in an environment of its own that holds a copy of examples/reward_server.py."""
+DEQA_SERVER = "python -m pip install transformers==4.36.1 torch accelerate && python reward_server.py deqa"
+"""The same for deqa."""
 WEIGHT = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
 OWN = re.compile(r"(?P<place>[^:*].*):(?P<attribute>[A-Za-z_]\w*)")
 """A person's own reward: a module or a Python file, a colon, and what in it judges."""
@@ -111,8 +113,14 @@ REWARD_FACTS: dict[str, RewardFacts] = {
         weights="shunk031/aesthetics-predictor-v2-sac-logos-ava1-l14-linearMSE",
     ),
     "deqa": RewardFacts(
+        "technical quality as DeQA-Score marks it, answered at reward.server by its model (examples/reward_server.py)",
+        1,
+        5,
+        needs_server=True,
+    ),
+    "vlm_quality": RewardFacts(
         "technical quality, 1 bad to 5 excellent: the mean over the words a general vision-language model would say, "
-        "asked in DeQA-Score's way; not the model DeQA-Score, which docs/rewards.md puts behind a server",
+        "asked in DeQA-Score's way; not the model DeQA-Score",
         1,
         5,
         weights="Qwen/Qwen2.5-VL-3B-Instruct",

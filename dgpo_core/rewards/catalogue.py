@@ -7,7 +7,15 @@ from dataclasses import replace
 from functools import partial
 
 from dgpo_core.errors import RewardError
-from dgpo_core.reward_names import HPSV3_SERVER, PREFERENCE, REWARD_FACTS, REWARD_NAMES, is_own, parse_mixture
+from dgpo_core.reward_names import (
+    DEQA_SERVER,
+    HPSV3_SERVER,
+    PREFERENCE,
+    REWARD_FACTS,
+    REWARD_NAMES,
+    is_own,
+    parse_mixture,
+)
 from dgpo_core.rewards.clip_rewards import SCALES, AestheticReward, ClipReward
 from dgpo_core.rewards.contract import Reward
 from dgpo_core.rewards.geneval_models import geneval_reward
@@ -58,7 +66,8 @@ REWARDS: dict[str, Maker] = {
     "imagereward": ImageReward,
     "hpsv3": partial(RemoteReward, name="hpsv3", trials=clean_and_noisy, start=HPSV3_SERVER),
     "aesthetic": AestheticReward,
-    **{name: partial(_vision_language, name) for name in ("deqa", "unifiedreward", "vlm_judge")},
+    "deqa": partial(RemoteReward, name="deqa", trials=clean_and_noisy, start=DEQA_SERVER),
+    **{name: partial(_vision_language, name) for name in ("vlm_quality", "unifiedreward", "vlm_judge")},
     "geneval": partial(geneval_reward, is_strict=False),
     "geneval_strict": partial(geneval_reward, is_strict=True),
     "remote": RemoteReward,

@@ -28,7 +28,7 @@ CLASSES = {
     "aesthetic": "CLIPVisionModelWithProjection",
     "geneval": DETECTOR,
     "geneval_strict": DETECTOR,
-    "deqa": JUDGE,
+    "vlm_quality": JUDGE,
     "unifiedreward": JUDGE,
     "vlm_judge": JUDGE,
 }

@@ -91,7 +91,7 @@ MANNERS: dict[str, Manner] = {
         num_tokens=1,
         trials=colour_trials,
     ),
-    "deqa": Manner(
+    "vlm_quality": Manner(
         "How would you rate the quality of this picture? Answer with one word: excellent, good, fair, poor or bad.",
         quality_level,
         num_tokens=1,

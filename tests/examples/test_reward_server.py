@@ -71,7 +71,7 @@ def address(tmp_path):
 
 @pytest.mark.parametrize(
     ("served_as", "name", "rewards"),
-    [("hpsv3", "hpsv3", [1, 103, 511]), ("deqa", "remote", [1, pytest.approx(1.8), 5])],
+    [("hpsv3", "hpsv3", [1, 103, 511]), ("deqa", "deqa", [1, pytest.approx(1.8), 5])],
 )
 def test_rewards_of_other_packages_are_asked_as_those_packages_want_it(tmp_path, served_as, name, rewards):
     for package, code in PACKAGES.items():

@@ -127,7 +127,7 @@ def judges(tmp_path_factory):
     classes = {index: str(index) for index in range(80)}
     Mask2FormerConfig(backbone_config=swin, id2label=classes).save_pretrained(folder / REWARD_FACTS["geneval"].weights)
     for name, width, inner, layers, heads, readers, words in (
-        ("deqa", 2048, 11008, 36, 16, 2, 151936),
+        ("vlm_quality", 2048, 11008, 36, 16, 2, 151936),
         ("unifiedreward", 3584, 18944, 28, 28, 4, 152064),
     ):
         text = {
@@ -140,7 +140,7 @@ def judges(tmp_path_factory):
             "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]},
         }
         seen = {"depth": 32, "hidden_size": 1280, "intermediate_size": 3420, "num_heads": 16, "out_hidden_size": width}
-        config = Qwen2_5_VLConfig(text_config=text, vision_config=seen, tie_word_embeddings=name == "deqa")
+        config = Qwen2_5_VLConfig(text_config=text, vision_config=seen, tie_word_embeddings=name == "vlm_quality")
         config.dtype = torch.bfloat16
         config.save_pretrained(folder / REWARD_FACTS[name].weights)
     return folder
@@ -196,8 +196,8 @@ def test_judges_that_may_be_watched_weigh_what_the_page_says(judges):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
-def test_offloaded_judges_up_to_deqa_add_nothing_to_the_most_of_a_run(task, memory, judges):
-    added = "reward.watch=sharpness, aesthetic, pickscore, deqa"
+def test_offloaded_judges_up_to_vlm_quality_add_nothing_to_the_most_of_a_run(task, memory, judges):
+    added = "reward.watch=sharpness, aesthetic, pickscore, vlm_quality"
     weight = judged_by(configured(f"sd35m-{task}-mode-1", [added, f"reward.models={OFFLOAD}"]), judges)
     peak = replace(memory, rewards=weight, rewards_visit=True).peak
     assert peak == memory.peak

@@ -148,26 +148,28 @@ def test_the_key_is_not_shown():
     assert "secret" not in repr(Supplies(server_key="secret"))
 
 
-def test_hpsv3_is_a_server_that_must_tell_clean_pictures_from_noise_and_blur():
+@pytest.mark.parametrize("name", ["hpsv3", "deqa"])
+def test_a_reward_with_a_server_of_its_own_must_tell_clean_pictures_from_noise_and_blur(name):
     def edges(number, body):
         pictures = [np.asarray(Image.open(BytesIO(base64.b64decode(one))), float) for one in body["pictures"]]
         return as_json({"rewards": [float(np.abs(np.diff(one, axis=0)).max()) for one in pictures]})
 
     with serving(edges) as asked:
-        outcome = self_test(new_reward("hpsv3", Supplies(server=asked.url)))
+        outcome = self_test(new_reward(name, Supplies(server=asked.url)))
     assert outcome.passed
-    assert outcome.words.startswith("hpsv3 puts 2 of 2 good pictures above their bad counterparts (")
+    assert outcome.words.startswith(f"{name} puts 2 of 2 good pictures above their bad counterparts (")
     with serving(lambda number, body: as_json({"rewards": [1.0, 1.0]})) as asked:
-        assert not self_test(new_reward("hpsv3", Supplies(server=asked.url))).passed
+        assert not self_test(new_reward(name, Supplies(server=asked.url))).passed
 
 
-def test_hpsv3_without_a_server_says_what_it_needs():
+@pytest.mark.parametrize(("name", "packages"), [("hpsv3", "hpsv3"), ("deqa", "transformers==4.36.1 torch accelerate")])
+def test_such_a_reward_without_a_server_says_what_it_needs(name, packages):
     with pytest.raises(RewardError) as refused:
-        new_reward("hpsv3")
+        new_reward(name)
     assert str(refused.value) == (
-        "The reward hpsv3 needs reward.server, the address of your server. Set it. To start one, copy "
+        f"The reward {name} needs reward.server, the address of your server. Set it. To start one, copy "
         "examples/reward_server.py into an environment of its own: "
-        "python -m pip install hpsv3 && python reward_server.py hpsv3"
+        f"python -m pip install {packages} && python reward_server.py {name}"
     )
 
 

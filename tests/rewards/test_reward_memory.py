@@ -74,7 +74,7 @@ def test_geneval_weighs_its_detector_and_clip(place):
 def looked_with(name, supplies):
     """The networks of a reward, once it has loaded them."""
     reward = new_reward(name, supplies)
-    if name in ("vlm_judge", "deqa"):
+    if name in ("vlm_judge", "vlm_quality"):
         return [reward._mouth._model]
     if name == "clipscore":
         return [reward._model]
@@ -87,7 +87,7 @@ def looked_with(name, supplies):
         ("geneval", "geneval_strict", "sharpness", 2),
         ("geneval", "geneval_strict", "clipscore, colourfulness", 2),
         ("clipscore + geneval", "clipscore", "vlm_judge", 3),
-        ("vlm_judge", "deqa", "", 1),
+        ("vlm_judge", "vlm_quality", "", 1),
     ],
 )
 def test_a_model_that_several_rewards_look_with_is_loaded_and_counted_once(

@@ -110,7 +110,7 @@ def test_a_judge_behind_a_server_tells_pictures_apart_and_passes_its_self_test()
 @pytest.mark.parametrize(
     ("name", "reply", "value"),
     [
-        ("deqa", completion("good", good=0.5, excellent=0.5), 4.5),
+        ("vlm_quality", completion("good", good=0.5, excellent=0.5), 4.5),
         ("unifiedreward", as_json({"choices": [{"message": {"content": "fine\nFinal Score: 3.5"}}]}), 3.5),
         ("unifiedreward", as_json({"choices": [{"message": {"content": "no idea"}, "logprobs": None}]}), None),
         ("vlm_judge", as_json({"choices": [{"message": {"content": "No."}, "logprobs": None}]}), 0.0),
@@ -146,7 +146,7 @@ def marking(number, body):
     return as_json({"choices": [{"message": {"content": f"It is a picture.\nFinal Score: {1 + 4 * share:.2f}"}}]})
 
 
-@pytest.mark.parametrize(("name", "answer", "num_pairs"), [("deqa", rating, 2), ("unifiedreward", marking, 2)])
+@pytest.mark.parametrize(("name", "answer", "num_pairs"), [("vlm_quality", rating, 2), ("unifiedreward", marking, 2)])
 def test_a_judge_that_sees_the_pictures_passes_its_self_test_and_one_that_does_not_fails(name, answer, num_pairs):
     with serving(answer) as asked:
         outcome = self_test(new_reward(name, Supplies(server=asked.url)))
@@ -258,7 +258,7 @@ def test_a_judge_in_this_process_gives_probabilities_of_its_first_word(tmp_path)
     assert sum(said.first.values()) <= 1 + 1e-6
 
 
-@pytest.mark.parametrize("name", ["vlm_judge", "deqa", "unifiedreward"])
+@pytest.mark.parametrize("name", ["vlm_judge", "vlm_quality", "unifiedreward"])
 def test_the_models_that_judges_load_by_themselves_need_nothing_that_the_lab_has_not(tmp_path, name):
     """Qwen2.5-VL, in the files that the published ones have: its part for videos would need torchvision."""
     qwen_folder(tmp_path / REWARD_FACTS[name].weights)
@@ -271,8 +271,8 @@ def test_the_models_that_judges_load_by_themselves_need_nothing_that_the_lab_has
 
 
 def test_a_judge_in_this_process_judges_with_such_a_model(tmp_path):
-    qwen_folder(tmp_path / REWARD_FACTS["deqa"].weights)
-    judged = judge(new_reward("deqa", Supplies(models_folder=str(tmp_path))), [RED, BLUE], ["a red picture"] * 2)
+    qwen_folder(tmp_path / REWARD_FACTS["vlm_quality"].weights)
+    judged = judge(new_reward("vlm_quality", Supplies(models_folder=str(tmp_path))), [RED, BLUE], ["a red picture"] * 2)
     assert [one.details.partition(" '")[0] for one in judged] == ["the model said"] * 2, "it knows no such word"
 
 
