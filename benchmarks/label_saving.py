@@ -1,6 +1,6 @@
 """How many labels picking saves: held-out pair accuracy by number of labelled groups, picked against random.
 
-    python -m benchmarks.label_saving [--seeds 0 1 2 3 4 5 6 7 8 9 10 11] [--groups 260] [--tastes large warm]
+    python -m benchmarks.label_saving [--seeds 0 1 2 3] [--groups 260] [--tastes large warm]
 
 Groups are drawn by the base once and kept under --work. Each turn offers the next groups of a shuffled pool, as a
 step of training would, and asks a simulated annotator (10% noise) about some; what is learned from all labels so far
@@ -172,7 +172,7 @@ def interval(of_seeds: Sequence[Curves], num_labels: int, rng: np.random.Generat
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(12)))
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(36)))
     parser.add_argument("--tastes", nargs="+", choices=list(TASTES), default=list(TASTES))
     parser.add_argument("--groups", type=int, default=260)
     parser.add_argument("--work", type=Path, default=Path("work/label_saving"))
