@@ -203,11 +203,10 @@ class Study:
         task = self._reader.label_task(task_id)
         assert task is not None, "a run that is live, and with it its groups, cannot be deleted"
         groups = self._reader.groups(self._run_id, task.step)
-        samples = [
-            sorted(group.samples, key=lambda one: one.member) for group in groups if group.index == task.group_index
-        ]
-        if samples and tuple(sample.sha for sample in samples[0]) == task.shas:
-            return said_in_terms(self._automatic.trained, samples[0])
+        members = [sample for group in groups if group.index == task.group_index for sample in group.samples]
+        samples = sorted(members, key=lambda one: one.member)
+        if tuple(sample.sha for sample in samples) == task.shas:
+            return said_in_terms(self._automatic.trained, samples)
         return {} if groups else None  # of a group that was drawn anew, with other pictures, it said nothing
 
 
