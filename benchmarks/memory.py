@@ -1,14 +1,17 @@
 """Time and memory of a step of the lab's recipe for Stable Diffusion 3.5 Medium at 512 pixels, beside the estimate.
 
     python -m benchmarks.memory [--recipe sd35m-pickscore-mode-1] [--set KEY=VALUE ...]
+    python -m benchmarks.memory --set model.quantization=4bit     # needs the package bitsandbytes
 
-The network has its real size and random weights; the reward is the mean brightness, as real ones need weights too.
-Needs a CUDA GPU.
+The network has its real size and random weights, which the lab loads from a folder as it would real ones; the reward is
+the mean brightness, as real ones need weights too. Needs a CUDA GPU. Kept as results/memory.json, quantized as
+results/memory-4bit.json.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -24,7 +27,7 @@ from dgpo_core.assembly import assemble
 from dgpo_core.config import RunConfig
 from dgpo_core.errors import LabError
 from dgpo_core.events import Event, StepDone, Warned
-from dgpo_core.models.memory import PARTS, Memory, memory_of
+from dgpo_core.models.memory import PARTS, Memory, memory_of, numel
 from dgpo_core.models.sd3 import SD3Model
 from dgpo_core.trainer import train
 
@@ -48,11 +51,22 @@ def expected(config: RunConfig) -> Memory:
         return memory_of(config, save_configurations(Path(folder)), torch.bfloat16)
 
 
+def loaded(config: RunConfig) -> tuple[SD3Model, int]:
+    """The model as a run loads it, and the numbers of its network before they were quantized; the peak counts from here."""
+    with tempfile.TemporaryDirectory() as folder:
+        pipeline = random_pipeline("cuda", torch.bfloat16)
+        numbers = numel(pipeline.transformer)
+        pipeline.save_pretrained(folder)
+        del pipeline
+        gc.collect()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        return SD3Model.from_folder(Path(folder), config.model, seed=config.seed, device="cuda"), numbers
+
+
 def measure(config: RunConfig) -> dict[str, Any]:
     """Seconds of the last of STEPS steps, and the most memory of the whole run."""
-    foretold = expected(config)
-    torch.cuda.reset_peak_memory_stats()
-    model = SD3Model(random_pipeline("cuda", torch.bfloat16), config.model, seed=config.seed)
+    foretold, (model, numbers) = expected(config), loaded(config)
     steps, warnings = [], []
 
     def hear(event: Event) -> None:
@@ -71,7 +85,6 @@ def measure(config: RunConfig) -> dict[str, Any]:
         "updating": last.updating_seconds,
     }
     taken = {"allocated": torch.cuda.max_memory_allocated(), "reserved": torch.cuda.max_memory_reserved()}
-    numbers = sum(one.numel() for name, one in model.network.named_parameters() if "lora_" not in name)
     return row(config, foretold, taken, seconds) | {
         "card": torch.cuda.get_device_name(),
         "numbers": numbers,
@@ -86,6 +99,7 @@ def row(config: RunConfig, foretold: Memory, taken: dict[str, int], seconds: dic
         "picture_side": config.model.picture_side,
         "pictures_per_step": config.rollout.groups_per_step * config.rollout.group_size,
         "micro_batch": config.update.micro_batch,
+        "quantization": config.model.quantization,
         "expected": {name: getattr(foretold, name) for name in PARTS},
         "expected_peak": foretold.peak,
         "taken": taken,
@@ -108,7 +122,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LabError as error:
         print(error, file=sys.stderr)
         return 2
-    print(keep("memory", found).read_text())
+    kind = "" if found["quantization"] == "none" else f"-{found['quantization']}"
+    print(keep(f"memory{kind}", found).read_text())
     return 0
 
 

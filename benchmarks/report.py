@@ -247,6 +247,8 @@ SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "label_page": ("label_page", label_page),
     "label_storm": ("label_storm", label_storm),
     "memory": ("memory", memory),
+    "memory-8bit": ("memory-8bit", memory),
+    "memory-4bit": ("memory-4bit", memory),
     "race": ("race-shapes", race),
     "ablations": ("race-ablations", race),
 }
@@ -255,6 +257,8 @@ WHEN_MEASURED = {
         "\n## Memory\n\nGoal: the estimate before Start is within 15% of what a run takes, for a network of the size "
         "of Stable Diffusion 3.5 Medium at 512 pixels.\n\n<!-- memory -->\n<!-- end -->\n"
     ),
+    "memory-8bit": "\n### With frozen weights in 8 bits\n\n<!-- memory-8bit -->\n<!-- end -->\n",
+    "memory-4bit": "\n### With frozen weights in 4 bits\n\n<!-- memory-4bit -->\n<!-- end -->\n",
     "ablations": (
         "\n## Ablations\n\nQuestion: what does each part of DGPO do to the held-out score and to held-out quality? "
         "`assets/races/ablations.yaml` has the changes, each against the recipe as it is.\n\n"
