@@ -14,6 +14,7 @@ import argparse
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -30,6 +31,7 @@ from app.store.rows import RacePoint, RaceRunRow, RunState
 from benchmarks.record import keep
 from dgpo_core.errors import ConfigError
 
+SECONDS_BETWEEN_LOOKS = 0.2
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
@@ -54,6 +56,12 @@ class LabRace:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._race = self._folder / f"{name}.yaml"
         self._race.write_text(yaml.safe_dump(plan, sort_keys=False))
+        self._lessons = [Path(place) for place in plan.get("prepare", {})]
+
+    @property
+    def lacks_groups(self) -> bool:
+        """Whether its first act will be to have the base draw the groups that it learns from."""
+        return not all(place.exists() for place in self._lessons)
 
     def start(self, settings: Mapping[str, str]) -> subprocess.Popen[bytes]:
         """The process, with these words in its environment."""
@@ -90,8 +98,15 @@ class LoneRun(LabRace):
 
 
 def all_at_once(runs: Sequence[LoneRun]) -> list[RaceRunRow]:
-    """Trains those that are not over, waits for them, and returns what is known of all."""
-    processes = [run.start(ONE_THREAD) for run in runs if not run.is_over]
+    """Trains those that are not over, waits for them, and returns what is known of all.
+
+    Who has groups drawn goes first, and nobody begins before they are there: others may learn from the same.
+    """
+    processes = []
+    for run in sorted((run for run in runs if not run.is_over), key=lambda run: not run.lacks_groups):
+        processes.append(run.start(ONE_THREAD))
+        while run.lacks_groups and processes[-1].poll() is None:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
     for process in processes:
         process.wait()
     return [row for run in runs for row in run.rows()]

@@ -36,6 +36,23 @@ def test_rates_are_tried_and_seeds_raced_in_processes_of_their_own(plan, tmp_pat
 
 
 @pytest.mark.slow
+def test_groups_to_learn_from_are_drawn_once_for_all_who_learn_from_them(plan, tmp_path):
+    folder = tmp_path / "groups"
+    values = plan.as_dict() | {
+        "entrants": {"dgpo": {}, "offline": {"rollout.stored_groups": str(folder)}},
+        "prepare": {str(folder): {"schedule.num_steps": 2}},
+        "learning_rates": [1e-3],
+        "seeds": [3, 4],
+    }
+    runs = raced(plan_of(values, "small"), tmp_path / "work")
+    assert [(run.entrant, run.seed, run.has_failed) for run in runs] == [
+        (entrant, seed, False) for seed in (3, 4) for entrant in ("dgpo", "offline")
+    ]
+    said = [file.read_text() for file in (tmp_path / "work").glob("offline-*/said.txt")]
+    assert sorted(f"{folder} is not there" in words for words in said) == [False, True]
+
+
+@pytest.mark.slow
 def test_a_race_in_turns_is_run_once_and_read_back_from_its_lab(plan, tmp_path):
     runs = raced_in_turns(plan, tmp_path / "work")
     assert [(run.seed, run.is_tuning) for run in runs] == [(1000, True), (1000, True), (3, False)]
