@@ -52,7 +52,7 @@ def expected(config: RunConfig) -> Memory:
 
 
 def loaded(config: RunConfig) -> tuple[SD3Model, int]:
-    """The model as a run loads it, and the numbers of its network before they were quantized; the peak counts from here."""
+    """The model as a run loads it, from where on the peak counts, and how many numbers its network has."""
     with tempfile.TemporaryDirectory() as folder:
         pipeline = random_pipeline("cuda", torch.bfloat16)
         numbers = numel(pipeline.transformer)
