@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ TOKENIZER_FILES = ("tokenizer.json", "vocab.json", "spiece.model", "tokenizer.mo
 OPTIONAL = ("text_encoder_3", "tokenizer_3", "safety_checker", "feature_extractor", "image_encoder")
 """Parts that a pipeline can draw without."""
 NOT_LOADED = ("safety_checker", "feature_extractor", "image_encoder")
+TALKATIVE = "bitsandbytes.autograd._functions"
+"""Says of every product of 8-bit weights that bfloat16 is cast to float16 for it, a thousand times a step."""
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
@@ -126,6 +129,7 @@ def _quantized(parts: dict[str, Any], config: ModelConfig, dtype: torch.dtype) -
         "4bit": ("bitsandbytes_4bit", four_bits),
         "8bit": ("bitsandbytes_8bit", {"load_in_8bit": True}),
     }[config.quantization]
+    logging.getLogger(TALKATIVE).setLevel(logging.ERROR)
     network = "unet" if "unet" in parts else "transformer"
     quantization = PipelineQuantizationConfig(
         quant_backend=backend, quant_kwargs=details, components_to_quantize=[network]

@@ -70,7 +70,9 @@ def test_a_step_in_bfloat16_moves_only_the_lora(model_folder, tmp_path):
 
 
 @pytest.mark.parametrize(("quantization", "share"), [("8bit", 0.7), ("4bit", 0.45)])
-def test_a_step_over_a_quantized_base_moves_only_the_lora(folder, tmp_path, quantization, share):
+def test_a_step_over_a_quantized_base_moves_only_the_lora_and_says_nothing(
+    folder, tmp_path, quantization, share, caplog
+):
     pytest.importorskip("bitsandbytes", reason="needs the package bitsandbytes, which is not installed")
     model, plain = loaded(folder, quantization=quantization), loaded(folder)
     taken, taken_plain = (
@@ -79,6 +81,7 @@ def test_a_step_over_a_quantized_base_moves_only_the_lora(folder, tmp_path, quan
     )
     assert taken < share * taken_plain
     check_one_step(model, tmp_path)
+    assert "bitsandbytes" not in {record.name.partition(".")[0] for record in caplog.records}
 
 
 def test_a_run_that_is_resumed_learns_what_an_unbroken_one_does(model_folder, tmp_path):
