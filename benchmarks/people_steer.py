@@ -58,6 +58,7 @@ PULL = [
     "loss.kl_weight=0.01",
     "loss.kl_below=1",
     "loss.clip_range=0.01",
+    "loss.advantage_clip=2",
     "loss.dual_clip=0.2",
     "schedule.num_steps=80",
 ]
