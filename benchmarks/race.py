@@ -1,6 +1,7 @@
 """A race whose runs all train at once, each in a process and a lab of its own, where one run leaves a machine idle.
 
     python -m benchmarks.race shapes [--set minutes=5 turn_minutes=0.25] [--entrants dgpo flow_grpo]
+    python -m benchmarks.race ablations --at-once 2  # a core each, where the budget is pictures, not minutes
     python -m benchmarks.race shapes --in-turns     # in one lab, as `python -m app race` does, on a small machine
 
 All at once, first every learning rate of every entrant, then every seed at its entrant's best one. All share the
@@ -97,13 +98,16 @@ class LoneRun(LabRace):
         return [replace(row, is_tuning=self._is_tuning) for row in super().rows(only_ended=only_ended)]
 
 
-def all_at_once(runs: Sequence[LoneRun]) -> list[RaceRunRow]:
+def all_at_once(runs: Sequence[LoneRun], limit: int = 0) -> list[RaceRunRow]:
     """Trains those that are not over, waits for them, and returns what is known of all.
 
-    Who has groups drawn goes first, and nobody begins before they are there: others may learn from the same.
+    Who has groups drawn goes first, and nobody begins before they are there: others may learn from the same. No more
+    than limit train at a time, if it is not 0.
     """
-    processes = []
+    processes: list[subprocess.Popen[bytes]] = []
     for run in sorted((run for run in runs if not run.is_over), key=lambda run: not run.lacks_groups):
+        while limit and sum(process.poll() is None for process in processes) >= limit:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
         processes.append(run.start(ONE_THREAD))
         while run.lacks_groups and processes[-1].poll() is None:
             time.sleep(SECONDS_BETWEEN_LOOKS)
@@ -120,8 +124,8 @@ def raced_in_turns(plan: RacePlan, work: Path) -> list[RaceRunRow]:
     return race.rows()
 
 
-def raced(plan: RacePlan, work: Path) -> list[RaceRunRow]:
-    """All runs of the race, tuning first."""
+def raced(plan: RacePlan, work: Path, limit: int = 0) -> list[RaceRunRow]:
+    """All runs of the race, tuning first, no more than limit at a time if it is not 0."""
     tuned: list[RaceRunRow] = []
     if len(plan.learning_rates) > 1:
         seed = plan.rules.tuning_seed
@@ -130,7 +134,8 @@ def raced(plan: RacePlan, work: Path) -> list[RaceRunRow]:
                 LoneRun(plan, entrant, rate, seed, work, is_tuning=True)
                 for entrant in plan.entrants
                 for rate in plan.learning_rates
-            ]
+            ],
+            limit,
         )
     rates = {entrant: best_learning_rate(plan, entrant.name, tuned) for entrant in plan.entrants}
     racing = [
@@ -139,7 +144,7 @@ def raced(plan: RacePlan, work: Path) -> list[RaceRunRow]:
         for entrant, rate in rates.items()
         if rate is not None
     ]
-    return tuned + all_at_once(racing)
+    return tuned + all_at_once(racing, limit)
 
 
 def rows_from(kept_runs: Sequence[dict[str, Any]]) -> list[RaceRunRow]:
@@ -175,13 +180,17 @@ if __name__ == "__main__":
     parser.add_argument("--set", action="extend", nargs="+", default=[], metavar="KEY=VALUE")
     parser.add_argument("--entrants", nargs="+", default=[], metavar="NAME", help="these alone; else all of the plan")
     parser.add_argument("--in-turns", action="store_true", help="one run after the other in turns, in one lab")
+    parser.add_argument("--at-once", type=int, default=0, metavar="N", help="so many runs at a time; else all")
     parser.add_argument("--label", default="", help="name of the result, if not that of the race")
     parser.add_argument("--work", type=Path, default=Path("work/race"))
     arguments = parser.parse_args()
     race_plan = changed(load_race(arguments.race), arguments.set, arguments.entrants)
     race_label = arguments.label or race_plan.name
-    how = raced_in_turns if arguments.in_turns else raced
-    race_runs = how(race_plan, arguments.work / (f"{race_label}-in-turns" if arguments.in_turns else race_label))
+    race_work = arguments.work / (f"{race_label}-in-turns" if arguments.in_turns else race_label)
+    if arguments.in_turns:
+        race_runs = raced_in_turns(race_plan, race_work)
+    else:
+        race_runs = raced(race_plan, race_work, arguments.at_once)
     keep(
         f"race-{race_label}",
         {"name": race_plan.name, "plan": race_plan.as_dict(), "runs": [asdict(run) for run in race_runs]},

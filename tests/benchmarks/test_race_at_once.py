@@ -36,6 +36,23 @@ def test_rates_are_tried_and_seeds_raced_in_processes_of_their_own(plan, tmp_pat
 
 
 @pytest.mark.slow
+def test_no_more_than_the_given_number_of_runs_train_at_a_time(plan, tmp_path, monkeypatch):
+    started, alive_at_start = [], []
+    begin = LoneRun.start
+
+    def watched(run, settings):
+        alive_at_start.append(sum(process.poll() is None for process in started))
+        started.append(begin(run, settings))
+        return started[-1]
+
+    monkeypatch.setattr(LoneRun, "start", watched)
+    runs = raced(changed(plan, ["seeds=[3, 4, 5]", "learning_rates=[1e-3]"]), tmp_path / "work", limit=2)
+    assert [run.seed for run in runs] == [3, 4, 5]
+    assert alive_at_start[:2] == [0, 1]
+    assert max(alive_at_start) == 1
+
+
+@pytest.mark.slow
 def test_groups_to_learn_from_are_drawn_once_for_all_who_learn_from_them(plan, tmp_path):
     folder = tmp_path / "groups"
     values = plan.as_dict() | {
