@@ -46,7 +46,7 @@ def test_no_more_than_the_given_number_of_runs_train_at_a_time(plan, tmp_path, m
         return started[-1]
 
     monkeypatch.setattr(LoneRun, "start", watched)
-    runs = raced(changed(plan, ["seeds=[3, 4, 5]", "learning_rates=[1e-3]"]), tmp_path / "work", limit=2)
+    runs = raced(changed(plan, ["seeds=[3, 4, 5]", "learning_rates=[0.001]"]), tmp_path / "work", limit=2)
     assert [run.seed for run in runs] == [3, 4, 5]
     assert alive_at_start[:2] == [0, 1]
     assert max(alive_at_start) == 1
