@@ -13,7 +13,7 @@ from typing import Any
 from app.race.plan import plan_of
 from app.race.report import CAPTION, markdown, quality_rows, remarks, rows_of, tuning_rows
 from app.race.result import result_of
-from benchmarks.race import rows_from
+from benchmarks.lone_run import rows_from
 from benchmarks.record import kept
 
 PAGE = Path(__file__).parents[1] / "docs" / "results.md"

@@ -1,5 +1,6 @@
 """Races of the benchmark, in real processes, on the small model."""
 
+import json
 from dataclasses import asdict
 
 import pytest
@@ -7,7 +8,11 @@ from lab_folder import write_recipe
 
 from app.race.plan import load_race, plan_of
 from app.race.result import result_of
-from benchmarks.race import LoneRun, changed, raced, raced_in_turns, rows_from, single
+from app.recipes import load_recipe
+from app.store.rows import RacePoint, RaceRunRow, RunState
+from benchmarks.lone_run import LoneRun, known_runs, rows_from, single
+from benchmarks.race import changed, raced, raced_in_turns
+from dgpo_core.config import to_dict
 from dgpo_core.errors import ConfigError
 
 QUICK = {"minutes": 0.02, "turn_minutes": 0.005, "tuning_minutes": 0.01, "examined_prompts": 2, "against": "dgpo"}
@@ -67,6 +72,60 @@ def test_groups_to_learn_from_are_drawn_once_for_all_who_learn_from_them(plan, t
     ]
     said = [file.read_text() for file in (tmp_path / "work").glob("offline-*/said.txt")]
     assert sorted(f"{folder} is not there" in words for words in said) == [False, True]
+
+
+def kept_result(plan, runs):
+    """As benchmarks.race keeps it, through JSON."""
+    recipe = to_dict(load_recipe(plan.rules.recipe))
+    values = {"name": plan.name, "plan": plan.as_dict(), "recipe": recipe, "runs": [asdict(run) for run in runs]}
+    return json.loads(json.dumps(values))
+
+
+def run_of(entrant="dgpo", seed=3, pictures=96, state=RunState.STOPPED):
+    point = RacePoint(step=2, score=0.5, quality=(), seconds=1.0, pictures=pictures, network_evaluations=9.0)
+    return RaceRunRow(
+        run_id=1,
+        entrant=entrant,
+        learning_rate=1e-3,
+        seed=seed,
+        is_tuning=False,
+        state=state,
+        message="",
+        points=(point,),
+    )
+
+
+def test_runs_that_are_known_from_a_kept_result_are_not_made_again(plan, tmp_path):
+    plan = changed(plan, ["pictures=96", "learning_rates=[0.001]"])
+    runs = [run_of()]
+    assert raced(plan, tmp_path / "work", known=known_runs(plan, kept_result(plan, runs))) == runs
+    assert not list((tmp_path / "work").glob("*/said.txt")), "nothing was started"
+
+
+@pytest.mark.parametrize(
+    ("then", "run"),
+    [
+        (["pictures=96"], run_of(pictures=95)),
+        (["pictures=96"], run_of(state=RunState.FAILED)),
+        (["pictures=96"], run_of(entrant="gone")),
+        (["pictures=97"], run_of(pictures=100)),
+        (["pictures=96", "examined_prompts=3"], run_of()),
+        (["pictures=96", "entrants={dgpo: {loss.kl_weight: 0.5}}"], run_of()),
+    ],
+)
+def test_runs_of_a_kept_result_that_would_be_others_now_are_made_again(plan, then, run):
+    before = changed(plan, ["pictures=96", "learning_rates=[0.001]", "entrants={dgpo: {}, gone: {}}"])
+    now = changed(plan, ["learning_rates=[0.001]", *then])
+    assert known_runs(now, kept_result(before, [run])) == []
+
+
+def test_a_race_that_minutes_bound_and_another_recipe_know_no_runs(plan, tmp_path, model_folder):
+    timed, counted = (changed(plan, [f"pictures={number}", "learning_rates=[0.001]"]) for number in (0, 96))
+    assert known_runs(timed, kept_result(timed, [run_of()])) == []
+    result = kept_result(counted, [run_of()])
+    assert known_runs(counted, result) == [run_of()]
+    assert known_runs(counted, result | {"recipe": result["recipe"] | {"seed": 9}}) == []
+    assert known_runs(counted, None) == []
 
 
 @pytest.mark.slow
