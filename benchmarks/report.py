@@ -96,6 +96,10 @@ def step(result: dict[str, Any]) -> str:
     ]
     if "standard_error" in result:
         rows[-1][1] += f" ± {result['standard_error']:.1%} (standard error)"
+    if "step_seconds_by_seed" in result:  # older measurements had one seed
+        each = ", ".join(f"{seconds:.2f}" for seconds in result["step_seconds_by_seed"])
+        rows.insert(2, ["the same, each seed", each])
+        rows.insert(3, ["nine steps of ten take less than", f"{result['step_seconds_of_ten_nine_below']:.2f}"])
     return table(["what", "measured"], rows)
 
 

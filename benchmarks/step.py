@@ -1,10 +1,10 @@
 """How long a step of the default recipe takes, what of it is overhead, and what ten open pages cost.
 
-    python -m benchmarks.step [--steps 42] [--pages 10]
+    python -m benchmarks.step [--seeds 0 1 2] [--steps 24] [--pages 10]
 
-Overhead is everything but network forward and backward, decoding and reward. The same run is made twice: with pages
-open at every other step, then at the others. Each step is so compared with itself, its work the same to the bit, and
-whatever made one run slower than the other as a whole falls out.
+Overhead is everything but network forward and backward, decoding and reward. The run of each seed is made twice: with
+pages open at every other step, then at the others. Each step is so compared with itself, its work the same to the bit,
+and whatever made one run slower than the other as a whole falls out.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from math import expm1, log, sqrt
 from pathlib import Path
-from statistics import mean, median, variance
+from statistics import mean, median, quantiles, variance
 from typing import Any
 
 import torch
@@ -90,12 +90,13 @@ class OpenPages:
             pages.wait()
 
 
-def measure(num_steps: int, num_pages: int) -> dict[str, Any]:
+def measure(seeds: Sequence[int], num_steps: int, num_pages: int) -> dict[str, Any]:
     """What steps of the default recipe take, and what open pages add to them."""
     config = configured("shapes", [f"schedule.num_steps={num_steps}", "schedule.evaluate_every=0"])
     config = replace(config, schedule=replace(config.schedule, evaluation_prompts=1, checkpoint_every=num_steps))
-    runs = [_timed_run(config, num_pages, pages_at) for pages_at in (1, 0)]
-    return {"pictures_per_step": config.rollout.groups_per_step * config.rollout.group_size} | summary(runs)
+    pairs = [[_timed_run(replace(config, seed=seed), num_pages, at) for at in (1, 0)] for seed in seeds]
+    about = {"pictures_per_step": config.rollout.groups_per_step * config.rollout.group_size, "seeds": list(seeds)}
+    return about | summary(pairs)
 
 
 def _timed_run(config: RunConfig, num_pages: int, pages_at: int) -> list[Row]:
@@ -155,17 +156,25 @@ class _Steps:
         self._open.close()
 
 
-def summary(runs: Sequence[Sequence[Row]]) -> dict[str, Any]:
-    """Medians and the pages' part over the steps after the first two, which warm up."""
-    warm = [rows[WARM_UP:] for rows in runs]
-    alone = [row for rows in warm for row in rows if not row["pages"]]
-    slowdown, error = slowdown_by_pages(*warm)
+def summary(pairs: Sequence[Sequence[Sequence[Row]]]) -> dict[str, Any]:
+    """Medians, tail and the pages' part over the steps after the first two of each run, which warm up.
+
+    Args:
+        pairs: for each seed its two runs.
+    """
+    warm = [[rows[WARM_UP:] for rows in pair] for pair in pairs]
+    alone = [[row for rows in pair for row in rows if not row["pages"]] for pair in warm]
+    seconds = [[row["seconds"] for row in rows] for rows in alone]
+    every = [value for values in seconds for value in values]
+    parts = [slowdown_by_pages(*pair) for pair in warm]
     return {
-        "step_seconds": median(row["seconds"] for row in alone),
-        "overhead_fraction": median(row["overhead"] for row in alone),
-        "slowdown_by_pages": slowdown,
-        "standard_error": error,
-        "runs": [list(rows) for rows in runs],
+        "step_seconds": median(every),
+        "step_seconds_by_seed": [median(values) for values in seconds],
+        "step_seconds_of_ten_nine_below": quantiles(every, n=10, method="inclusive")[-1],
+        "overhead_fraction": median(row["overhead"] for rows in alone for row in rows),
+        "slowdown_by_pages": mean(share for share, _ in parts),
+        "standard_error": sqrt(sum(error**2 for _, error in parts)) / len(parts),
+        "runs": [[list(rows) for rows in pair] for pair in pairs],
     }
 
 
@@ -186,9 +195,10 @@ def slowdown_by_pages(one: Sequence[Row], other: Sequence[Row]) -> tuple[float, 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=42)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--pages", type=int, default=10)
     arguments = parser.parse_args()
-    found = measure(arguments.steps, arguments.pages)
+    found = measure(arguments.seeds, arguments.steps, arguments.pages)
     keep("step", found | {"pages": arguments.pages})
     print({name: value for name, value in found.items() if name != "runs"})

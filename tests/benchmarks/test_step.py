@@ -2,6 +2,7 @@
 
 import pytest
 
+from benchmarks.report import step
 from benchmarks.step import slowdown_by_pages, summary
 
 WORK = [5.0, 7.0, 3.0, 6.0, 4.0, 5.5, 6.5, 3.5]
@@ -35,5 +36,24 @@ def test_noise_shows_in_the_error():
 def test_the_first_two_steps_warm_up_and_do_not_count():
     one, other = rows(1, 1.0), rows(0, 1.0)
     one[0]["seconds"] = other[1]["seconds"] = 1000.0
-    assert summary([one, other])["step_seconds"] < 8
-    assert summary([one, other])["slowdown_by_pages"] == pytest.approx(0)
+    assert summary([[one, other]])["step_seconds"] < 8
+    assert summary([[one, other]])["slowdown_by_pages"] == pytest.approx(0)
+
+
+def test_seeds_are_told_apart_and_count_alike():
+    pairs = [[rows(1, 1.02), rows(0, 1.02)], [rows(1, 1.04, 2.0), rows(0, 1.04, 2.0)]]
+    found = summary(pairs)
+    first, second = found["step_seconds_by_seed"]
+    assert second == pytest.approx(2 * first)
+    assert first < found["step_seconds"] < second
+    assert found["step_seconds_of_ten_nine_below"] > second
+    assert found["slowdown_by_pages"] == pytest.approx(0.03)
+    assert found["standard_error"] == pytest.approx(0, abs=1e-9)
+
+
+def test_the_table_names_the_seconds_of_each_seed():
+    found = summary([[rows(1, 1.0), rows(0, 1.0)], [rows(1, 1.0, 2.0), rows(0, 1.0, 2.0)]])
+    told = step(found | {"pictures_per_step": 96, "pages": 10})
+    first, second = found["step_seconds_by_seed"]
+    assert f"| the same, each seed | {first:.2f}, {second:.2f} |" in told
+    assert "slowdown with 10 open pages" in told.splitlines()[-1]
