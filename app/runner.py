@@ -68,8 +68,13 @@ class Runner:
         Raises:
             StoreError: another run is live, in this process or another; the message says whose.
             ConfigError: settings contradict each other.
+            ExchangeError: they name a run to learn from that is not there, or has no groups.
         """
         check(config)
+        if config.rollout.stored_groups:
+            from app.exchange.stored_run import check_named_run
+
+            check_named_run(config, self._reader)
         with self._one_at_a_time, self._reserved():
             run_id = self._writer.create_run(to_dict(config), config.schedule.num_steps)
             self._begin_training(run_id, config, None, on_event)

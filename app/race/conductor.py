@@ -9,6 +9,7 @@ from queue import Empty, Queue
 
 from app.endings import end_in_words
 from app.exchange.export import export_groups
+from app.exchange.stored_run import check_named_run
 from app.race.plan import Entrant, Preparation, RacePlan
 from app.race.result import best_learning_rate
 from app.runner import Runner
@@ -38,9 +39,12 @@ class Conductor:
 
         Raises:
             ConfigError: groups to learn from could not be drawn, or every learning rate of every entrant failed.
-            ExchangeError: they could not be written.
+            ExchangeError: they could not be written, or an entrant learns from a run that is not there or has none.
             StoreError: the store cannot be used, or another run is live.
         """
+        for entrant in self._plan.entrants:
+            rate, seed = self._plan.learning_rates[0], self._plan.seeds[0]
+            check_named_run(self._plan.config_of(entrant, learning_rate=rate, seed=seed), self._reader)
         for preparation in self._plan.preparations:
             if not Path(preparation.folder).exists():
                 self._prepare(preparation)

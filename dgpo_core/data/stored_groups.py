@@ -9,9 +9,9 @@ A sample may also have the "seed" it was drawn from; reward null is no opinion.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -90,10 +90,14 @@ def _group(line: str, folder: Path) -> StoredGroup | str:
         values = json.loads(line)
     except ValueError:
         return "not JSON"
+    except RecursionError:
+        return "lists or groups of values too deep in one another"
     prompt = values.get("prompt") if isinstance(values, dict) else None
     given = values.get("samples") if isinstance(values, dict) else None
     if not isinstance(prompt, str) or not prompt.strip() or "\0" in prompt:
         return "no prompt"
+    if not _is_text(prompt):
+        return "the prompt holds half a surrogate pair, which no text has"
     if not isinstance(given, list) or len(given) < 2:
         return "fewer than two samples"
     samples = [_sample(one, folder) for one in given]
@@ -108,16 +112,26 @@ def _sample(values: Any, folder: Path) -> StoredSample | str:
     )
     if not isinstance(name, str) or not _is_below(name):
         return f"file {str(name)[:80]!r} is not a path below the folder"
-    if not (folder / name).is_file():
-        return f"picture {name} is missing"
-    if reward is not None and (type(reward) not in (int, float) or not isfinite(reward)):
-        return f"reward {str(reward)[:40]!r} of {name} is not a number"
+    shown = repr(name[:80])
+    try:
+        is_there = (folder / name).is_file()
+    except OSError as error:
+        return f"picture {shown} cannot be looked up: {error.strerror}"
+    if not is_there:
+        return f"picture {shown} is missing"
+    if reward is not None and (type(reward) not in (int, float) or not abs(reward) <= sys.float_info.max):
+        return f"reward {str(reward)[:40]!r} of {shown} is not a number"
     return StoredSample(file=folder / name, reward=reward, seed=seed if type(seed) is int else 0)
 
 
 def _is_below(name: str) -> bool:
     path = PurePosixPath(name)
-    return bool(name) and not path.is_absolute() and ".." not in path.parts and "\0" not in name
+    return bool(name) and not path.is_absolute() and ".." not in path.parts and "\0" not in name and _is_text(name)
+
+
+def _is_text(value: str) -> bool:
+    """Whether it is without half a surrogate pair, which JSON can spell and no file or tokenizer takes."""
+    return not any(0xD800 <= ord(letter) <= 0xDFFF for letter in value)
 
 
 def _picture(file: Path, size: tuple[int, int]) -> Picture:

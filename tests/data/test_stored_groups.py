@@ -27,8 +27,10 @@ def write(folder, *lines):
 def refusal(folder):
     with pytest.raises(PromptError) as refused:
         load_groups(folder)
-    assert "\n" not in str(refused.value)
-    return str(refused.value)
+    said = str(refused.value)
+    assert "\n" not in said
+    assert len(said.encode()) < 1000
+    return said
 
 
 def test_groups_come_with_prompts_rewards_seeds_and_pictures(folder):
@@ -51,11 +53,20 @@ def test_groups_come_with_prompts_rewards_seeds_and_pictures(folder):
         (line_of("a circle", "0.png"), "line 2: fewer than two samples"),
         ('{"prompt": "a circle", "samples": 3}', "line 2: fewer than two samples"),
         ('{"prompt": "a circle", "samples": [1, 2]}', "line 2: file 'None' is not a path below the folder"),
-        (line_of("a circle", "0.png", "9.png"), "line 2: picture 9.png is missing"),
+        (line_of("a circle", "0.png", "9.png"), "line 2: picture '9.png' is missing"),
         (line_of("a circle", "0.png", "../0.png"), "line 2: file '../0.png' is not a path below the folder"),
         (line_of("a circle", "0.png", "/etc/passwd"), "line 2: file '/etc/passwd' is not a path below the folder"),
-        (line_of("a circle", "0.png", "1.png", reward="good"), "line 2: reward 'good' of 0.png is not a number"),
-        (line_of("a circle", "0.png", "1.png", reward=float("nan")), "line 2: reward 'nan' of 0.png is not a number"),
+        (line_of("a circle", "0.png", "1.png", reward="good"), "line 2: reward 'good' of '0.png' is not a number"),
+        (line_of("a circle", "0.png", "1.png", reward=float("nan")), "line 2: reward 'nan' of '0.png' is not a number"),
+        (line_of("a circle", "0.png", "1.png", reward=10**400), "line 2: reward '1000"),
+        (line_of("a circle", "0.png", "1.png", reward=True), "line 2: reward 'True' of '0.png' is not a number"),
+        (
+            '{"prompt": "a circle", "samples": ' + "[" * 100_000 + "]" * 100_000 + "}",
+            "line 2: lists or groups of values too deep",
+        ),
+        ('{"prompt": "a \\ud800", "samples": []}', "line 2: the prompt holds half a surrogate pair"),
+        (line_of("a circle", "0.png", "long" * 100), "line 2: picture 'longlonglong"),
+        (line_of("a circle", "0.png", "\ud800.png"), "line 2: file '\\ud800.png' is not a path below the folder"),
     ],
 )
 def test_wrong_lines_are_named_and_nothing_is_used(folder, line, words):

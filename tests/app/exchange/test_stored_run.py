@@ -1,5 +1,6 @@
 """rollout.stored_groups = run:7, the groups of a run of this lab, without an export in between."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ from app.exchange.importing import import_groups
 from app.exchange.stored_run import with_groups_at_hand
 from app.settings import UNFINISHED
 from app.store.rows import RunState
-from dgpo_core.config import from_dict
+from dgpo_core.config import from_dict, to_dict
 from dgpo_core.data.stored_groups import load_groups
+from dgpo_core.errors import ExchangeError
 
 
 def naming(source):
@@ -34,21 +36,25 @@ def test_an_import_is_learned_from_by_its_number_and_compared_when_it_is_gone(la
     assert (row.is_done, row.message) == (True, "")
 
 
-@pytest.mark.parametrize(
-    ("source", "words"),
-    [
-        ("run:9", "There is no run 9. Known: 1."),
-        ("run:1", "Run 1 has drawn no groups yet. Train it first."),
-        ("run:x", "There are no stored groups in run:x: groups.jsonl cannot be read."),
-    ],
-)
-def test_a_run_that_cannot_be_learned_from_is_said(lab, config_of, source, words):
+def test_a_run_that_cannot_be_learned_from_is_said_before_anything_begins(lab, config_of, writer):
     runner, reader = lab
-    run_id = runner.start(config_of(rollout={"stored_groups": source}))
+    empty = writer.create_run(to_dict(config_of()), 1)
+    for source, words in (
+        (f"run:{empty + 8}", f"There is no run {empty + 8}. Known: {empty}."),
+        (f"run:{empty}", f"Run {empty} has drawn no groups yet. Train it first."),
+    ):
+        with pytest.raises(ExchangeError, match=re.escape(words)):
+            runner.start(config_of(rollout={"stored_groups": source}))
+    assert [run.id for run in reader.runs()] == [empty]
+
+
+def test_a_folder_that_is_not_there_is_said(lab, config_of):
+    runner, reader = lab
+    run_id = runner.start(config_of(rollout={"stored_groups": "run:x"}))
     assert runner.wait(PATIENCE_SECONDS)
     run = reader.run(run_id)
     assert run.state == RunState.FAILED
-    assert words in run.message
+    assert "There are no stored groups in run:x: groups.jsonl cannot be read." in run.message
 
 
 def test_groups_stay_as_they_were_when_the_run_began(writer, reader, ranked, tmp_path):

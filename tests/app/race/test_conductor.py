@@ -8,7 +8,7 @@ from app.race.conductor import Conductor
 from app.race.plan import plan_of
 from app.store.rows import RunState
 from app.store.writer import Writer
-from dgpo_core.errors import ConfigError
+from dgpo_core.errors import ConfigError, ExchangeError
 
 pytestmark = pytest.mark.slow
 
@@ -124,6 +124,11 @@ def test_a_race_whose_groups_cannot_be_drawn_says_so(race, tmp_path):
             prepare={str(folder): {"model.folder": str(tmp_path / "nowhere")}},
         )
     assert not folder.exists()
+
+
+def test_a_run_to_learn_from_that_is_not_there_is_said_before_anyone_trains(race):
+    with pytest.raises(ExchangeError, match=r"There is no run 9\. Known: none\."):
+        race(entrants={"dgpo": {}, "nft": NFT | {"rollout.stored_groups": "run:9"}})
 
 
 def test_one_entrant_failing_leaves_the_others_running(race, tmp_path):
