@@ -42,9 +42,10 @@ class Conductor:
             ExchangeError: they could not be written, or an entrant learns from a run that is not there or has none.
             StoreError: the store cannot be used, or another run is live.
         """
+        first_rate, first_seed = self._plan.learning_rates[0], self._plan.seeds[0]
         for entrant in self._plan.entrants:
-            rate, seed = self._plan.learning_rates[0], self._plan.seeds[0]
-            check_named_run(self._plan.config_of(entrant, learning_rate=rate, seed=seed), self._reader)
+            config = self._plan.config_of(entrant, learning_rate=first_rate, seed=first_seed)
+            check_named_run(config, self._reader)
         for preparation in self._plan.preparations:
             if not Path(preparation.folder).exists():
                 self._prepare(preparation)
