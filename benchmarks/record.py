@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -42,7 +43,7 @@ def keep(name: str, values: dict[str, Any]) -> Path:
     RESULTS.mkdir(exist_ok=True)
     file = RESULTS / f"{name}.json"
     about = {
-        "command": "python -m " + " ".join([_module(), *sys.argv[1:]]),
+        "command": "python -m " + shlex.join([_module(), *sys.argv[1:]]),
         "made": datetime.now(UTC).isoformat(timespec="minutes"),
         "commit": commit(),
         "machine": machine(),
