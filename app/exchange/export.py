@@ -10,7 +10,7 @@ from typing import Any
 
 from app.exchange.archive import pack
 from app.exchange.collected import Group, groups_of
-from app.exchange.known_run import known_run
+from app.exchange.known_run import known_run, without_groups
 from app.exchange.new_folder import new_folder
 from app.exchange.parquet import PAIRS_NAME, PARQUET_NAME, PngOf, write_pairs_parquet, write_parquet
 from app.exchange.spreadsheet import write_rows
@@ -76,11 +76,11 @@ def _groups(reader: Reader, run_id: int | None) -> list[Group]:
         groups = [group for one in known for group in groups_of(reader, one, below=f"{one}/")]
     else:
         groups = list(groups_of(reader, known_run(reader, run_id).id))
-    if not groups and run_id is None:
+    if groups:
+        return groups
+    if run_id is None:
         raise ExchangeError("No run has drawn groups yet. Train one first.")
-    if not groups:
-        raise ExchangeError(f"Run {run_id} has drawn no groups yet. Train it first.")
-    return groups
+    raise without_groups(run_id)
 
 
 def _refuse_lost(reader: Reader, groups: Sequence[Group]) -> None:

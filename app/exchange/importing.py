@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -19,13 +18,12 @@ from app.store.labelling import LONGEST_NAME
 from app.store.writer import Writer
 from dgpo_core.config import RunConfig, to_dict
 from dgpo_core.data.pictures import png_of_file
+from dgpo_core.data.prompts import is_text
 from dgpo_core.errors import ExchangeError, LabelError, LabError
 from dgpo_core.label import Pairs, PairVerdict, label_from_row, label_to_row
 
 MAX_ERRORS_SHOWN = 10
 MOST_PICTURES = 256
-HALF_CHARACTER = re.compile("[\ud800-\udfff]")
-"""A lone surrogate, which JSON can spell but UTF-8, and so the store, cannot hold."""
 
 
 def import_groups(writer: Writer, source: Path, name: str) -> tuple[int, list[ImportedGroup]]:
@@ -84,7 +82,7 @@ def _checked(draft: Draft, root: Path, spool: Path) -> ImportedGroup:
     """The group of a draft, its pictures as PNG in a folder of the lab's own; LabError where it cannot be one."""
     if not isinstance(draft.prompt, str) or not draft.prompt.strip() or "\0" in draft.prompt:
         raise ExchangeError("no prompt")
-    if HALF_CHARACTER.search(draft.prompt):
+    if not is_text(draft.prompt):
         raise ExchangeError("the prompt holds half a character (a lone surrogate), which cannot be stored")
     if not 2 <= len(draft.files) <= MOST_PICTURES:
         raise ExchangeError(f"a group needs 2 to {MOST_PICTURES} pictures, got {len(draft.files)}")

@@ -13,3 +13,8 @@ def known_run(reader: Reader, run_id: int) -> RunRow:
         known = ", ".join(map(str, sorted(one.id for one in reader.runs())))
         raise ExchangeError(f"There is no run {run_id}. Known: {known or 'none'}.")
     return run
+
+
+def without_groups(run_id: int) -> ExchangeError:
+    """What is said of a run that there is nothing to take out of."""
+    return ExchangeError(f"Run {run_id} has drawn no groups yet. Train it first.")

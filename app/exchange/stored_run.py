@@ -9,11 +9,10 @@ from pathlib import Path
 
 from app.exchange.collected import groups_of
 from app.exchange.export import export_groups
-from app.exchange.known_run import known_run
+from app.exchange.known_run import known_run, without_groups
 from app.settings import UNFINISHED
 from app.store.reader import Reader
 from dgpo_core.config import RunConfig
-from dgpo_core.errors import ExchangeError
 
 FOLDER_NAME = "stored_groups"
 OF_A_RUN = re.compile(r"run:(\d{1,18})", re.ASCII)
@@ -22,8 +21,11 @@ OF_A_RUN = re.compile(r"run:(\d{1,18})", re.ASCII)
 def check_named_run(config: RunConfig, reader: Reader) -> None:
     """Raises ExchangeError where rollout.stored_groups names a run that this lab has not, or that has no groups."""
     named = OF_A_RUN.fullmatch(config.rollout.stored_groups)
-    if named is not None and next(groups_of(reader, known_run(reader, int(named[1])).id), None) is None:
-        raise ExchangeError(f"Run {int(named[1])} has drawn no groups yet. Train it first.")
+    if named is None:
+        return
+    run_id = known_run(reader, int(named[1])).id
+    if next(groups_of(reader, run_id), None) is None:
+        raise without_groups(run_id)
 
 
 def with_groups_at_hand(config: RunConfig, reader: Reader, run_folder: Path) -> RunConfig:

@@ -120,8 +120,13 @@ def check_disjoint(train: Sequence[str], heldout: Sequence[str]) -> None:
         )
 
 
+def is_text(value: str) -> bool:
+    """Whether it is without half a surrogate pair, which JSON can spell and no file, store or tokenizer takes."""
+    return not any(0xD800 <= ord(letter) <= 0xDFFF for letter in value)
+
+
 def _check(prompt: str, where: str) -> None:
     if len(prompt) > MAX_CHARACTERS:
         raise PromptError(f"{where} has {len(prompt)} characters; at most {MAX_CHARACTERS} are allowed. Shorten it.")
-    if "\0" in prompt or any(0xD800 <= ord(letter) <= 0xDFFF for letter in prompt):
+    if "\0" in prompt or not is_text(prompt):
         raise PromptError(f"{where} holds a NUL or half a surrogate pair, which no text has. Remove it.")

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from dgpo_core.data.prompts import is_text
 from dgpo_core.errors import PromptError
 from dgpo_core.rewards.contract import Picture
 
@@ -96,7 +97,7 @@ def _group(line: str, folder: Path) -> StoredGroup | str:
     given = values.get("samples") if isinstance(values, dict) else None
     if not isinstance(prompt, str) or not prompt.strip() or "\0" in prompt:
         return "no prompt"
-    if not _is_text(prompt):
+    if not is_text(prompt):
         return "the prompt holds half a surrogate pair, which no text has"
     if not isinstance(given, list) or len(given) < 2:
         return "fewer than two samples"
@@ -126,12 +127,7 @@ def _sample(values: Any, folder: Path) -> StoredSample | str:
 
 def _is_below(name: str) -> bool:
     path = PurePosixPath(name)
-    return bool(name) and not path.is_absolute() and ".." not in path.parts and "\0" not in name and _is_text(name)
-
-
-def _is_text(value: str) -> bool:
-    """Whether it is without half a surrogate pair, which JSON can spell and no file or tokenizer takes."""
-    return not any(0xD800 <= ord(letter) <= 0xDFFF for letter in value)
+    return bool(name) and not path.is_absolute() and ".." not in path.parts and "\0" not in name and is_text(name)
 
 
 def _picture(file: Path, size: tuple[int, int]) -> Picture:

@@ -5,11 +5,12 @@ from dataclasses import asdict
 
 import pytest
 from lab_folder import write_recipe
+from race_runs import run
 
 from app.race.plan import load_race, plan_of
 from app.race.result import result_of
 from app.recipes import load_recipe
-from app.store.rows import RacePoint, RaceRunRow, RunState
+from app.store.rows import RacePoint, RunState
 from benchmarks.lone_run import LoneRun, known_runs, rows_from, single
 from benchmarks.race import changed, raced, raced_in_turns
 from dgpo_core.config import to_dict
@@ -83,16 +84,7 @@ def kept_result(plan, runs):
 
 def run_of(entrant="dgpo", seed=3, pictures=96, state=RunState.STOPPED):
     point = RacePoint(step=2, score=0.5, quality=(), seconds=1.0, pictures=pictures, network_evaluations=9.0)
-    return RaceRunRow(
-        run_id=1,
-        entrant=entrant,
-        learning_rate=1e-3,
-        seed=seed,
-        is_tuning=False,
-        state=state,
-        message="",
-        points=(point,),
-    )
+    return run(entrant, seed, examined=(point,), rate=1e-3, state=state)
 
 
 def test_runs_that_are_known_from_a_kept_result_are_not_made_again(plan, tmp_path):

@@ -1,11 +1,12 @@
 from dataclasses import replace
 
 import pytest
+from race_runs import run
 
 from app.race.plan import plan_of
 from app.race.report import markdown, quality_rows, remarks, rows_of, tuning_rows
 from app.race.result import COSTS, best_learning_rate, cost_to_reach, result_of
-from app.store.rows import RacePoint, RaceRunRow, RunState
+from app.store.rows import RacePoint, RunState
 
 PLAN = plan_of(
     {
@@ -31,19 +32,6 @@ def points(*scores, seconds=60.0):
             network_evaluations=1000.0 * turn,
         )
         for turn, score in enumerate(scores)
-    )
-
-
-def run(entrant, seed=0, *, examined=(), rate=1e-4, is_tuning=False, state=RunState.STOPPED, message=""):
-    return RaceRunRow(
-        run_id=1,
-        entrant=entrant,
-        learning_rate=rate,
-        seed=seed,
-        is_tuning=is_tuning,
-        state=state,
-        message=message,
-        points=examined,
     )
 
 
