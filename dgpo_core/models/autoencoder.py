@@ -19,7 +19,8 @@ class Autoencoder:
     """A variational autoencoder whose latents are scaled and shifted before the network sees them."""
 
     def __init__(self, vae: Any, scale: int = 8) -> None:
-        self._vae, self._pixels = vae, scale**2
+        # Convolutions with the channels last take two thirds of the time on a CPU.
+        self._vae, self._pixels = vae.to(memory_format=torch.channels_last), scale**2
 
     @property
     def device(self) -> torch.device:
