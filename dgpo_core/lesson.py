@@ -70,7 +70,8 @@ class TrainingNoise:
     """One noise level with its noise, and which groups are asked without their caption.
 
     Shared noise has one draw per group (K rows), else one per picture (B rows); row says which a picture takes.
-    below is a level below all that are trained, where the policy is only held to the reference.
+    below is a level below all that are trained, where the policy is only held to the reference; only the last level of
+    a round has one.
     """
 
     sigma: Float[Tensor, ""]

@@ -19,7 +19,7 @@ from dgpo_core.seeds import generator_for
 from dgpo_core.updates.contract import Rows, Update
 
 HELD_SHARE = 6
-"""One picture in so many is held to the reference below the trained noise levels."""
+"""One picture in so many is held to the reference below the trained noise levels, once for all of these."""
 
 
 class NoisedUpdate(Update[TrainingNoise]):
@@ -30,11 +30,9 @@ class NoisedUpdate(Update[TrainingNoise]):
         levels = self._trained_levels(lesson, step=step, epoch=epoch)
         if loss.kl_below == 0 or loss.sigma_min == 0:
             return levels
-        sigmas = loss.sigma_min * torch.rand(len(levels), generator=generator_for(seed, "sigmas below", step, epoch))
-        return [
-            replace(level, below=TrainingNoise.draw(lesson, sigma, loss, run_seed=seed, step=step, index=-index))
-            for index, (level, sigma) in enumerate(zip(levels, sigmas, strict=True), start=1 + epoch * len(levels))
-        ]
+        sigma = loss.sigma_min * torch.rand((), generator=generator_for(seed, "sigmas below", step, epoch))
+        below = TrainingNoise.draw(lesson, sigma, loss, run_seed=seed, step=step, index=-1 - epoch)
+        return [*levels[:-1], replace(levels[-1], below=below)]
 
     def accumulate(self, lesson: Lesson, level: TrainingNoise, tally: Tally, old: Tensor | None) -> None:
         self._learn_at(lesson, level, tally, old)
@@ -48,7 +46,7 @@ class NoisedUpdate(Update[TrainingNoise]):
     def _hold(self, lesson: Lesson, level: TrainingNoise) -> None:
         """Adds the gradient of the pull towards the reference below the levels that are trained."""
         held = torch.arange(0, len(lesson.clean), HELD_SHARE, device=lesson.clean.device)
-        weight = self._config.loss.kl_below * HELD_SHARE / lesson.num_pictures
+        weight = self._config.loss.kl_below * self._config.loss.num_sigmas * HELD_SHARE / lesson.num_pictures
         for rows in held.split(self.micro_batch):
             self._before_part()
             x, _, conditioning = level.apply(lesson, rows)

@@ -299,10 +299,10 @@ def test_the_watched_kl_is_that_to_the_reference_of_at_most_a_micro_batch(watche
 
 
 def held_gradient(model, lesson, kl_below, micro_batch, old_policy):
-    """The gradient of one level that carries a level below it, flat."""
-    loss = replace(SHARED, kl_weight=0.0, kl_below=kl_below)
+    """The gradient of the last of three levels, which carries the level below them, flat."""
+    loss = replace(SHARED, kl_weight=0.0, kl_below=kl_below, num_sigmas=3)
     update = DgpoUpdate(model, run_config(loss, micro_batch), before_part=lambda: None)
-    level = update.levels(lesson, step=0, epoch=0)[0]
+    level = update.levels(lesson, step=0, epoch=0)[-1]
     for parameter in model.policy_parameters().values():
         parameter.grad = None
     update.accumulate(lesson, level, Tally(), update.under_old_policy(lesson, level, old_policy))
@@ -321,18 +321,19 @@ def test_below_the_trained_levels_some_pictures_are_held_to_the_reference(watche
     with torch.no_grad(), watched.reference():
         reference = watched.velocity(x, level.below.sigma, conditioning)
     kl = ((watched.velocity(x, level.below.sigma, conditioning) - reference) ** 2).mean((1, 2, 3)).mean()
-    pull = torch.autograd.grad(2.0 * kl, list(parameters.values()), allow_unused=True)
+    pull = torch.autograd.grad(3 * 2.0 * kl, list(parameters.values()), allow_unused=True)
     pull = torch.cat([one.flatten() for one in pull if one is not None])
     assert pull.abs().max() > 1e-9
     assert_same_gradient(found, plain + pull)
 
 
-def test_the_levels_below_lie_below_and_are_others_at_every_level_step_and_epoch(watched):
+def test_once_a_round_one_level_lies_below_and_it_is_another_at_every_step_and_epoch(watched):
     lesson = lesson_of(watched, random_rewards())
     loss = LossConfig(kl_below=1.0, sigma_min=0.4, num_sigmas=3)
     update = DgpoUpdate(watched, run_config(loss, 3), before_part=lambda: None)
-    places = [(step, epoch) for step in range(3) for epoch in range(2)]
-    below = [one.below for step, epoch in places for one in update.levels(lesson, step=step, epoch=epoch)]
+    rounds = [update.levels(lesson, step=step, epoch=epoch) for step in range(6) for epoch in range(3)]
+    assert all([level.below is None for level in levels] == [True, True, False] for levels in rounds)
+    below = [levels[-1].below for levels in rounds]
     sigmas = [float(one.sigma) for one in below]
     assert 0 <= min(sigmas) < 0.1 < 0.3 < max(sigmas) < 0.4
-    assert len(set(sigmas)) == len({float(one.noise.sum()) for one in below}) == 18
+    assert len(set(sigmas)) == len({float(one.noise.sum()) for one in below}) == len(rounds)
