@@ -52,7 +52,10 @@ RATER = "simulated"
 NUM_LABELS = {"people": 60, "model": 100}
 SHARES = {"people": 0.75, "model": 0.7}
 """Of people, or of what they taught; the rest is the verifier's partial credit."""
-PULL = [
+MEASURED_WITH = [
+    "rollout.groups_per_step=8",
+    "rollout.group_size=12",
+    "update.micro_batch=48",
     "update.decay_steps=0",
     "update.learning_rate=1e-3",
     "loss.kl_weight=0.01",
@@ -68,9 +71,9 @@ MODES: dict[str, list[str]] = {
         "people.without_label=model",
         "people.groups_asked=1",
         "people.wait_seconds=2",
-        *PULL,
+        *MEASURED_WITH,
     ],
-    "model": [f"reward.train={PREFERENCE}*{SHARES['model']} + shapes_partial*{1 - SHARES['model']:g}", *PULL],
+    "model": [f"reward.train={PREFERENCE}*{SHARES['model']} + shapes_partial*{1 - SHARES['model']:g}", *MEASURED_WITH],
 }
 QUIET = ["schedule.evaluate_every=0", "schedule.evaluation_prompts=1", "schedule.checkpoint_every=5"]
 LIKES_LARGE = annotator(largeness, noise=NOISE)

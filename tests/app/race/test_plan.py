@@ -41,7 +41,6 @@ FACTORS = {
 }
 UNWISE_ABLATIONS = {
     "SDE rollouts": "draws worse pictures than an ODE sampler",
-    "groups of 6": "Groups of 6 seldom hold",
     "no dual clip": "loss.dual_clip = 0",
 }
 
