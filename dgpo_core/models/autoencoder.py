@@ -19,8 +19,9 @@ class Autoencoder:
     """A variational autoencoder whose latents are scaled and shifted before the network sees them."""
 
     def __init__(self, vae: Any, scale: int = 8) -> None:
-        # Convolutions with the channels last take two thirds of the time on a CPU.
-        self._vae, self._pixels = vae.to(memory_format=torch.channels_last), scale**2
+        self._vae, self._pixels = vae, scale**2
+        if not self._is_of_films:  # convolutions with the channels last take two thirds of the time on a CPU
+            vae.to(memory_format=torch.channels_last)
 
     @property
     def device(self) -> torch.device:
