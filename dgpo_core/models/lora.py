@@ -118,7 +118,8 @@ class Lora:
 
     def _enable(self, is_on: bool) -> None:
         for layer in self._layers.values():
-            layer.enable_adapters(is_on)
+            # What enable_adapters() sets, without its walk over all that needs a gradient: 6 ms, twenty times a step.
+            layer._disable_adapters = not is_on
 
 
 def _is_quicker_added(weights: Sequence[Tensor], rank: int) -> bool:
