@@ -31,6 +31,7 @@ FACTORS = {
     "advantage weights against uniform weights": "loss.uniform_weights",
     "beta": "loss.preference_beta",
     "group size": "rollout.group_size",
+    "middle pictures": "loss.extremes",
     "clip": "loss.clip_range",
     "dual clip": "loss.dual_clip",
     "KL": "loss.kl_weight",
