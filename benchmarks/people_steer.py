@@ -66,6 +66,7 @@ MEASURED_WITH = [
     "loss.dual_clip=0.2",
     "schedule.num_steps=80",
 ]
+"""What the recipe was when the kept results were made; it has changed since."""
 MODES: dict[str, list[str]] = {
     "people": [
         f"people.weight={SHARES['people']}",
