@@ -28,7 +28,7 @@ class FluxModel(DiffusersModel):
         return Geometry.of_packed(self._pipeline, self._network.config)
 
     def _encoded(self, prompt: str) -> Conditioning:
-        embeddings, pooled, _ = self._pipeline.encode_prompt(prompt, max_sequence_length=T5_LENGTH)
+        embeddings, pooled, _ = self._pipeline.encode_prompt(prompt, device=self.device, max_sequence_length=T5_LENGTH)
         return Conditioning(embeddings, pooled)
 
     def _velocity(self, x: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:

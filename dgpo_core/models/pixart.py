@@ -25,7 +25,9 @@ class PixArtModel(DiffusionModel):
         return Geometry.of_patches(self._pipeline, self._network.config)
 
     def _encoded(self, prompt: str) -> Conditioning:
-        embeddings, mask, _, _ = self._pipeline.encode_prompt(prompt, do_classifier_free_guidance=False)
+        embeddings, mask, _, _ = self._pipeline.encode_prompt(
+            prompt, do_classifier_free_guidance=False, device=self.device
+        )
         return Conditioning(embeddings, mask=mask)
 
     def _prediction(self, noisy: Tensor, timestep: Tensor, conditioning: Conditioning) -> Tensor:

@@ -26,7 +26,7 @@ class QwenImageModel(DiffusersModel):
         return Geometry.of_packed(self._pipeline, self._network.config)
 
     def _encoded(self, prompt: str) -> Conditioning:
-        embeddings, mask = self._pipeline.encode_prompt(prompt)
+        embeddings, mask = self._pipeline.encode_prompt(prompt, device=self.device)
         if mask is None:
             mask = torch.ones(embeddings.shape[:2], dtype=torch.long, device=embeddings.device)
         return Conditioning(embeddings, mask=mask.bool())

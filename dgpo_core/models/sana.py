@@ -30,7 +30,10 @@ class SanaModel(DiffusersModel):
     def _encoded(self, prompt: str) -> Conditioning:
         # As in the stock pipeline, the side of guidance without a prompt is without the instruction too.
         embeddings, mask, _, _ = self._pipeline.encode_prompt(
-            prompt, do_classifier_free_guidance=False, complex_human_instruction=INSTRUCTION if prompt else None
+            prompt,
+            do_classifier_free_guidance=False,
+            device=self.device,
+            complex_human_instruction=INSTRUCTION if prompt else None,
         )
         return Conditioning(embeddings, mask=mask)
 

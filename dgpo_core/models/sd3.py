@@ -37,6 +37,7 @@ class SD3Model(DiffusersModel):
             prompt,
             None,
             None,
+            device=self.device,
             do_classifier_free_guidance=False,
             max_sequence_length=T5_LENGTH if self._pipeline.text_encoder_3 is not None else 0,
         )

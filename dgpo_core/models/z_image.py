@@ -29,7 +29,7 @@ class ZImageModel(DiffusersModel):
         )
 
     def _encoded(self, prompt: str) -> Conditioning:
-        ((embeddings,), _) = self._pipeline.encode_prompt(prompt, do_classifier_free_guidance=False)
+        ((embeddings,), _) = self._pipeline.encode_prompt(prompt, self.device, do_classifier_free_guidance=False)
         return Conditioning(
             embeddings[None], mask=torch.ones(1, len(embeddings), dtype=torch.bool, device=embeddings.device)
         )
