@@ -21,7 +21,7 @@ from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 POLL = "/lab/poll"
-PAUSE_SECONDS = 0.7
+PAUSE_SECONDS = 1.0
 """LIVE_MS of app/ui/components/live.js."""
 READY = "every page has had its first answer"
 ANSWERED = "every page has been answered"

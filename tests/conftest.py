@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,9 @@ gc.disable()  # until all tests are collected: what importing makes is there to 
 
 hypothesis_settings.register_profile("lab", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.load_profile("lab")  # a busy machine is no fault of the code
+
+WHOLE = {"small_run", "small_families", "lab_folder"}
+"""What a file of tests brings from these are whole runs, models of every family, and labs."""
 
 MEMORY = Path("/dev/shm")
 ROOM = 4_000_000_000
@@ -31,6 +35,20 @@ def pytest_collection():
     finally:
         gc.freeze()
         gc.enable()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]):
+    """Whatever trains whole runs, loads a model of every family or opens labs is slow, and no test of one unit."""
+    for item in items:
+        if _brings_wholes(item.path):
+            item.add_marker(pytest.mark.slow)
+
+
+@cache
+def _brings_wholes(file: Path) -> bool:
+    lines = file.read_text().splitlines()
+    return any(line.startswith("from ") and line.split()[1] in WHOLE for line in lines)
 
 
 @pytest.fixture(scope="session")

@@ -170,7 +170,6 @@ def test_what_a_process_waits_for_is_heard_in_what_it_says():
     assert heard == ["", "", "full.", "fuller.", "fuller.", "", ""]
 
 
-@pytest.mark.slow
 def test_the_terminal_says_what_a_run_waits_for(tmp_path, disk, config_of, capsys):
     said = []
 

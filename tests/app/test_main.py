@@ -284,7 +284,6 @@ def test_ctrl_c_ends_a_headless_run_saved_and_stopped(tmp_path, endless, capsys)
     check_saved_and_stopped(folder, "".join(capsys.readouterr()))
 
 
-@pytest.mark.slow
 def test_the_process_of_a_headless_run_that_is_terminated_ends_by_itself(tmp_path, endless):
     folder, log = tmp_path / "lab", tmp_path / "log"
     command = [sys.executable, "-m", "app", "--folder", str(folder), "train", str(endless)]

@@ -297,7 +297,6 @@ def test_a_run_that_was_never_saved_begins_anew(lab, config_of, tmp_path):
     assert [row.step for row in reader.steps(run_id)] == [0, 1]
 
 
-@pytest.mark.slow
 def test_a_headless_run_that_is_killed_is_interrupted_and_resumes_where_it_was_saved(tmp_path, model_folder):
     recipe = write_recipe(tmp_path, model_folder, schedule={"num_steps": 100_000, "checkpoint_every": 2})
     command = [sys.executable, "-m", "app", "--folder", str(tmp_path), "train", str(recipe)]

@@ -245,7 +245,6 @@ def test_a_lora_is_not_merged_into_quantized_weights(tmp_path, model_folder):
         assert wish_of(reader, run_id, None, as_lora=True).name == "run-1-step-1-lora"
 
 
-@pytest.mark.slow
 def test_the_page_has_a_live_runs_model_saved_by_another_process(tmp_path, model_folder):
     config = lab_config(tmp_path, model_folder, schedule={"num_steps": 100_000, "checkpoint_every": 100_000})
     (tmp_path / "lab").mkdir()
@@ -275,7 +274,6 @@ def test_the_page_has_a_live_runs_model_saved_by_another_process(tmp_path, model
     assert runner.saving.words() == f"The LoRA of run 1 at step {saved.step} was not saved. {CUT_SHORT}"
 
 
-@pytest.mark.slow
 def test_why_a_model_was_not_saved_is_said_on_the_page(tmp_path, model_folder):
     base = shutil.copytree(model_folder, tmp_path / "base")
     (tmp_path / "lab").mkdir()

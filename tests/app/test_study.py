@@ -24,8 +24,6 @@ from dgpo_core.label import label_to_row
 from dgpo_core.rewards.annotators import annotator
 from dgpo_core.rewards.image_statistics import brightness
 
-pytestmark = pytest.mark.slow
-
 PEOPLE = {"weight": 1.0, "groups_asked": 2, "without_label": "model"}
 SETTINGS = {"people": PEOPLE, "rollout": {"groups_per_step": 3, "group_size": 4}, "schedule": {"num_steps": 4}}
 

@@ -28,7 +28,6 @@ def plan(tmp_path, model_folder):
     )
 
 
-@pytest.mark.slow
 def test_rates_are_tried_and_seeds_raced_in_processes_of_their_own(plan, tmp_path):
     runs = raced(plan, tmp_path / "work")
     assert [(run.learning_rate, run.seed) for run in runs if run.is_tuning] == [(1e-3, 1000), (1e-2, 1000)]
@@ -41,7 +40,6 @@ def test_rates_are_tried_and_seeds_raced_in_processes_of_their_own(plan, tmp_pat
     assert LoneRun(plan, plan.entrants[0], raced_run.learning_rate, 3, tmp_path / "work", is_tuning=False).is_over
 
 
-@pytest.mark.slow
 def test_no_more_than_the_given_number_of_runs_train_at_a_time(plan, tmp_path, monkeypatch):
     started, alive_at_start = [], []
     begin = LoneRun.start
@@ -58,7 +56,6 @@ def test_no_more_than_the_given_number_of_runs_train_at_a_time(plan, tmp_path, m
     assert max(alive_at_start) == 1
 
 
-@pytest.mark.slow
 def test_groups_to_learn_from_are_drawn_once_for_all_who_learn_from_them(plan, tmp_path):
     folder = tmp_path / "groups"
     values = plan.as_dict() | {
@@ -120,7 +117,6 @@ def test_a_race_that_minutes_bound_and_another_recipe_know_no_runs(plan, tmp_pat
     assert known_runs(counted, None) == []
 
 
-@pytest.mark.slow
 def test_a_race_in_turns_is_run_once_and_read_back_from_its_lab(plan, tmp_path):
     runs = raced_in_turns(plan, tmp_path / "work")
     assert [(run.seed, run.is_tuning) for run in runs] == [(1000, True), (1000, True), (3, False)]

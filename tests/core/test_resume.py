@@ -114,7 +114,6 @@ def killed(model_folder, tmp_path_factory):
     return output
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("place", PLACES)
 def test_a_run_killed_by_the_system_goes_on_bit_for_bit(model, killed, unbroken, place):
     folder = killed / place

@@ -297,7 +297,6 @@ def test_a_whole_step_trains_all_weights(whole, tmp_path):
     assert len(moved) > 0.5 * len(before)
 
 
-@pytest.mark.slow
 def test_its_recipe_trains_it(family, folder, tmp_path):
     """All settings of the recipe but what makes it large."""
     values = to_dict(load_recipe(FAMILIES[family].recipe))

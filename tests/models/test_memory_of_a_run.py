@@ -22,7 +22,6 @@ IN_PIECES = {"update": {"micro_batch": 4, "per_sigma": False}, "loss": {"kl_weig
 WHOLE_GROUPS = {"update": {"micro_batch": 8, "per_sigma": True}, "loss": {"kl_weight": 0.0, "num_sigmas": 1}}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "checkpointing"),
     [(IN_PIECES, True), (IN_PIECES, False), (WHOLE_GROUPS, False)],

@@ -12,6 +12,7 @@ from dgpo_core.preference.picture_features import NUM_SEEN
 from dgpo_core.rewards.annotators import TASTES, annotator
 
 WEIGHTS = torch.ones(NUM_SEEN)
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from app.store.rows import RunState
 from app.store.writer import Writer
 
 WHOLE = 6
+pytestmark = pytest.mark.slow
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")
 

@@ -2,7 +2,7 @@
 
 import { nextTask } from "./dom.js";
 
-const LIVE_MS = 700;
+const LIVE_MS = 1000;
 const IDLE_MS = 2500;
 const TROUBLE_MS = 4000;
 const POLL_URL = new URL("poll", import.meta.url);

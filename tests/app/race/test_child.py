@@ -22,7 +22,6 @@ def plan(tmp_path, model_folder):
     return path
 
 
-@pytest.mark.slow
 def test_a_race_runs_beside_the_lab_until_it_is_stopped_and_its_run_is_saved(plan, tmp_path):
     (tmp_path / "lab").mkdir()
     with opened(tmp_path / "lab") as (runner, reader):
@@ -39,7 +38,6 @@ def test_a_race_runs_beside_the_lab_until_it_is_stopped_and_its_run_is_saved(pla
             runner.stop_race()
 
 
-@pytest.mark.slow
 def test_the_page_is_told_what_a_race_waits_for_until_it_goes_on(plan, tmp_path):
     (tmp_path / "lab").mkdir()
     with opened(tmp_path / "lab") as (runner, reader):

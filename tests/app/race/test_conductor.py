@@ -10,8 +10,6 @@ from app.store.rows import RunState
 from app.store.writer import Writer
 from dgpo_core.errors import ConfigError, ExchangeError
 
-pytestmark = pytest.mark.slow
-
 QUICK = {
     "minutes": 0.01,
     "turn_minutes": 0.01,
