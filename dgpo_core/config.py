@@ -179,6 +179,12 @@ class LossConfig:
         "What the preference is measured against: the frozen start, or the policy that drew the groups.",
         choices=("frozen", "old_policy"),
     )
+    reference_every: int = knob(
+        0,
+        "Steps after which the frozen reference is taken anew from the averaged weights; 0 keeps the start for good.",
+        low=0,
+        high=1_000_000,
+    )
     reference_guidance: float = knob(
         1.0, "Guidance of the frozen reference, where it is measured against; 1 is none.", low=1, high=20
     )

@@ -32,6 +32,10 @@ class WeightCopy:
         _refuse_borrowed(parameters, "copied")
         return cls({name: parameter.detach().clone() for name, parameter in parameters.items()})
 
+    def copy(self) -> WeightCopy:
+        """Another copy with the same values, which stays when this one moves on."""
+        return WeightCopy({name: tensor.clone() for name, tensor in self._tensors.items()})
+
     @torch.no_grad()
     def follow(self, parameters: Mapping[str, nn.Parameter], decay: float) -> None:
         """Move to decay * copy + (1 - decay) * parameters, in place.

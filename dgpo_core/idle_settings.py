@@ -237,6 +237,24 @@ def _idle_reference_guidance(config: RunConfig) -> str:
     return ""
 
 
+def _idle_renewal(config: RunConfig) -> str:
+    """Nothing is held to the frozen reference, or it is first taken anew after the run's end."""
+    loss, every = config.loss, config.loss.reference_every
+    is_compared = loss.reference == "frozen" and compares(config)
+    is_clipped_by = loss.dual_clip > 0 and config.algorithm.name in READ_BY["loss.dual_clip"]
+    if every > 0 and not is_compared and not is_clipped_by and loss.kl_weight == loss.kl_below == 0:
+        return (
+            "loss.reference_every does nothing: the frozen reference is not used. Set loss.kl_weight above 0, or leave "
+            "it at 0."
+        )
+    if every >= config.schedule.num_steps:
+        return (
+            f"loss.reference_every = {every} does nothing: the run has {config.schedule.num_steps} steps. Set it below "
+            "schedule.num_steps, or to 0."
+        )
+    return ""
+
+
 def _idle_kl_below(config: RunConfig) -> str:
     if config.loss.kl_below > 0 and config.loss.sigma_min == 0:
         return "loss.kl_below does nothing: loss.sigma_min is 0, and nothing lies below it. Raise loss.sigma_min."
@@ -278,6 +296,7 @@ IDLE: tuple[Callable[[RunConfig], str], ...] = (
     _idle_clip,
     _idle_beta,
     _idle_reference_guidance,
+    _idle_renewal,
     _idle_kl_below,
     _idle_old_policy,
     _idle_switch,

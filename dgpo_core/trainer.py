@@ -133,6 +133,8 @@ class _Run:
     def _draw_and_learn(self) -> None:
         started, evaluations_before = time.monotonic(), self.parts.model.num_evaluations
         self._follow_old_policy()
+        self.state.renew_reference(self.config.loss.reference_every)
+        self.update.reference = self.state.reference
         rollout = self._rollout()
         self._tell(Phase.SCORING, 0, 1)
         scoring_from = time.monotonic()

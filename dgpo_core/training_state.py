@@ -21,16 +21,25 @@ class TrainingState:
         self.parameters = parameters
         self.averaged = WeightCopy.of(parameters)
         self.old_policy = WeightCopy.of(parameters)
+        self.reference: WeightCopy | None = None
+        """The averaged weights that the frozen reference was taken anew from; None while that is the start."""
         self.optimizer = torch.optim.AdamW(
             parameters.values(), lr=config.learning_rate, weight_decay=config.weight_decay, betas=(0.9, 0.999)
         )
         self.step = 0
 
+    def renew_reference(self, every: int) -> None:
+        """Before each step that is a multiple of every, takes the frozen reference anew; 0 keeps the start for good."""
+        if every > 0 and self.step > 0 and self.step % every == 0:
+            self.reference = self.averaged.copy()
+
     def tensors(self) -> dict[str, Tensor]:
-        """All of it by name, not cloned: policy/, averaged/, old_policy/, adam/."""
+        """All of it by name, not cloned: policy/, averaged/, old_policy/, adam/, and reference/ once it was renewed."""
         found = {f"policy/{name}": parameter.detach() for name, parameter in self.parameters.items()}
         found |= {f"averaged/{name}": tensor for name, tensor in self.averaged.tensors().items()}
         found |= {f"old_policy/{name}": tensor for name, tensor in self.old_policy.tensors().items()}
+        if self.reference is not None:
+            found |= {f"reference/{name}": tensor for name, tensor in self.reference.tensors().items()}
         for name, parameter in self.parameters.items():
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 found[f"adam/{key}/{name}"] = value
@@ -50,6 +59,10 @@ class TrainingState:
         self._check(tensors)
         self.averaged.load(part_of(tensors, "averaged"))
         self.old_policy.load(part_of(tensors, "old_policy"))
+        reference = part_of(tensors, "reference")
+        self.reference = self.averaged.copy() if reference else None
+        if self.reference is not None:
+            self.reference.load(reference)
         self.optimizer.state.clear()
         for name, parameter in self.parameters.items():
             parameter.copy_(tensors[f"policy/{name}"])
@@ -66,6 +79,8 @@ class TrainingState:
             for part in ("policy", "averaged", "old_policy")
             for name, one in self.parameters.items()
         }
+        if any(name.startswith("reference/") for name in tensors):
+            expected |= {f"reference/{name}": _kind(one) for name, one in self.parameters.items()}
         for name, one in self.parameters.items():
             if any(f"adam/{key}/{name}" in tensors for key in _ADAM):
                 expected |= {f"adam/{key}/{name}": _kind(one) for key in _ADAM if key != "step"}

@@ -25,6 +25,8 @@ from dgpo_core.models.pipeline_folder import OPTIONAL, parts_of, unloadable
 FLOAT32 = 4
 OWN_COPIES = 11
 """Numbers per trained one: itself, gradient, two of Adam, old policy, averaged, and five that a stop goes back to."""
+RENEWED_COPIES = 2
+"""The same of a reference that is taken anew: itself, and the one that a stop goes back to."""
 PATHS_IN_AN_UPDATE = 2
 """Copies of the paths: those drawn, and those of the groups that are learned from."""
 PIECES_GRADIENTS = 2
@@ -113,7 +115,7 @@ def _reckoned(config: RunConfig, folder: Path, dtype: torch.dtype) -> Memory:
     trained = FLOAT32 * sum(one.numel() for one in model.policy_parameters().values())
     return Memory(
         weights=weights,
-        trained=trained * OWN_COPIES,
+        trained=trained * (OWN_COPIES + (RENEWED_COPIES if config.loss.reference_every else 0)),
         text_encoders=text if config.model.text_encoders == "keep" else 0,
         autoencoder=vae,
         drawing=_copy_bytes(model, config, dtype) + prompts + batch * forward_bytes(model, dtype),

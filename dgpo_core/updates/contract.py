@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from math import nan
 from typing import Generic, TypeVar
 
@@ -36,6 +37,8 @@ class Update(ABC, Generic[Level]):
         self.micro_batch = config.update.micro_batch
         self._before_part = before_part
         self._parameters: dict[str, nn.Parameter] = model.policy_parameters()
+        self.reference: WeightCopy | None = None
+        """What the frozen reference was taken anew from; None while that is the model's start."""
 
     def halve(self) -> None:
         """Does half as many pictures at once from now on; no result changes by it."""
@@ -68,9 +71,7 @@ class Update(ABC, Generic[Level]):
     def under_old_policy(self, lesson: Lesson, level: Level, old_policy: WeightCopy) -> Float[Tensor, "B ..."]:
         """What the old policy says of the pictures that this level learns from, nan for others; no gradient."""
         found = None
-        # In half precision merged weights are rounded by as much as a policy moves in a step.
-        quick = self._model.drawing() if self._model.is_exact_when_drawing else torch.no_grad()
-        with old_policy.swapped_in(self._parameters), quick:
+        with self._under(old_policy):
             for rows in self._parts(lesson):
                 self._before_part()
                 part = self._measure_old(lesson, level, rows)
@@ -78,6 +79,14 @@ class Update(ABC, Generic[Level]):
                 found[rows] = part
         assert found is not None
         return found
+
+    @contextmanager
+    def _under(self, weights: WeightCopy) -> Iterator[None]:
+        """Within this with, the network answers with other weights, and without a gradient."""
+        # In half precision merged weights are rounded by as much as a policy moves in a step.
+        quick = self._model.drawing() if self._model.is_exact_when_drawing else torch.no_grad()
+        with weights.swapped_in(self._parameters), quick:
+            yield
 
     def _parts(self, lesson: Lesson) -> Sequence[Rows]:
         """The pictures that are learned from, a micro-batch at a time."""
@@ -100,5 +109,5 @@ class Update(ABC, Generic[Level]):
 
     @torch.no_grad()
     def _reference_velocity(self, x: Tensor, sigma: Tensor, conditioning: Conditioning, guidance: float) -> Tensor:
-        with self._model.reference():
+        with self._model.reference() if self.reference is None else self._under(self.reference):
             return self._velocity(x, sigma, conditioning, guidance)

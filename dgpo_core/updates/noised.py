@@ -101,11 +101,12 @@ class PictureUpdate(NoisedUpdate):
         for rows in self._parts(lesson):
             self._before_part()
             x, target, conditioning = level.apply(lesson, rows)
+            reference = self._reference(x, level.sigma, conditioning) if kl_weight > 0 else None
             velocity = self._model.velocity(x, level.sigma, conditioning)
             losses = self._losses(lesson, rows, velocity, target, None if old is None else old[rows])
             loss = losses[lesson.is_judged[rows]].sum()
-            if kl_weight > 0:
-                kl = kl_to_reference(velocity, self._reference(x, level.sigma, conditioning))
+            if reference is not None:
+                kl = kl_to_reference(velocity, reference)
                 loss = loss + kl_weight * kl.sum()
                 tally.kls.append(kl.detach().cpu())
             (loss / lesson.num_pictures).backward()

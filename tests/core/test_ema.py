@@ -36,6 +36,17 @@ def test_a_copy_does_not_move_with_the_weights_it_was_taken_of():
     assert not any(one.requires_grad for one in copy.tensors().values())
 
 
+def test_a_copy_of_a_copy_stays_when_that_moves_on():
+    weights = {"w": nn.Parameter(torch.zeros(2))}
+    first = WeightCopy.of(weights)
+    second = first.copy()
+    with torch.no_grad():
+        weights["w"].fill_(4)
+    first.follow(weights, 0.5)
+    assert first.tensors()["w"].tolist() == [2, 2]
+    assert second.tensors()["w"].tolist() == [0, 0]
+
+
 def test_following_keeps_the_share_decay_of_the_copy():
     copy, parameters = WeightCopy.of(policy(0)), policy(1)
     copy.follow(parameters, 0.9)

@@ -79,6 +79,14 @@ UNWISE = {
     "loss.reference_guidance does nothing": {
         "loss": {"reference_guidance": 4.5, "kl_weight": 0.0, "dual_clip": 0.0},
     },
+    "loss.reference_every does nothing: the frozen reference": {
+        "algorithm": {"name": "diffusion_nft"},
+        "loss": {"reference_every": 40, "kl_weight": 0.0},
+    },
+    "loss.reference_every = 20 does nothing: the run has 20 steps": {
+        "loss": {"reference_every": 20},
+        "schedule": {"num_steps": 20, "evaluate_every": 10},
+    },
     "loss.dual_clip = 0 leaves nothing": {"loss": {"dual_clip": 0.0}},
     "loss.kl_below does nothing: loss.sigma_min": {"loss": {"kl_below": 1.0, "sigma_min": 0.0}},
     "old_policy_from_step does nothing": {"rollout": {"old_policy_from_step": 200}},
@@ -105,6 +113,8 @@ SOUND = [
     {"loss": {"reference": "frozen"}, "rollout": {"guidance_scale": 4.5}},
     {"loss": {"clip_range": 0.0, "reference": "frozen", "reference_guidance": 2.0}, "update": {"per_sigma": False}},
     {"loss": {"kl_weight": 0.1, "reference_guidance": 4.5}},
+    {"loss": {"reference_every": 40}},
+    {"algorithm": {"name": "diffusion_nft"}, "loss": {"reference_every": 40, "kl_weight": 0.0, "kl_below": 0.1}},
     {"update": {"per_sigma": False, "inner_epochs": 2}},
     {"algorithm": {"name": "flow_grpo"}, "rollout": {"sampler": "flow_sde", "noise_level": 0.5}},
     {"algorithm": {"name": "diffusion_nft", "nft_strength": 0.1}},

@@ -7,6 +7,7 @@ from small_model import PROMPTS
 from torch.nn import functional
 
 from dgpo_core.config import LossConfig
+from dgpo_core.ema import WeightCopy
 from dgpo_core.lesson import Tally
 from dgpo_core.loss import dgpo_loss, velocity_error
 from dgpo_core.updates.dgpo import DgpoUpdate
@@ -337,3 +338,19 @@ def test_once_a_round_one_level_lies_below_and_it_is_another_at_every_step_and_e
     sigmas = [float(one.sigma) for one in below]
     assert 0 <= min(sigmas) < 0.1 < 0.3 < max(sigmas) < 0.4
     assert len(set(sigmas)) == len({float(one.noise.sum()) for one in below}) == len(rounds)
+
+
+def test_a_renewed_reference_answers_in_place_of_the_start(watched):
+    lesson = lesson_of(watched, random_rewards())
+    level = drawn(lesson, SIGMA)
+    update = DgpoUpdate(watched, run_config(LossConfig(), 4), before_part=lambda: None)
+    parameters = watched.policy_parameters()
+    update.reference = WeightCopy.of(parameters)
+    assert update.measured_kl(lesson, level, 4).max() < 1e-10
+    x, _, conditioning = level.apply(lesson, slice(0, 4))
+    with torch.no_grad():
+        reference = watched.velocity(x, SIGMA, conditioning)
+        for parameter in parameters.values():
+            parameter.mul_(1.5)
+        policy = watched.velocity(x, SIGMA, conditioning)
+    torch.testing.assert_close(update.measured_kl(lesson, level, 4), ((policy - reference) ** 2).mean((1, 2, 3)))
