@@ -31,6 +31,7 @@ MEMORY_SETTINGS = tuple(
         "rollout.sampler",
         "rollout.num_sampling_steps",
         "loss.kl_weight",
+        "loss.reference_every",
         "update.per_sigma",
         "update.micro_batch",
         "schedule.evaluation_prompts",
