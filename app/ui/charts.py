@@ -107,7 +107,7 @@ RUN_CHARTS = (
     Chart(
         key="kl",
         title="Distance from the reference",
-        help="Mean squared difference of velocities between the policy and the frozen start.",
+        help="Mean squared difference of velocities between the policy and the frozen reference.",
         lines=(("kl", "KL"),),
     ),
     Chart(
