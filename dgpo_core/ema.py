@@ -27,14 +27,10 @@ class WeightCopy:
         self._tensors = tensors
 
     @classmethod
-    def of(cls, parameters: Mapping[str, nn.Parameter]) -> WeightCopy:
+    def of(cls, parameters: Mapping[str, Tensor]) -> WeightCopy:
         """A copy with the present values, in storage of its own."""
         _refuse_borrowed(parameters, "copied")
         return cls({name: parameter.detach().clone() for name, parameter in parameters.items()})
-
-    def copy(self) -> WeightCopy:
-        """Another copy with the same values, which stays when this one moves on."""
-        return WeightCopy({name: tensor.clone() for name, tensor in self._tensors.items()})
 
     @torch.no_grad()
     def follow(self, parameters: Mapping[str, nn.Parameter], decay: float) -> None:
@@ -105,6 +101,6 @@ def _write(values: Mapping[str, Tensor], into: Mapping[str, Tensor]) -> None:
         into[name].copy_(value)
 
 
-def _refuse_borrowed(parameters: Mapping[str, nn.Parameter], verb: str) -> None:
+def _refuse_borrowed(parameters: Mapping[str, Tensor], verb: str) -> None:
     if any(id(parameter) in _borrowed for parameter in parameters.values()):
         raise RuntimeError(f"weights cannot be {verb} while other weights are swapped in; leave that with first")

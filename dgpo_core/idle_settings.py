@@ -225,11 +225,16 @@ def _idle_beta(config: RunConfig) -> str:
     return ""
 
 
-def _idle_reference_guidance(config: RunConfig) -> str:
+def _is_frozen_measured(config: RunConfig) -> bool:
+    """Whether the preference or a clip measures from the frozen reference, whatever pulls towards it."""
     loss = config.loss
     is_compared = loss.reference == "frozen" and compares(config)
-    is_clipped_by = loss.dual_clip > 0 and config.algorithm.name in READ_BY["loss.dual_clip"]
-    if loss.reference_guidance != 1 and not is_compared and not is_clipped_by and loss.kl_weight == 0:
+    return is_compared or (loss.dual_clip > 0 and config.algorithm.name in READ_BY["loss.dual_clip"])
+
+
+def _idle_reference_guidance(config: RunConfig) -> str:
+    loss = config.loss
+    if loss.reference_guidance != 1 and not _is_frozen_measured(config) and loss.kl_weight == 0:
         return (
             "loss.reference_guidance does nothing: the frozen start is not used. Set loss.reference to frozen, or "
             "loss.kl_weight above 0."
@@ -240,9 +245,7 @@ def _idle_reference_guidance(config: RunConfig) -> str:
 def _idle_renewal(config: RunConfig) -> str:
     """Nothing is held to the frozen reference, or it is first taken anew after the run's end."""
     loss, every = config.loss, config.loss.reference_every
-    is_compared = loss.reference == "frozen" and compares(config)
-    is_clipped_by = loss.dual_clip > 0 and config.algorithm.name in READ_BY["loss.dual_clip"]
-    if every > 0 and not is_compared and not is_clipped_by and loss.kl_weight == loss.kl_below == 0:
+    if every > 0 and not _is_frozen_measured(config) and loss.kl_weight == loss.kl_below == 0:
         return (
             "loss.reference_every does nothing: the frozen reference is not used. Set loss.kl_weight above 0, or leave "
             "it at 0."

@@ -31,7 +31,7 @@ class TrainingState:
     def renew_reference(self, every: int) -> None:
         """Before each step that is a multiple of every, takes the frozen reference anew; 0 keeps the start for good."""
         if every > 0 and self.step > 0 and self.step % every == 0:
-            self.reference = self.averaged.copy()
+            self.reference = WeightCopy.of(self.averaged.tensors())
 
     def tensors(self) -> dict[str, Tensor]:
         """All of it by name, not cloned: policy/, averaged/, old_policy/, adam/, and reference/ once it was renewed."""
@@ -60,7 +60,7 @@ class TrainingState:
         self.averaged.load(part_of(tensors, "averaged"))
         self.old_policy.load(part_of(tensors, "old_policy"))
         reference = part_of(tensors, "reference")
-        self.reference = self.averaged.copy() if reference else None
+        self.reference = WeightCopy.of(self.averaged.tensors()) if reference else None
         if self.reference is not None:
             self.reference.load(reference)
         self.optimizer.state.clear()

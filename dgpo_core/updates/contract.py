@@ -107,6 +107,9 @@ class Update(ABC, Generic[Level]):
         reference = self._reference_velocity(x, sigma, conditioning, 1)
         return kl_to_reference(self._model.velocity(x, sigma, conditioning), reference).cpu()
 
+    def _reference(self, x: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
+        return self._reference_velocity(x, sigma, conditioning, self._config.loss.reference_guidance)
+
     @torch.no_grad()
     def _reference_velocity(self, x: Tensor, sigma: Tensor, conditioning: Conditioning, guidance: float) -> Tensor:
         with self._model.reference() if self.reference is None else self._under(self.reference):

@@ -69,7 +69,7 @@ class FlowGrpoUpdate(Update[PathStep]):
         for rows in self._parts(lesson):
             self._before_part()
             x, conditioning = path.points[level.index][rows], _conditioning(lesson, rows)
-            reference = self._reference(x, level, conditioning)
+            reference = self._reference(x, level.sigma, conditioning) if config.loss.kl_weight > 0 else None
             velocity = self._velocity(x, level.sigma, conditioning, config.rollout.guidance_scale)
             moved = self._transition(path, level, x, velocity)
             losses, clipped = clipped_surrogate(
@@ -85,13 +85,6 @@ class FlowGrpoUpdate(Update[PathStep]):
                 tally.kls.append(kl_to_reference(velocity.detach(), reference).cpu())
             (loss / lesson.num_pictures).backward()
             tally.clipped.append(clipped.cpu())
-
-    def _reference(self, x: Tensor, level: PathStep, conditioning: Conditioning) -> Tensor | None:
-        """What the KL pulls towards; None where nothing pulls."""
-        loss = self._config.loss
-        if loss.kl_weight == 0:
-            return None
-        return self._reference_velocity(x, level.sigma, conditioning, loss.reference_guidance)
 
     def _transition(self, path: Path, level: PathStep, x: Tensor, velocity: Tensor) -> Transition:
         return TRANSITIONS[self._config.rollout.sampler](

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from dgpo_core.lesson import Lesson, Tally, TrainingNoise
 from dgpo_core.loss import kl_to_reference, velocity_error
-from dgpo_core.models.protocol import Conditioning
 from dgpo_core.rollout import sampling_sigmas
 from dgpo_core.schedules import training_sigmas
 from dgpo_core.seeds import generator_for
@@ -82,9 +81,6 @@ class NoisedUpdate(Update[TrainingNoise]):
     @property
     def _needs_reference(self) -> bool:
         return self._config.loss.reference == "frozen" or self._config.loss.kl_weight > 0
-
-    def _reference(self, x: Tensor, sigma: Tensor, conditioning: Conditioning) -> Tensor:
-        return self._reference_velocity(x, sigma, conditioning, self._config.loss.reference_guidance)
 
 
 class PictureUpdate(NoisedUpdate):

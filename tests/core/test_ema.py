@@ -39,7 +39,7 @@ def test_a_copy_does_not_move_with_the_weights_it_was_taken_of():
 def test_a_copy_of_a_copy_stays_when_that_moves_on():
     weights = {"w": nn.Parameter(torch.zeros(2))}
     first = WeightCopy.of(weights)
-    second = first.copy()
+    second = WeightCopy.of(first.tensors())
     with torch.no_grad():
         weights["w"].fill_(4)
     first.follow(weights, 0.5)
