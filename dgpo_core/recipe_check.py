@@ -118,6 +118,17 @@ def _drifts(config: RunConfig) -> str:
     return ""
 
 
+def _guides_again(config: RunConfig) -> str:
+    loss = config.loss
+    if loss.reference_guidance > 1 and loss.reference_every > 0:
+        return (
+            f"loss.reference_guidance = {loss.reference_guidance:g} is added anew with each reference that "
+            "loss.reference_every takes, to a policy that has learned the last one's, so it adds up. Set "
+            "loss.reference_every to 0, or loss.reference_guidance to 1."
+        )
+    return ""
+
+
 def _never_gated(config: RunConfig) -> str:
     loss = config.loss
     if not (loss.reference == "old_policy" and compares(config) and loss.preference_beta > 0):
@@ -189,6 +200,7 @@ RULES: tuple[Callable[[RunConfig], str], ...] = (
     *IDLE,
     _noise_for_nothing,
     _drifts,
+    _guides_again,
     _never_gated,
     _small_groups,
     _wide_clip,

@@ -79,6 +79,9 @@ UNWISE = {
     "loss.reference_guidance does nothing": {
         "loss": {"reference_guidance": 4.5, "kl_weight": 0.0, "dual_clip": 0.0},
     },
+    "loss.reference_guidance = 4.5 is added anew with each reference": {
+        "loss": {"reference": "frozen", "reference_guidance": 4.5, "reference_every": 40},
+    },
     "loss.reference_every does nothing: the frozen reference": {
         "algorithm": {"name": "diffusion_nft"},
         "loss": {"reference_every": 40, "kl_weight": 0.0},
