@@ -232,9 +232,13 @@ def _is_frozen_measured(config: RunConfig) -> bool:
     return is_compared or (loss.dual_clip > 0 and config.algorithm.name in READ_BY["loss.dual_clip"])
 
 
+def reads_reference_guidance(config: RunConfig) -> bool:
+    """Whether anything asks the frozen reference with its guidance."""
+    return _is_frozen_measured(config) or config.loss.kl_weight > 0
+
+
 def _idle_reference_guidance(config: RunConfig) -> str:
-    loss = config.loss
-    if loss.reference_guidance != 1 and not _is_frozen_measured(config) and loss.kl_weight == 0:
+    if config.loss.reference_guidance != 1 and not reads_reference_guidance(config):
         return (
             "loss.reference_guidance does nothing: the frozen start is not used. Set loss.reference to frozen, or "
             "loss.kl_weight above 0."

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dgpo_core.base_rules import few_step_base, other_familys_settings
 from dgpo_core.config import STOCHASTIC_SAMPLERS, RolloutConfig, RunConfig
 from dgpo_core.errors import ConfigError
-from dgpo_core.idle_settings import IDLE, compares
+from dgpo_core.idle_settings import IDLE, compares, reads_reference_guidance
 from dgpo_core.reward_names import PREFERENCE
 
 SMALLEST_GOOD_GROUP = 8
@@ -120,7 +120,7 @@ def _drifts(config: RunConfig) -> str:
 
 def _guides_again(config: RunConfig) -> str:
     loss = config.loss
-    if loss.reference_guidance > 1 and loss.reference_every > 0:
+    if loss.reference_guidance > 1 and loss.reference_every > 0 and reads_reference_guidance(config):
         return (
             f"loss.reference_guidance = {loss.reference_guidance:g} is added anew with each reference that "
             "loss.reference_every takes, to a policy that has learned the last one's, so it adds up. Set "

@@ -165,6 +165,12 @@ def test_stored_groups_have_sizes_of_their_own_and_nobody_is_asked_about_them():
     )
 
 
+def test_guidance_that_nothing_reads_adds_up_nowhere():
+    loss = {"reference_guidance": 4.5, "reference_every": 40, "kl_weight": 0.0, "kl_below": 0.1, "dual_clip": 0.0}
+    unread = {"algorithm": {"name": "diffusion_nft"}, "loss": loss}
+    assert [caution for caution in cautions(from_dict(unread)) if "adds up" in caution] == []
+
+
 @pytest.mark.parametrize("words", UNWISE)
 def test_an_unwise_recipe_is_told_so(words):
     assert any(words in caution for caution in cautions(from_dict(UNWISE[words])))
