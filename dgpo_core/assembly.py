@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from dgpo_core.base_rules import cautions_once_fetched
-from dgpo_core.config import RunConfig
+from dgpo_core.config import RolloutConfig, RunConfig
 from dgpo_core.data.prompts import PromptSet, check_disjoint, load_prompt_set
 from dgpo_core.data.requests import parse_request
 from dgpo_core.data.stored_groups import StoredGroup, load_groups
@@ -83,7 +83,7 @@ def assemble(
         reward=evaluation_reward,
         quality=ShapesQuality(model.features) if _are_shapes(heldout_prompts) else None,
         category_of=category,
-        rollout=config.rollout,
+        rollout=_as_examined(config),
         batch=2 * config.update.micro_batch,
         watched=watched,
         watch_prompts=watch_prompts,
@@ -100,6 +100,12 @@ def assemble(
         people=people,
         cautions=cautions if is_given else (*cautions, *_of_the_base(config)),
     )
+
+
+def _as_examined(config: RunConfig) -> RolloutConfig:
+    """How examinations draw: as groups are drawn, in steps of their own where the schedule has any."""
+    own = config.schedule.evaluation_sampling_steps
+    return replace(config.rollout, num_sampling_steps=own) if own else config.rollout
 
 
 def _of_the_lab(config: RunConfig) -> list[str]:

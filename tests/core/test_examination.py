@@ -42,3 +42,15 @@ def test_an_examination_takes_as_many_prompts_of_every_tag_in_their_file(count, 
     chosen = spread_over(parts.heldout_prompts, count, examiner.category_of)
     done = examiner.examine(chosen, seed=0, step=0, weights=None)
     assert set(Counter(one.category for one in done.samples).values()) == {count // 6}
+
+
+@pytest.mark.parametrize(("own_steps", "times_asked"), [(0, 2), (5, 5)])
+def test_an_examination_has_sampling_steps_of_its_own_and_groups_keep_theirs(own_steps, times_asked, model, tmp_path):
+    config = small_config(
+        prompts={"train": "geneval-train", "heldout": "geneval-heldout"},
+        schedule={"evaluation_sampling_steps": own_steps},
+    )
+    examiner, steps = assemble(config, tmp_path, model=model).examiner, []
+    examiner.examine(PROMPTS[:2], seed=0, step=0, weights=None, on_step=lambda index, num_steps: steps.append(index))
+    assert len(steps) == times_asked
+    assert config.rollout.num_sampling_steps == 2
