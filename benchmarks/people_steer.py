@@ -57,6 +57,7 @@ MEASURED_WITH = [
     "rollout.group_size=12",
     "update.micro_batch=48",
     "loss.extremes=0",
+    "loss.reference_every=0",
     "update.decay_steps=0",
     "update.learning_rate=1e-3",
     "loss.kl_weight=0.01",
