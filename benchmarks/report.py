@@ -248,6 +248,7 @@ SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "verifier": ("verifier", verifier),
     "base_profile": ("base_profile", base_profile),
     "learning": ("learning-shapes", learning),
+    "learning-16-steps": ("learning-16-steps", learning),
     "people_steer": ("people_steer-people", people_steer),
     "model_steer": ("people_steer-model", people_steer),
     "label_saving": ("label_saving", label_saving),
