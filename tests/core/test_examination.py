@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 from small_model import PROMPTS
-from small_run import small_config, small_parts
+from small_run import run, small_config, small_parts
 
 from dgpo_core.assembly import assemble
+from dgpo_core.events import Phase, PhaseChanged
 from dgpo_core.examination import spread_over
 from dgpo_core.rewards.catalogue import new_reward
 
@@ -48,9 +49,8 @@ def test_an_examination_takes_as_many_prompts_of_every_tag_in_their_file(count, 
 def test_an_examination_has_sampling_steps_of_its_own_and_groups_keep_theirs(own_steps, times_asked, model, tmp_path):
     config = small_config(
         prompts={"train": "geneval-train", "heldout": "geneval-heldout"},
-        schedule={"evaluation_sampling_steps": own_steps},
+        schedule={"num_steps": 1, "evaluation_sampling_steps": own_steps},
     )
-    examiner, steps = assemble(config, tmp_path, model=model).examiner, []
-    examiner.examine(PROMPTS[:2], seed=0, step=0, weights=None, on_step=lambda index, num_steps: steps.append(index))
-    assert len(steps) == times_asked
-    assert config.rollout.num_sampling_steps == 2
+    _, listener = run(config, assemble(config, tmp_path, model=model))
+    furthest = {event.phase: event.total for event in listener.of(PhaseChanged)}
+    assert (furthest[Phase.SAMPLING], furthest[Phase.EXAMINING]) == (2, times_asked)
