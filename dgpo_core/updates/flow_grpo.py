@@ -39,7 +39,7 @@ class FlowGrpoUpdate(Update[PathStep]):
 
     It trains loss.num_sigmas of the steps of each path, drawn anew every step, with sigmas of at least
     loss.sigma_min; the last step of a path has no noise and so no probability. Probabilities under the
-    policy that drew were kept when the paths were drawn.
+    policy that drew were kept when the paths were drawn. The reference of the KL is guided as the rollout is.
     """
 
     @property
@@ -66,11 +66,12 @@ class FlowGrpoUpdate(Update[PathStep]):
 
     def accumulate(self, lesson: Lesson, level: PathStep, tally: Tally, old: Tensor | None) -> None:
         path, config = _path_of(lesson), self._config
+        guidance, has_kl = config.rollout.guidance_scale, config.loss.kl_weight > 0
         for rows in self._parts(lesson):
             self._before_part()
             x, conditioning = path.points[level.index][rows], _conditioning(lesson, rows)
-            reference = self._reference(x, level.sigma, conditioning) if config.loss.kl_weight > 0 else None
-            velocity = self._velocity(x, level.sigma, conditioning, config.rollout.guidance_scale)
+            reference = self._reference_velocity(x, level.sigma, conditioning, guidance) if has_kl else None
+            velocity = self._velocity(x, level.sigma, conditioning, guidance)
             moved = self._transition(path, level, x, velocity)
             losses, clipped = clipped_surrogate(
                 log_probability(path.points[level.index + 1][rows], moved),

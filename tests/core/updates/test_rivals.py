@@ -140,9 +140,13 @@ def step_of_the_paper(x, velocity, index):
     return mean, spread * sqrt(sigma - lower)
 
 
-def velocity_at(model, lesson, x, index):
+def velocity_at(model, lesson, x, index, guidance=1.0):
     prompts = model.encode([PROMPTS[group] for group in lesson.kept_groups for _ in range(G)])
-    return model.velocity(x, SIGMAS[index], prompts)
+    velocity = model.velocity(x, SIGMAS[index], prompts)
+    if guidance == 1:
+        return velocity
+    empty = model.velocity(x, SIGMAS[index], model.encode([""] * len(x)))
+    return empty + guidance * (velocity - empty)
 
 
 @pytest.fixture
@@ -162,23 +166,24 @@ def walked(watched, old_policy):
     return replace(lesson, path=Path(tuple(points), tuple(densities), SIGMAS))
 
 
-def grpo(model, loss, micro_batch, sampler="flow_sde"):
-    config = replace(run_config(loss, micro_batch, "flow_grpo"), rollout=RolloutConfig(sampler=sampler))
+def grpo(model, loss, micro_batch, sampler="flow_sde", guidance=1.0):
+    rollout = RolloutConfig(sampler=sampler, guidance_scale=guidance)
+    config = replace(run_config(loss, micro_batch, "flow_grpo"), rollout=rollout)
     return FlowGrpoUpdate(model, config, before_part=lambda: None)
 
 
 @pytest.mark.parametrize("micro_batch", MICRO_BATCHES)
-@pytest.mark.parametrize("index", [0, 1, 2])
-def test_flow_grpo(watched, walked, micro_batch, index):
+@pytest.mark.parametrize(("index", "guidance"), [(0, 1.0), (1, 1.0), (2, 1.0), (1, 3.0)])
+def test_flow_grpo(watched, walked, micro_batch, index, guidance):
     loss_config = LossConfig(kl_weight=0.3, clip_range=1e-4, sigma_min=0.0, num_sigmas=3)
-    update = grpo(watched, loss_config, micro_batch)
+    update = grpo(watched, loss_config, micro_batch, guidance=guidance)
     tally = Tally()
     update.accumulate(walked, update.levels(walked, step=0, epoch=0)[index], tally, None)
     found = torch.cat([one.grad.flatten() for one in watched.policy_parameters().values()])
     x, after = walked.path.points[index : index + 2]
-    mean, std = step_of_the_paper(x, velocity_at(watched, walked, x, index), index)
+    mean, std = step_of_the_paper(x, velocity_at(watched, walked, x, index, guidance), index)
     with torch.no_grad(), watched.reference():
-        kept, _ = step_of_the_paper(x, velocity_at(watched, walked, x, index), index)
+        kept, _ = step_of_the_paper(x, velocity_at(watched, walked, x, index, guidance), index)
     ratio = (Normal(mean, std).log_prob(after).mean((1, 2, 3)) - walked.path.log_probabilities[index]).exp()
     surrogate = torch.minimum(walked.advantage * ratio, walked.advantage * ratio.clamp(1 - 1e-4, 1 + 1e-4))
     kl = square(mean - kept) / (2 * std**2)
