@@ -81,7 +81,7 @@ class AlgorithmConfig:
         1.0, "DiffusionNFT: how far its good and bad policies stand from the old one.", low=0.01, high=10
     )
     nft_advantage_clip: float = knob(
-        1.0, "DiffusionNFT: the advantage from which on a picture is wholly good.", low=0.1, high=100
+        1.0, "DiffusionNFT: the advantage from which on a picture is wholly good; its code has 5.", low=0.1, high=100
     )
     temperature: float = knob(
         1.0, "Reward-weighted: low learns from the best of a group alone, high from all alike.", low=0.01, high=100
@@ -142,6 +142,9 @@ class LossConfig:
     clip_range: float = knob(
         1e-2, "How far a sample may move from the old policy before it is clipped; 0 is off.", low=0, high=1
     )
+    clip_kl: bool = knob(
+        False, "A picture that clip_range clips is not pulled towards the reference either (on), or still is (off)."
+    )
     dual_clip: float = knob(
         0.1,
         "How far a dispreferred sample's error may rise above the frozen reference's before it is pushed no more; "
@@ -176,7 +179,8 @@ class LossConfig:
     advantage_clip: float = knob(5.0, "Advantages are clipped to plus and minus this.", low=0.1, high=100)
     reference: str = knob(
         "old_policy",
-        "What the preference is measured against: the frozen start, or the policy that drew the groups.",
+        "What the preference is measured against: the frozen reference, or the old policy, which drew the groups or is "
+        "an average of earlier ones (update.old_policy_decay).",
         choices=("frozen", "old_policy"),
     )
     reference_every: int = knob(

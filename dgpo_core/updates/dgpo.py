@@ -116,14 +116,17 @@ class DgpoUpdate(NoisedUpdate):
         old = error.detach() if old_error is None else old_error[rows]
         frozen = old if reference is None else velocity_error(reference, target)
         advantage, loss = lesson.advantage[rows], self._config.loss
+        clipped = is_clipped(error, old, advantage, loss.clip_range)
+        kl = kl_to_reference(velocity, reference) if reference is not None else None
+        if kl is not None and loss.clip_kl:
+            kl = torch.where(clipped, kl.detach(), kl)
         return _Part(
             error=error,
             reference_error=frozen if loss.reference == "frozen" else old,
-            kl=kl_to_reference(velocity, reference) if reference is not None else None,
+            kl=kl,
             advantage=advantage,
             group=lesson.group[rows] - lesson.group[rows.start],
-            clipped=is_clipped(error, old, advantage, loss.clip_range)
-            | is_pushed_enough(error, frozen, advantage, loss.dual_clip),
+            clipped=clipped | is_pushed_enough(error, frozen, advantage, loss.dual_clip),
         )
 
     def _whole_groups(self, lesson: Lesson) -> Iterator[slice]:

@@ -20,6 +20,9 @@ LOSSES = {
     "old policy, clip": LossConfig(dual_clip=0.0, kl_weight=0.0, reference="old_policy", clip_range=2e-3),
     "old policy, clip, KL": LossConfig(dual_clip=0.0, reference="old_policy", clip_range=2e-3, kl_weight=0.3),
     "old policy, both clips, KL": LossConfig(reference="old_policy", clip_range=2e-3, dual_clip=5e-3, kl_weight=0.3),
+    "old policy, both clips, clipped KL": LossConfig(
+        reference="old_policy", clip_range=2e-3, dual_clip=5e-3, kl_weight=0.3, clip_kl=True
+    ),
     "dual clip alone": LossConfig(reference="old_policy", clip_range=0.0, dual_clip=5e-3, kl_weight=0.0),
     "guided reference": LossConfig(
         dual_clip=0.0, reference="frozen", reference_guidance=3.0, clip_range=2e-3, kl_weight=0.3
@@ -72,13 +75,14 @@ def naive_gradient(model, lesson, config, old_policy):
         if config.clip_range:
             ratio = (old_error - error.detach()).exp()
             too_far = torch.where(advantage > 0, ratio > 1 + config.clip_range, ratio < 1 - config.clip_range)
+        is_held = ~too_far if config.clip_kl else torch.ones(G, dtype=torch.bool)
         if config.dual_clip:
-            too_far |= (advantage < 0) & (error.detach() > frozen_error + config.dual_clip)
+            too_far = too_far | (advantage < 0) & (error.detach() > frozen_error + config.dual_clip)
         num_clipped += int(too_far.sum())
         error = torch.where(too_far, error.detach(), error)
         reference_error = frozen_error if config.reference == "frozen" else old_error
         preference = config.preference_beta / G * (advantage * (error - reference_error)).sum()
-        kl = ((velocity - frozen) ** 2).mean((1, 2, 3)).sum()
+        kl = ((velocity - frozen) ** 2).mean((1, 2, 3))[is_held].sum()
         loss = -functional.logsigmoid(-preference) / config.preference_beta * G + config.kl_weight * kl
         found = torch.autograd.grad(loss / lesson.num_pictures, list(parameters.values()), materialize_grads=True)
         total = total + torch.cat([one.flatten() for one in found])
