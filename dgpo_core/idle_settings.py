@@ -15,8 +15,10 @@ READ_BY = {
     "algorithm.temperature": ("reward_weighted",),
     "loss.preference_beta": ("dgpo", "diffusion_dpo"),
     "loss.clip_range": ("dgpo", "flow_grpo"),
+    "loss.clip_kl": ("dgpo",),
     "loss.dual_clip": ("dgpo",),
     "loss.reference": ("dgpo", "diffusion_dpo"),
+    "loss.reference_guidance": ("dgpo", "diffusion_nft", "diffusion_dpo", "reward_weighted"),
     "loss.shared_noise": ("dgpo", "diffusion_nft", "diffusion_dpo", "reward_weighted"),
     "loss.text_dropout": ("dgpo", "diffusion_nft", "diffusion_dpo", "reward_weighted"),
     "loss.kl_below": ("dgpo", "diffusion_nft", "diffusion_dpo", "reward_weighted"),
@@ -203,6 +205,16 @@ def _idle_clip(config: RunConfig) -> str:
     return ""
 
 
+def _idle_clip_of_the_kl(config: RunConfig) -> str:
+    loss = config.loss
+    if loss.clip_kl and config.algorithm.name in READ_BY["loss.clip_kl"] and 0 in (loss.clip_range, loss.kl_weight):
+        return (
+            "loss.clip_kl does nothing: it takes the pull of loss.kl_weight from pictures that loss.clip_range clips, "
+            "and one of the two is 0. Raise it, or turn loss.clip_kl off."
+        )
+    return ""
+
+
 def _idle_old_policy(config: RunConfig) -> str:
     loss, name = config.loss, config.algorithm.name
     is_compared = loss.reference == "old_policy" and compares(config)
@@ -217,8 +229,7 @@ def _idle_old_policy(config: RunConfig) -> str:
 
 def _idle_beta(config: RunConfig) -> str:
     loss = config.loss
-    is_read = loss.preference_beta > 0 and loss.reference == "old_policy" and config.algorithm.name == "dgpo"
-    if is_read and _is_old_the_policy_itself(config):
+    if compares(config) and loss.reference == "old_policy" and _is_old_the_policy_itself(config):
         return (
             "loss.preference_beta does nothing: with one update per step every gate is one half. " + LET_THE_POLICY_MOVE
         )
@@ -234,11 +245,13 @@ def _is_frozen_measured(config: RunConfig) -> bool:
 
 def reads_reference_guidance(config: RunConfig) -> bool:
     """Whether anything asks the frozen reference with its guidance."""
-    return _is_frozen_measured(config) or config.loss.kl_weight > 0
+    is_reader = config.algorithm.name in READ_BY["loss.reference_guidance"]
+    return is_reader and (_is_frozen_measured(config) or config.loss.kl_weight > 0)
 
 
 def _idle_reference_guidance(config: RunConfig) -> str:
-    if config.loss.reference_guidance != 1 and not reads_reference_guidance(config):
+    is_reader = config.algorithm.name in READ_BY["loss.reference_guidance"]
+    if config.loss.reference_guidance != 1 and is_reader and not reads_reference_guidance(config):
         return (
             "loss.reference_guidance does nothing: the frozen start is not used. Set loss.reference to frozen, or "
             "loss.kl_weight above 0."
@@ -301,6 +314,7 @@ IDLE: tuple[Callable[[RunConfig], str], ...] = (
     _idle_extremes,
     _idle_beside_uniform_weights,
     _idle_clip,
+    _idle_clip_of_the_kl,
     _idle_beta,
     _idle_reference_guidance,
     _idle_renewal,

@@ -108,7 +108,7 @@ def _noise_for_nothing(config: RunConfig) -> str:
 
 def _drifts(config: RunConfig) -> str:
     loss = config.loss
-    if not compares(config):
+    if config.algorithm.name != "dgpo" or not compares(config):
         return ""
     if loss.reference == "frozen" and loss.reference_guidance == 1 and config.rollout.guidance_scale == 1:
         return (
@@ -173,6 +173,11 @@ def _unbounded_push(config: RunConfig) -> str:
             "loss.dual_clip = 0 leaves nothing to bound how far dispreferred pictures are pushed away while the "
             "reference moves along; pictures fall apart after some hundred steps. Set it to 0.1, or loss.reference to "
             "frozen."
+        )
+    if config.algorithm.name == "diffusion_dpo" and loss.reference == "old_policy" and loss.kl_weight == 0:
+        return (
+            "Nothing bounds how far diffusion_dpo pushes the worst pictures away: its reference moves along, and there "
+            "is no pull. Set loss.reference to frozen, as its authors have it, or loss.kl_weight above 0."
         )
     return ""
 

@@ -74,10 +74,17 @@ UNWISE = {
         "algorithm": {"name": "diffusion_nft"},
         "loss": {"reference_guidance": 4.5, "kl_weight": 0.0},
     },
+    "loss.clip_kl does nothing: it takes the pull": {"loss": {"clip_kl": True, "clip_range": 0.0}},
     "loss.clip_range does nothing": {"update": {"per_sigma": False}},
     "loss.preference_beta does nothing": {"loss": {"num_sigmas": 1}},
+    "every gate is one half": {"algorithm": {"name": "diffusion_dpo"}, "update": {"per_sigma": False}},
     "loss.reference_guidance does nothing": {
         "loss": {"reference_guidance": 4.5, "kl_weight": 0.0, "dual_clip": 0.0},
+    },
+    "loss.reference_guidance does nothing: algorithm.name is flow_grpo": {
+        "algorithm": {"name": "flow_grpo"},
+        "rollout": {"sampler": "flow_sde", "guidance_scale": 4.5},
+        "loss": {"reference_guidance": 4.5, "kl_weight": 0.04},
     },
     "loss.reference_guidance = 4.5 is added anew with each reference": {
         "loss": {"reference": "frozen", "reference_guidance": 4.5, "reference_every": 40},
@@ -91,6 +98,7 @@ UNWISE = {
         "schedule": {"num_steps": 20, "evaluate_every": 10},
     },
     "loss.dual_clip = 0 leaves nothing": {"loss": {"dual_clip": 0.0}},
+    "Nothing bounds how far diffusion_dpo": {"algorithm": {"name": "diffusion_dpo"}, "loss": {"kl_weight": 0.0}},
     "loss.kl_below does nothing: loss.sigma_min": {"loss": {"kl_below": 1.0, "sigma_min": 0.0}},
     "old_policy_from_step does nothing": {"rollout": {"old_policy_from_step": 200}},
     "learning_rate = 0.01": {"update": {"learning_rate": 0.01}},
@@ -122,6 +130,7 @@ SOUND = [
     {"algorithm": {"name": "flow_grpo"}, "rollout": {"sampler": "flow_sde", "noise_level": 0.5}},
     {"algorithm": {"name": "diffusion_nft", "nft_strength": 0.1}},
     {"algorithm": {"name": "diffusion_dpo"}, "loss": {"preference_beta": 100.0}},
+    {"algorithm": {"name": "diffusion_dpo"}, "loss": {"reference": "frozen", "kl_weight": 0.0}},
     {"algorithm": {"name": "reward_weighted", "temperature": 0.3}, "loss": {"kl_weight": 0.0}},
     {
         "loss": {"preference_beta": 2000.0},
@@ -129,7 +138,7 @@ SOUND = [
         "update": {"old_policy_decay": 0.3},
     },
     {"algorithm": {"name": "reward_weighted"}, "update": {"old_policy_decay": 0.3}},
-    {"loss": {"clip_range": 0.03}},
+    {"loss": {"clip_range": 0.03, "clip_kl": True}},
     {"loss": {"uniform_weights": True}},
     {"people": {"weight": 1, "groups_asked": 7, "clip_folder": "clip"}},
     {"people": {"preference": "lab/preferences/1/version-1", "clip_folder": "clip"}, "reward": {"watch": "preference"}},
