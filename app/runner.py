@@ -27,7 +27,7 @@ from app.store.reader import Reader
 from app.store.rows import RunRow, Said, TrialWish
 from app.store.writer import Writer
 from dgpo_core.config import RunConfig, from_dict, to_dict
-from dgpo_core.errors import StoreError
+from dgpo_core.errors import CheckpointError, StoreError
 from dgpo_core.events import Command, Compare, ComparisonFailed, Drawing, Event, Phase, PhaseChanged, Stop, Warned
 from dgpo_core.recipe_check import cautions, check
 
@@ -84,9 +84,9 @@ class Runner:
         """Goes on from the run's newest whole checkpoint, or from its start where it never had one.
 
         Raises:
-            StoreError: another run is live, or none of the run's checkpoints is whole: beginning anew would delete all
-                that it has done.
-            CheckpointError: the newest one cannot be read.
+            StoreError: another run is live.
+            CheckpointError: the newest one cannot be read, or none is whole: beginning anew would delete all that the
+                run has done.
         """
         from dgpo_core.checkpoint import newest_checkpoint
 
@@ -96,7 +96,7 @@ class Runner:
             with self._reserved():
                 checkpoint = newest_checkpoint(self.checkpoints(run_id))
                 if checkpoint is None and self._reader.checkpoints(run_id):
-                    raise StoreError(
+                    raise CheckpointError(
                         f"Run {run_id} cannot go on: no checkpoint in {self.checkpoints(run_id)} is whole, and to "
                         "begin anew would delete what it has done. Put them back, or start a new run from its recipe."
                     )

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from app.__main__ import opened_store
+from app.race.conductor import is_as_planned
 from app.race.plan import Entrant, RacePlan, plan_of
 from app.recipes import load_recipe
 from app.settings import Settings
@@ -37,7 +38,7 @@ class LabRace:
     """A race in a process and a lab of its own, whose words go to a file beside the lab."""
 
     def __init__(self, name: str, plan: dict[str, Any], folder: Path) -> None:
-        self._folder = folder
+        self._folder, self._plan = folder, plan_of(plan, name)
         self._folder.mkdir(parents=True, exist_ok=True)
         self._race = self._folder / f"{name}.yaml"
         self._race.write_text(yaml.safe_dump(plan, sort_keys=False))
@@ -59,13 +60,14 @@ class LabRace:
         return bool(self.rows(only_ended=True))
 
     def rows(self, *, only_ended: bool = False) -> list[RaceRunRow]:
-        """What its lab knows of its runs; nothing where they failed before the first step."""
+        """What its lab knows of its runs; nothing where they failed before the first step, or were of another plan."""
         settings = Settings(folder=self._folder / "lab")
         if not settings.database.exists():
             return []
         with opened_store(settings) as (reader, _):
             races = [race for race in reader.races() if race.ended is not None or not only_ended]
-            return reader.race_runs(races[0].id) if races else []
+            mine = next((race for race in races if is_as_planned(race, self._plan, reader)), None)
+            return reader.race_runs(mine.id) if mine else []
 
 
 class LoneRun(LabRace):

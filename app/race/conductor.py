@@ -15,13 +15,31 @@ from app.race.result import best_learning_rate
 from app.runner import Runner
 from app.store.reader import Reader
 from app.store.requests import RacePlace
-from app.store.rows import RaceRunRow, RunState
+from app.store.rows import RaceRow, RaceRunRow, RunState
 from app.store.writer import Writer
-from dgpo_core.errors import ConfigError, StoreError
-from dgpo_core.events import Command, EvaluationDone, Event, ExamineNow, StepDone, Stop
+from dgpo_core.config import to_dict
+from dgpo_core.errors import CheckpointError, ConfigError, StoreError
+from dgpo_core.events import Command, EvaluationDone, Event, ExamineNow, RunFailed, RunStarted, StepDone, Stop
 
 SECONDS_BETWEEN_LOOKS = 0.2
 SECONDS_TO_END = 5.0
+EVERY_STEP = 10**9
+
+
+def is_as_planned(race: RaceRow, plan: RacePlan, reader: Reader) -> bool:
+    """Whether a stored race is of this plan, and its runs have the settings that they would be given now.
+
+    They have not where the recipe of the plan, or what a setting means, was changed since.
+    """
+    if (race.name, race.plan) != (plan.name, plan.as_dict()):
+        return False
+    entrants = {entrant.name: entrant for entrant in plan.entrants}
+    for entered in reader.race_runs(race.id):
+        run = reader.run(entered.run_id)
+        now = plan.config_of(entrants[entered.entrant], learning_rate=entered.learning_rate, seed=entered.seed)
+        if run is None or run.config != to_dict(now):
+            return False
+    return True
 
 
 class Conductor:
@@ -90,10 +108,8 @@ class Conductor:
 
     def _unfinished(self) -> int | None:
         """The newest race of this very plan that is not over."""
-        mine = (self._plan.name, self._plan.as_dict())
-        return next(
-            (one.id for one in self._reader.races() if one.ended is None and (one.name, one.plan) == mine), None
-        )
+        cut_short = (race for race in self._reader.races() if race.ended is None)
+        return next((race.id for race in cut_short if is_as_planned(race, self._plan, self._reader)), None)
 
     def _runs(self) -> list[RaceRunRow]:
         return self._reader.race_runs(self.race_id)
@@ -121,7 +137,10 @@ class Conductor:
         return seconds >= 60 * minutes or (limit > 0 and pictures >= limit)
 
     def _take_turn(self, place: RacePlace, minutes: float, *, is_alone: bool) -> None:
-        """Trains one entrant for a turn, examines it, and stops it; for turn after turn where nobody else waits."""
+        """Trains one entrant for a turn, examines it, and stops it; for turn after turn where nobody else waits.
+
+        An entrant that cannot go on is out.
+        """
         run = self._run_at(place)
         heard: Queue[Event] = Queue()
         if run is None:
@@ -130,24 +149,33 @@ class Conductor:
             run_id = self._runner.start(config, heard.put)
             self._writer.enter(self.race_id, run_id, place)
         else:
-            run_id = self._runner.resume(run.run_id, heard.put)
-        spent = run.points[-1].seconds if run and run.points else 0.0
-        self._follow(run_id, heard, _Spent(spent, _pictures(run) if run else 0), minutes, is_alone=is_alone)
+            try:
+                run_id = self._runner.resume(run.run_id, heard.put)
+            except CheckpointError as error:
+                step = self._reader.latest_step(run.run_id) or 0
+                self._writer.record(run.run_id, RunFailed(step=step, message=str(error), details=""))
+                self._writer.flush()
+                self._tell(place)
+                return
+        self._follow(run_id, heard, minutes, is_alone=is_alone)
         self._tell(place)
 
-    def _follow(self, run_id: int, heard: Queue[Event], spent: _Spent, minutes: float, *, is_alone: bool) -> None:
+    def _follow(self, run_id: int, heard: Queue[Event], minutes: float, *, is_alone: bool) -> None:
         """Hears the run for a turn, or turn after turn, each with its examination; then has it stopped.
 
         Returns when its thread ended.
         """
-        goal, is_asked = self._end_of_turn(spent, minutes), False
+        spent, goal, is_asked = _Spent(), minutes, False
         while not (self._runner.wait(0) and heard.empty()):
             try:
                 event = heard.get(timeout=SECONDS_BETWEEN_LOOKS)
             except Empty:
                 continue
-            if isinstance(event, StepDone):
-                spent.add(event)
+            if isinstance(event, RunStarted):
+                spent = self._spent_before(run_id, event.first_step)
+                goal = self._end_of_turn(spent, minutes)
+            elif isinstance(event, StepDone):
+                spent.add(event.metrics.step_seconds, sum(len(group.samples) for group in event.groups))
                 if not is_asked and self._is_enough(spent.seconds, spent.pictures, goal):
                     is_asked = True
                     self._send(run_id, ExamineNow())
@@ -156,6 +184,14 @@ class Conductor:
                     self._send(run_id, Stop())
                 else:
                     goal, is_asked = self._end_of_turn(spent, minutes), False
+
+    def _spent_before(self, run_id: int, first_step: int) -> _Spent:
+        """What the steps so far took, those after the last examination too: a turn may have been cut short."""
+        spent = _Spent()
+        for row in self._reader.steps(run_id, limit=EVERY_STEP):
+            if row.step < first_step:
+                spent.add(row.metrics.step_seconds, row.pictures)
+        return spent
 
     def _end_of_turn(self, spent: _Spent, minutes: float) -> float:
         return min(minutes, spent.seconds / 60 + self._plan.rules.turn_minutes)
@@ -183,12 +219,12 @@ class Conductor:
 class _Spent:
     """Seconds of steps and pictures of one run so far."""
 
-    def __init__(self, seconds: float, pictures: int) -> None:
-        self.seconds, self.pictures = seconds, pictures
+    def __init__(self) -> None:
+        self.seconds, self.pictures = 0.0, 0
 
-    def add(self, done: StepDone) -> None:
-        self.seconds += done.metrics.step_seconds
-        self.pictures += sum(len(group.samples) for group in done.groups)
+    def add(self, seconds: float, pictures: int) -> None:
+        self.seconds += seconds
+        self.pictures += pictures
 
 
 def _pictures(run: RaceRunRow) -> int:

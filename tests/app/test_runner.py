@@ -14,7 +14,7 @@ from app.endings import end_in_words
 from app.store.rows import RunState
 from app.store.writer import Writer
 from dgpo_core.config import to_dict
-from dgpo_core.errors import ConfigError, StoreError
+from dgpo_core.errors import CheckpointError, ConfigError, StoreError
 from dgpo_core.events import Pause, Resume, RunFailed, RunStarted, SampleNow, SaveNow, StepDone, Stop
 from dgpo_core.recipe_check import cautions
 
@@ -281,7 +281,7 @@ def test_a_run_whose_checkpoints_are_all_damaged_is_not_begun_anew_over_what_it_
     runner, reader = lab
     for file in runner.checkpoints(finished).rglob("tensors.safetensors"):
         file.write_bytes(b"")
-    with pytest.raises(StoreError, match=rf"Run {finished} cannot go on: no checkpoint in .* is whole"):
+    with pytest.raises(CheckpointError, match=rf"Run {finished} cannot go on: no checkpoint in .* is whole"):
         runner.resume(finished)
     assert reader.run(finished).state is RunState.FINISHED
     assert [row.step for row in reader.steps(finished)] == [0, 1]

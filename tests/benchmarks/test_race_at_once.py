@@ -40,6 +40,18 @@ def test_rates_are_tried_and_seeds_raced_in_processes_of_their_own(plan, tmp_pat
     assert LoneRun(plan, plan.entrants[0], raced_run.learning_rate, 3, tmp_path / "work", is_tuning=False).is_over
 
 
+def test_finished_runs_of_another_plan_or_recipe_are_not_taken_for_these(plan, tmp_path, model_folder):
+    def lone(of):
+        return LoneRun(of, of.entrants[0], 1e-3, 3, tmp_path / "work", is_tuning=False)
+
+    plan = changed(plan, ["learning_rates=[0.001]"])
+    raced(plan, tmp_path / "work")
+    assert lone(plan).is_over
+    assert not lone(changed(plan, ["entrants={dgpo: {loss.preference_beta: 50}}"])).is_over
+    write_recipe(tmp_path, model_folder, loss={"kl_weight": 0.7})
+    assert lone(plan).rows() == []
+
+
 def test_no_more_than_the_given_number_of_runs_train_at_a_time(plan, tmp_path, monkeypatch):
     started, alive_at_start = [], []
     begin = LoneRun.start

@@ -6,6 +6,7 @@ from lab_folder import opened, write_recipe
 
 from app.race.conductor import Conductor
 from app.race.plan import plan_of
+from app.settings import Settings
 from app.store.rows import RunState
 from app.store.writer import Writer
 from dgpo_core.errors import ConfigError, ExchangeError
@@ -27,9 +28,14 @@ def race(tmp_path, model_folder):
     recipe = write_recipe(tmp_path, model_folder)
     labs = []
 
+    def close_labs():
+        while labs:
+            labs.pop().__exit__(None, None, None)
+
     def run(**changes):
         plan = plan_of(QUICK | {"recipe": str(recipe), "entrants": {"dgpo": {}, "nft": NFT}} | changes, "small")
         said = []
+        close_labs()
         opening = opened(tmp_path / "lab")
         runner, reader = opening.__enter__()
         labs.append(opening)
@@ -40,8 +46,7 @@ def race(tmp_path, model_folder):
 
     (tmp_path / "lab").mkdir()
     yield run
-    for opening in labs:
-        opening.__exit__(None, None, None)
+    close_labs()
 
 
 def test_everyone_runs_in_turns_and_is_examined_after_each(race):
@@ -162,6 +167,70 @@ def test_a_race_that_was_cut_short_goes_on_and_a_finished_one_begins_anew(race, 
     assert (race_id, len(reader.race_runs(race_id)), len(reader.races())) == (1, 2, 1)
     _, again, _ = race(seeds=[0])
     assert again == 2
+
+
+@pytest.fixture
+def cut_before(monkeypatch):
+    """Has the race end, as by Ctrl-C, before its turn of this number."""
+
+    def cut_before(number):
+        turns, turn = [], Conductor._take_turn
+
+        def cut(self, place, minutes, **others):
+            turns.append(place)
+            if len(turns) == number:
+                monkeypatch.setattr(Conductor, "_take_turn", turn)
+                raise KeyboardInterrupt
+            turn(self, place, minutes, **others)
+
+        monkeypatch.setattr(Conductor, "_take_turn", cut)
+
+    return cut_before
+
+
+def test_a_race_whose_recipe_was_changed_since_it_was_cut_short_begins_anew(race, cut_before, tmp_path, model_folder):
+    cut_before(2)
+    with pytest.raises(KeyboardInterrupt):
+        race(seeds=[0])
+    write_recipe(tmp_path, model_folder, loss={"kl_weight": 0.7})
+    reader, race_id, _ = race(seeds=[0])
+    assert race_id == 2
+    assert {run.config["loss"]["kl_weight"] for run in reader.runs() if run.id > 1} == {0.7}
+
+
+def test_an_entrant_whose_checkpoint_is_lost_is_out_and_the_others_go_on(race, cut_before, tmp_path):
+    turns = {"seeds": [0], "minutes": 10, "turn_minutes": 1e-4, "pictures": 24}
+    cut_before(3)
+    with pytest.raises(KeyboardInterrupt):
+        race(**turns)
+    for file in Settings(folder=tmp_path / "lab").checkpoints(1).rglob("tensors.safetensors"):
+        file.write_bytes(b"")
+    reader, race_id, said = race(**turns)
+    lost, other = reader.race_runs(race_id)
+    assert lost.has_failed
+    assert "no checkpoint in" in lost.message
+    assert any(line.startswith("dgpo") and "failed. Run 1 cannot go on" in line for line in said)
+    assert other.points[-1].pictures >= 24
+
+
+def test_steps_of_a_turn_that_was_cut_short_count_towards_the_budget(race, monkeypatch):
+    """Of 24 pictures, 8 a step: cut after two steps and before their examination, one more step is all."""
+    turns = {"seeds": [0], "entrants": {"nft": NFT}, "minutes": 10, "turn_minutes": 10, "pictures": 24}
+    enough, asked = Conductor._is_enough, []
+
+    def cut(self, seconds, pictures, minutes):
+        asked.append(pictures)
+        if pictures == 16:
+            raise KeyboardInterrupt
+        return enough(self, seconds, pictures, minutes)
+
+    monkeypatch.setattr(Conductor, "_is_enough", cut)
+    with pytest.raises(KeyboardInterrupt):
+        race(**turns)
+    monkeypatch.setattr(Conductor, "_is_enough", enough)
+    reader, race_id, _ = race(**turns)
+    (run,) = reader.race_runs(race_id)
+    assert (run.points[-1].step, run.points[-1].pictures) == (3, 24)
 
 
 def test_the_command_prints_the_standings(tmp_path, model_folder, capsys):
