@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from app.race.plan import RacePlan
-from app.race.result import COSTS, RaceResult, Spread, Standing
+from app.race.result import COSTS, NEARLY, RaceResult, Spread, Standing
 
 NOTHING = "\N{EN DASH}"
 TIMES = "\N{MULTIPLICATION SIGN}"
 FORMS = {"minutes": "{:.1f}", "pictures": "{:,.0f}", "evaluations": "{:,.0f}"}
 CAPTION = (
     "Standings: mean ± standard deviation over seeds. Minutes, pictures and network evaluations are those to the "
-    f"target, {TIMES} is how many times the first entrant's"
+    f"target, {TIMES} is how many times the first entrant's, at last of the minutes to {NEARLY:.0%} of the gain"
 )
 
 
@@ -26,6 +26,7 @@ def rows_of(result: RaceResult) -> list[list[str]]:
         "reached",
         *COSTS,
         *(f"{TIMES} {name}" for name in COSTS),
+        f"{TIMES} minutes to {NEARLY:.0%}",
     ]
     return [heading, *[_row(one) for one in result.standings]]
 
@@ -34,7 +35,7 @@ def _row(one: Standing) -> list[str]:
     rate = f"{one.learning_rate:g}" if one.num_seeds else NOTHING
     reached = f"{one.num_reached} of {one.num_seeds}"
     spent = [_in_words(one.to_target[name], FORMS[name]) for name in COSTS]
-    ratios = [_in_words(one.ratio[name], "{:.2f}") for name in COSTS]
+    ratios = [_in_words(ratio, "{:.2f}") for ratio in (*(one.ratio[name] for name in COSTS), one.ratio_nearly)]
     return [one.entrant, rate, _in_words(one.best), _in_words(one.final), reached, *spent, *ratios]
 
 
@@ -62,10 +63,24 @@ def remarks(plan: RacePlan, result: RaceResult) -> list[str]:
     else:
         said.append(f"Target: for each seed the best score of {plan.rules.against}, {result.target:.3f} on average.")
     for one in result.standings:
+        said += _on_rates(plan, result, one)
         if result.target is not None and one.num_seeds and not one.num_reached:
             said.append(f"{one.entrant} never reached the target in the time it had.")
         said += [f"{one.entrant} failed: {message}" for message in one.failures]
     return said
+
+
+def _on_rates(plan: RacePlan, result: RaceResult, one: Standing) -> list[str]:
+    """Whether an entrant failed with every learning rate, or raced with one at the edge of the grid."""
+    tried = [rate for rate in result.tried if rate.entrant == one.entrant]
+    if len(tried) < len(plan.learning_rates):
+        return []
+    if all(rate.message for rate in tried):
+        return [f"{one.entrant} does not race, as it failed with every learning rate, at last so: {tried[-1].message}"]
+    if one.num_seeds == 0 or min(plan.learning_rates) < one.learning_rate < max(plan.learning_rates):
+        return []
+    edge, beyond = ("lowest", "lower") if one.learning_rate == min(plan.learning_rates) else ("highest", "higher")
+    return [f"{one.entrant} races with the {edge} of the learning rates; a {beyond} one may do better."]
 
 
 def _why_no_target(plan: RacePlan, result: RaceResult) -> str:

@@ -83,6 +83,17 @@ def test_standings_of_a_race():
     ]
 
 
+def test_the_time_to_nine_tenths_does_not_depend_on_which_examination_of_a_plateau_is_the_highest():
+    def ratios(*plateau):
+        rival = run("nft", 0, examined=points(0.2, 0.6, *plateau))
+        result = result_of(PLAN, [run("dgpo", 0, examined=points(0.2, 0.7)), rival])
+        return result.standings[1].ratio["minutes"].mean, result.standings[1].ratio_nearly.mean
+
+    early, late = ratios(0.61, 0.6, 0.6), ratios(0.6, 0.6, 0.61)
+    assert late[0] == pytest.approx(2 * early[0])
+    assert late[1] == pytest.approx(early[1]) == pytest.approx((0.9 * 0.41 / 0.4) / (0.9 * 0.41 / 0.5))
+
+
 def test_a_race_that_has_only_begun_has_no_target_and_says_so():
     result = result_of(PLAN, [run("dgpo", examined=points(0.2, 0.6))])
     assert result.target is None
@@ -103,7 +114,25 @@ def test_without_a_target_it_is_said_whether_the_rival_failed_for_good():
     assert all_failed == ["nft failed, so there is no target.", *["nft failed: Out of memory."] * 2]
     tried = [run("nft", 1000, rate=rate, is_tuning=True, **broken) for rate in PLAN.learning_rates]
     assert remarks(PLAN, result_of(PLAN, tried[:1])) == ["There is no target yet: nft has not been examined."]
-    assert remarks(PLAN, result_of(PLAN, tried)) == ["nft failed, so there is no target."]
+    assert remarks(PLAN, result_of(PLAN, tried)) == [
+        "nft failed, so there is no target.",
+        "nft does not race, as it failed with every learning rate, at last so: Out of memory.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rate", "words"),
+    [
+        (1e-4, ["nft races with the lowest of the learning rates; a lower one may do better."]),
+        (1e-3, []),
+        (1e-2, ["nft races with the highest of the learning rates; a higher one may do better."]),
+    ],
+)
+def test_a_best_rate_at_the_edge_of_the_grid_is_said(rate, words):
+    plan = replace(PLAN, learning_rates=(1e-4, 1e-3, 1e-2))
+    tried = [run("nft", 1000, rate=one, is_tuning=True, examined=points(0.2)) for one in plan.learning_rates]
+    racing = run("nft", 0, rate=rate, examined=points(0.2, 0.4))
+    assert remarks(plan, result_of(plan, [*tried, racing]))[1:] == words
 
 
 def test_a_failed_run_is_left_out_and_named_and_a_target_never_reached_is_said():
