@@ -101,5 +101,5 @@ for step in range(STEPS):
         loss.backward()
         torch.nn.utils.clip_grad_norm_(policy, 1.0)
         optimizer.step()
-    print(f"step {step}: reward {reward.mean():.3f}, gate after the last update's look {gate.mean():.2f}")
+    print(f"step {step}: reward {reward.mean():.3f}, mean gate at the last noise level {gate.mean():.2f}")
 print(f"held-out score of the policy: {examine():.3f}")
