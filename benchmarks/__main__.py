@@ -6,6 +6,14 @@ import subprocess
 import sys
 
 QUICK = ("verifier", "base_profile", "page", "page_ticks", "label_page", "label_storm", "step")
+HOURS = (
+    "learning shapes --seeds 0 1 2 --minutes 10 20",
+    "race shapes --at-once 2",
+    "race ablations --at-once 2",
+    "people_steer people",
+    "people_steer model",
+    "label_saving",
+)
 
 
 def main() -> int:
@@ -14,7 +22,8 @@ def main() -> int:
     for name in QUICK:
         print(f"== benchmarks.{name}", flush=True)
         codes.append(subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=False).returncode)
-    print("== not run here, because it takes hours: python -m benchmarks.learning shapes --minutes 10 60")
+    for name in HOURS:
+        print(f"== not run here, because it takes hours: python -m benchmarks.{name}")
     print("== not run here, because it needs a CUDA GPU: python -m benchmarks.memory")
     return max(codes)
 

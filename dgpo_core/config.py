@@ -1,7 +1,7 @@
 """The settings of a run: every knob once, with its help, range and default.
 
 The page draws its controls from here, the command line parses from here, and
-docs/settings.md is generated from here. Nothing else declares a setting.
+docs/settings.md is generated from here. Those of model and reward are in files of their own beside this one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ class PromptsConfig:
     """What is asked of the model, while it trains and when it is examined."""
 
     train: str = knob(
-        "shapes-train", "Prompts to train on: a name in assets/prompts or a text file.", is_important=True
+        "shapes-train",
+        "Prompts to train on: a name in assets/prompts, a file (text, JSON lines, CSV, TSV) or datasets:NAME.",
+        is_important=True,
     )
     heldout: str = knob("shapes-heldout", "Prompts of the examination, none of them trained on.")
     watch: str = knob("", "Prompts that the watched rewards judge; empty takes those of the examination.")
@@ -214,7 +216,8 @@ class UpdateConfig:
     micro_batch: int = knob(48, "Pictures per forward pass; changes memory, not the result.", low=1, high=4096)
     old_policy_decay: float = knob(
         0.0,
-        "Most of the old policy kept per step, risen to by 0.001 a step; 0 makes it the policy at its start.",
+        "Largest share of the old policy that a step keeps; it rises to it by 0.001 a step. At 0 the old policy is the "
+        "policy as the step began.",
         low=0,
         high=0.999,
     )

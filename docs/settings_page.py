@@ -16,8 +16,8 @@ PAGE = Path(__file__).parent / "settings.md"
 KINDS = {int: "whole number, ", float: "number, ", str: "", bool: ""}
 HEADER = """# Settings of a run
 
-Every setting, as a recipe names it. This page is written by `make docs` from `dgpo_core/config.py` and
-`app/race/plan.py`; change it there.
+Every setting, as a recipe names it. This page is written by `make docs` from `config.py`, `model_config.py` and
+`reward_config.py` of `dgpo_core`, and from `app/race/plan.py`; change it there.
 
 A recipe is a YAML file with any of these settings, grouped as below; what it leaves out has its default.
 On the command line a setting is changed by its full name: `--set loss.kl_weight=0.001`. Settings in bold

@@ -272,6 +272,7 @@ def test_metrics_page_has_the_score_and_every_category():
 
 
 def test_metrics_page_has_every_quality_number():
+    from dgpo_core.group_window import AGREEMENT, DIVERSITY
     from dgpo_core.rewards.shapes_quality import ShapesQuality
 
     def features(pictures):
@@ -279,7 +280,7 @@ def test_metrics_page_has_every_quality_number():
 
     blank = [np.full((64, 64, 3), shade, dtype=np.uint8) for shade in (200, 255)]
     measured = ShapesQuality(features)(blank, ["a circle"] * 2, features(blank))
-    assert first_column(section(METRICS, "Quality"), "number") == list(measured)
+    assert first_column(section(METRICS, "Quality"), "number") == [*measured, DIVERSITY, AGREEMENT, "NAME (watched)"]
 
 
 def test_metrics_page_has_every_number_of_a_comparison():

@@ -91,7 +91,7 @@ RUN_CHARTS = (
     Chart(
         key="gate",
         title="Gate",
-        help="One half at the start; it falls as the policy satisfies the preferences, and the pull weakens with it.",
+        help="One half where a step begins, or with a frozen reference the run; it falls as preferences are satisfied.",
         lines=(("gate", "mean gate"),),
         low=0,
         high=1,
@@ -99,7 +99,7 @@ RUN_CHARTS = (
     Chart(
         key="clipped",
         title="Clipped share",
-        help="Share of samples that had moved far enough from the old policy to be left alone.",
+        help="Share of samples left alone: moved far enough from the old policy, or pushed far enough away.",
         lines=(("clipped_fraction", "share"),),
         low=0,
         high=1,

@@ -180,7 +180,7 @@ def changes(
     scores = [short(row.score) if row else None for row in (before, after)]
     gate = short(step.metrics.gate) if step else None
     return [
-        {"name": "Distance from the base (KL)", "before": kls[0], "after": kls[1], "digits": 5},
+        {"name": "Distance from the reference (KL)", "before": kls[0], "after": kls[1], "digits": 5},
         {"name": "Gate: 0.5 before an update, lower once the policy agrees", "before": 0.5, "after": gate, "digits": 3},
         {"name": "Held-out score", "before": scores[0], "after": scores[1], "digits": 3},
     ]

@@ -55,7 +55,7 @@ def not_drawn(ids: Sequence[int]) -> str:
 
 def heading(race: RaceRow, plan: RacePlan, result: RaceResult) -> str:
     """What the race is, how it stands, and what its numbers mean, one line each."""
-    state = "over" if race.ended else "not over: .venv/bin/python -m app race goes on with it"
+    state = "over" if race.ended else "not over: Start above, or the command that began it, goes on with it"
     rules = plan.rules
     limit = f" or {rules.pictures} pictures" if rules.pictures else ""
     seeds = "one seed" if len(plan.seeds) == 1 else f"{len(plan.seeds)} seeds"

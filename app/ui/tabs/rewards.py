@@ -40,7 +40,9 @@ def rewards_tab(lab: Lab, live: Live) -> None:
             facts = live.panel("words.js", value=views.facts_of(TO_TRY[0]), elem_id="trial-facts")
             with gr.Accordion("Server and models", open=False):
                 server = gr.Textbox(
-                    label="Server", info="For remote and the judges; empty: in this process.", max_lines=1
+                    label="Server",
+                    info="For remote, hpsv3 and deqa, which need one, and for judges, which else run in this process.",
+                    max_lines=1,
                 )
                 server_model = gr.Textbox(label="Server model", max_lines=1)
                 models_folder = gr.Textbox(label="Models folder", info="Empty fetches from the hub.", max_lines=1)
