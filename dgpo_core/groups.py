@@ -80,14 +80,16 @@ def group_advantages(
 
 
 def extremes_only(advantages: Advantages, group_size: int, count: int) -> Advantages:
-    """Only count samples of each group stay in the update: half from its top, half from its bottom.
+    """Only count samples of each group stay in the update: half from its top, half from its bottom, by their rewards.
 
-    Samples are group-major, ties go by their order. The advantages of those that stay are moved to sum zero in their
+    Samples are group-major, ties go by their order. Rewards and not advantages, which a clip or uniform weights make
+    alike. The advantages of those that stay are moved to sum zero in their
     group again; all others are zero. What is left out is near the mean, so it would hardly have moved anything.
     Samples without a reward are neither top nor bottom; they fill a group that has fewer than count with one.
     """
-    by_group, judged = (one.unflatten(0, (-1, group_size)) for one in (advantages.advantage, advantages.has_reward))
-    place = by_group.masked_fill(~judged, -torch.inf).argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+    numbers = (advantages.advantage, advantages.deviation, advantages.has_reward)
+    by_group, deviation, judged = (one.unflatten(0, (-1, group_size)) for one in numbers)
+    place = deviation.masked_fill(~judged, -torch.inf).argsort(dim=1, descending=True, stable=True).argsort(dim=1)
     num_judged = judged.sum(1, keepdim=True)
     counts = judged & ((place < count - count // 2) | (place >= num_judged - count // 2))
     centred = by_group - (by_group * counts).sum(1, keepdim=True) / counts.sum(1, keepdim=True).clamp(min=1)

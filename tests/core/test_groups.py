@@ -180,6 +180,13 @@ def test_an_unknown_std_is_refused():
         advantages([[1.0, 2.0]], std="median")
 
 
+@pytest.mark.parametrize("options", [{"clip": 0.5}, {"is_uniform": True}], ids=["clipped", "uniform"])
+def test_the_best_picture_is_an_extreme_whatever_makes_its_advantage_like_that_of_others(options):
+    rewards = [[0.75, 0.75, 0.75, 0.0, 0.0, 0.0, 0.0, 1.0], [0.2, 0.3, 0.25, 0.9, 0.9, 0.9, 0.9, 0.1]]
+    found = extremes_only(advantages(rewards, **options), 8, 2)
+    assert found.is_trained.nonzero().flatten().tolist() == [6, 7, 11, 15]
+
+
 def test_extremes_worked_out_by_hand():
     found = extremes_only(advantages([[0.0, 1.0, 5.0, 2.0], [3.0, 3.0, 3.0, 3.0], [0.0, 0.0, 0.0, 1.0]]), 4, 2)
     std, other = 3.5**0.5, 0.1875**0.5
