@@ -38,9 +38,9 @@ class LabRace:
     """A race in a process and a lab of its own, whose words go to a file beside the lab."""
 
     def __init__(self, name: str, plan: dict[str, Any], folder: Path) -> None:
-        self._folder, self._plan = folder, plan_of(plan, name)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        self._race = self._folder / f"{name}.yaml"
+        self.folder, self._plan = folder, plan_of(plan, name)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._race = self.folder / f"{name}.yaml"
         self._race.write_text(yaml.safe_dump(plan, sort_keys=False))
         self._lessons = [Path(place) for place in plan.get("prepare", {})]
 
@@ -51,9 +51,16 @@ class LabRace:
 
     def start(self, settings: Mapping[str, str]) -> subprocess.Popen[bytes]:
         """The process, with these words in its environment."""
-        command = [sys.executable, "-m", "app", "race", str(self._race), "--folder", str(self._folder / "lab")]
-        with (self._folder / "said.txt").open("ab") as said:
+        command = [sys.executable, "-m", "app", "race", str(self._race), "--folder", str(self.folder / "lab")]
+        with (self.folder / "said.txt").open("ab") as said:
             return subprocess.Popen(command, stdout=said, stderr=said, env=os.environ | settings)
+
+    @property
+    def last_words(self) -> str:
+        """The last line that its process wrote."""
+        said = self.folder / "said.txt"
+        lines = said.read_text(errors="replace").split("\n") if said.exists() else []
+        return next((line for line in reversed(lines) if line.strip()), "it said nothing.")
 
     @property
     def is_over(self) -> bool:
@@ -61,7 +68,7 @@ class LabRace:
 
     def rows(self, *, only_ended: bool = False) -> list[RaceRunRow]:
         """What its lab knows of its runs; nothing where they failed before the first step, or were of another plan."""
-        settings = Settings(folder=self._folder / "lab")
+        settings = Settings(folder=self.folder / "lab")
         if not settings.database.exists():
             return []
         with opened_store(settings) as (reader, _):

@@ -50,7 +50,7 @@ def all_at_once(runs: Sequence[LoneRun], limit: int = 0) -> list[RaceRunRow]:
             time.sleep(SECONDS_BETWEEN_LOOKS)
     for process in processes:
         process.wait()
-    return [row for run in runs for row in run.rows()]
+    return rows_of_all(runs)
 
 
 def raced_in_turns(plan: RacePlan, work: Path) -> list[RaceRunRow]:
@@ -58,7 +58,20 @@ def raced_in_turns(plan: RacePlan, work: Path) -> list[RaceRunRow]:
     race = LabRace(plan.name, plan.as_dict(), work)
     if not race.is_over:
         race.start({}).wait()
-    return race.rows()
+    return rows_of_all([race])
+
+
+def rows_of_all(races: Sequence[LabRace]) -> list[RaceRunRow]:
+    """What their labs know of all runs.
+
+    Raises:
+        SystemExit: some of them are not over, such as one whose process was killed; nothing is to be made of these.
+    """
+    cut = [race for race in races if not race.is_over]
+    if cut:
+        words = "; ".join(f"{race.folder}: {race.last_words}" for race in cut)
+        raise SystemExit(f"{len(cut)} of {len(races)} runs are not over: {words} The same command goes on with them.")
+    return [row for race in races for row in race.rows()]
 
 
 def raced(plan: RacePlan, work: Path, limit: int = 0, known: Sequence[RaceRunRow] = ()) -> list[RaceRunRow]:

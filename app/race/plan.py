@@ -80,6 +80,7 @@ class RacePlan:
             "name": f"{self.name}: {entrant.name}, rate {learning_rate:g}, seed {seed}"[:200],
             "seed": seed,
             "update.learning_rate": learning_rate,
+            "reward.on_alarm": "warn",  # nobody is there to resume a run that pauses
             "schedule.num_steps": 1_000_000,
             "schedule.evaluate_every": 0,
             "schedule.evaluation_prompts": self.rules.examined_prompts,
@@ -99,6 +100,7 @@ class RacePlan:
             "update.learning_rate": 0.0,
             "update.inner_epochs": 1,
             "loss.num_sigmas": 1,
+            "reward.on_alarm": "warn",
             "schedule.evaluate_every": 0,
             "schedule.evaluation_prompts": 1,
             "schedule.checkpoint_every": 100_000,

@@ -157,8 +157,10 @@ def _standing(entrant: str, first: str, targets: Mapping[int, float], racing: Se
 
 
 def _last_quality(runs: Sequence[RaceRunRow]) -> dict[str, Spread]:
+    """By name; a seed that has only been examined at its start lacks what is measured while training."""
     last = [dict(run.points[-1].quality) for run in runs]
-    return {name: Spread.of([one[name] for one in last]) for name in last[0]} if last else {}
+    names = dict.fromkeys(name for one in last for name in one)
+    return {name: Spread.of([one[name] for one in last if name in one]) for name in names}
 
 
 def _costs(targets: Mapping[int, float], runs: dict[int, RaceRunRow], cost: Cost) -> dict[int, float]:

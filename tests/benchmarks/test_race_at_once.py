@@ -1,6 +1,8 @@
 """Races of the benchmark, in real processes, on the small model."""
 
 import json
+import subprocess
+import sys
 from dataclasses import asdict
 
 import pytest
@@ -38,6 +40,16 @@ def test_rates_are_tried_and_seeds_raced_in_processes_of_their_own(plan, tmp_pat
     assert result.standings[0].num_seeds == 1
     assert result_of(plan, rows_from([asdict(run) for run in runs])) == result
     assert LoneRun(plan, plan.entrants[0], raced_run.learning_rate, 3, tmp_path / "work", is_tuning=False).is_over
+
+
+def test_nothing_is_made_of_runs_whose_process_died(plan, tmp_path, monkeypatch):
+    def killed(run, settings):
+        with (run.folder / "said.txt").open("wb") as said:
+            return subprocess.Popen([sys.executable, "-c", "print('One word.\\n')"], stdout=said)
+
+    monkeypatch.setattr(LoneRun, "start", killed)
+    with pytest.raises(SystemExit, match=r"2 of 2 runs are not over: .*tuning: One word\.; .* goes on with them\."):
+        raced(plan, tmp_path / "work")
 
 
 def test_finished_runs_of_another_plan_or_recipe_are_not_taken_for_these(plan, tmp_path, model_folder):

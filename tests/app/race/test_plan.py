@@ -107,6 +107,15 @@ def test_an_entrant_is_the_recipe_with_its_changes_and_the_races_seed_and_rate()
     assert config.name == "small: nft, rate 0.001, seed 5"
 
 
+def test_no_entrant_pauses_at_an_alarm_since_nobody_would_resume_it(tmp_path):
+    recipe = tmp_path / "pausing.yaml"
+    recipe.write_text("reward: {on_alarm: pause}")
+    values = SMALL | {"recipe": str(recipe), "prepare": {"groups": {}}}
+    plan = plan_of(values | {"entrants": {"dgpo": {"rollout.stored_groups": "groups"}}}, "small")
+    assert plan.config_of(plan.entrants[0], learning_rate=1e-3, seed=0).reward.on_alarm == "warn"
+    assert plan.drawing_config(plan.preparations[0]).reward.on_alarm == "warn"
+
+
 def test_without_a_grid_the_rate_is_the_recipes():
     values = {key: value for key, value in SMALL.items() if key != "learning_rates"}
     assert plan_of(values, "small").learning_rates == (load_recipe("shapes").update.learning_rate,)

@@ -102,6 +102,15 @@ def test_a_race_that_has_only_begun_has_no_target_and_says_so():
     assert rows_of(result)[2][1:5] == ["\N{EN DASH}", "\N{EN DASH}", "\N{EN DASH}", "0 of 0"]
 
 
+def test_a_seed_that_has_only_begun_lacks_what_is_measured_while_training():
+    begun = run("dgpo", 1, examined=points(0.2))
+    first, second = points(0.2, 0.6)
+    second = replace(second, quality=(*second.quality, ("in-group diversity", 0.1)))
+    standing = result_of(PLAN, [run("dgpo", 0, examined=(first, second)), begun]).standings[0]
+    assert standing.quality["in-group diversity"].mean == 0.1
+    assert standing.quality["clean things"].mean == pytest.approx(0.2)
+
+
 def test_without_a_target_it_is_said_whether_the_rival_failed_for_good():
     broken = {"state": RunState.FAILED, "message": "Out of memory."}
     first, second = (run("nft", seed, examined=points(0.2, 0.9), **broken) for seed in (0, 1))
