@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from threading import Thread
@@ -14,7 +15,8 @@ from app.settings import Settings
 from app.troubles import trouble_after
 
 PROJECT = Path(__file__).parents[1]
-SECONDS_TO_STOP = 60.0
+SECONDS_TO_STOP = 75.0
+"""More than the minute that the child gives its own run to be saved."""
 INTERRUPTED = (-signal.SIGTERM, -signal.SIGINT)
 
 
@@ -68,10 +70,13 @@ class Child:
         self._process.send_signal(signal.SIGTERM)
 
     def close(self) -> None:
-        """Ends it if it is on, and waits until it has saved what it saves."""
+        """Ends it if it is on, and waits until it has saved what it saves; one that takes too long is left alone."""
         if self.is_running:
             self.stop()
-            self._process.wait(SECONDS_TO_STOP)
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(SECONDS_TO_STOP)
+        if self.is_running:
+            return
         self._kept = self.last_words
         self._said.close()
 

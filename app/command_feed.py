@@ -17,12 +17,13 @@ SECONDS_BETWEEN_READS = 0.05
 class CommandFeed:
     """The commands of a recorder's run, each given once; reads the store at most every SECONDS_BETWEEN_READS.
 
-    A stop asked for in this process comes first, and without the store. That a command was taken is written with the
-    recorder's patience.
+    A stop asked for in this process comes first, and without the store. Commands are read, and that one was taken is
+    written, with the recorder's patience.
     """
 
     def __init__(self, reader: Reader, writer: Writer, recorder: Recorder, stops: Stops) -> None:
-        self._reader, self._writer, self._recorder = reader, writer, recorder
+        self._commands_after = recorder.patient(reader.commands_after)
+        self._writer, self._recorder = writer, recorder
         self._stops = stops
         self._last_id = 0
         self._next_read = 0.0
@@ -33,7 +34,7 @@ class CommandFeed:
         if self._stops.is_asked:
             return Stop()
         if not self._waiting and time.monotonic() >= self._next_read:
-            for command_id, command in self._reader.commands_after(self._recorder.run_id, self._last_id):
+            for command_id, command in self._commands_after(self._recorder.run_id, self._last_id):
                 self._last_id = command_id
                 self._recorder.patiently(partial(self._writer.finish_command, command_id))
                 self._waiting.append(command)

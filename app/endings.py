@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
+from contextlib import suppress
 
 from app.store.rows import RunRow
-from dgpo_core.errors import LabError
+from dgpo_core.errors import LabError, StoreError
 from dgpo_core.events import EndReason, RunFailed
 
 
@@ -19,9 +21,11 @@ def in_words(error: Exception) -> str:
     )
 
 
-def failure(error: Exception, step: int | None) -> RunFailed:
-    """The event of a run that an exception ended; step is the last whole one."""
-    details = "".join(traceback.format_exception(error))
+def failure(error: Exception, latest_step: Callable[[], int | None]) -> RunFailed:
+    """The event of a run that an exception ended. latest_step asks the store, which may be what ended the run."""
+    step, details = None, "".join(traceback.format_exception(error))
+    with suppress(StoreError):
+        step = latest_step()
     return RunFailed(step=0 if step is None else step + 1, message=in_words(error), details=details)
 
 

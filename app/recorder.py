@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
 
 from app.stops import Stops
 from app.store.rows import Agreement
@@ -12,6 +13,8 @@ from app.store.writer import Writer
 from dgpo_core.errors import CheckpointError, StoreError
 from dgpo_core.events import Event
 
+Asked = ParamSpec("Asked")
+Found = TypeVar("Found")
 _WAITS = "The run waits and goes on by itself."
 _WAITS_TO_END = "The run waits to be saved and ended. A second Stop ends it at once and loses what is not saved."
 
@@ -54,8 +57,18 @@ class Recorder:
         """Keeps how labels agree; waits and raises like record()."""
         self.patiently(lambda: self._writer.put_agreements(agreements))
 
+    def patient(self, read: Callable[Asked, Found]) -> Callable[Asked, Found]:
+        """A reading of the store that waits like record(), while the store cannot be read."""
+
+        def patiently(*asked: Asked.args, **named: Asked.kwargs) -> Found:
+            found: list[Found] = []
+            self.patiently(lambda: found.append(read(*asked, **named)))
+            return found[-1]
+
+        return patiently
+
     def patiently(self, write: Callable[[], None]) -> None:
-        """Writes something else of the run's; waits like record(), and raises what write raised last."""
+        """Writes something else of the run's, or reads; waits like record(), and raises what write raised last."""
         for tried in range(1, self._patience.num_tries + 1):
             try:
                 write()

@@ -320,7 +320,7 @@ class Runner:
             from dgpo_core.trainer import train
 
             feed, patiently = CommandFeed(self._reader, self._writer, recorder, stops), recorder.patiently
-            people = people_of(self._reader, run_id, emit)
+            people = recorder.patient(people_of(self._reader, run_id, emit))
             at_hand = with_groups_at_hand(config, self._reader, self.checkpoints(run_id).parent)
             parts = assemble(at_hand, self.checkpoints(run_id), folder=self._settings.folder, people=people)
             with ExitStack() as stack:
@@ -338,7 +338,7 @@ class Runner:
             self._forget_comparisons(run_id)
 
         def on_failure(error: Exception) -> None:
-            event = failure(error, self._reader.latest_step(run_id))
+            event = failure(error, lambda: self._reader.latest_step(run_id))
             self._leave(run_id, event)
             self._forget_comparisons(run_id)
             if on_event is not None:

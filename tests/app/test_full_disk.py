@@ -1,13 +1,14 @@
 """Runs on a disk that refuses to be written, for a while or for good."""
 
 from contextlib import closing, contextmanager
+from dataclasses import replace
 
 import pytest
 from lab_folder import PATIENCE_SECONDS, is_training, wait_for
 from watched import Disk, watched_by
 
 from app.__main__ import opened_runner
-from app.endings import end_in_words
+from app.endings import end_in_words, failure
 from app.recorder import Patience
 from app.runner import Runner
 from app.settings import Settings
@@ -15,7 +16,8 @@ from app.store.reader import Reader
 from app.store.rows import RunState
 from app.store.writer import Writer
 from app.troubles import GOES_ON, WAITS, trouble_after, troubles_said
-from dgpo_core.events import CheckpointSaved, Pause, PhaseChanged, RunFailed, Stop
+from dgpo_core.errors import StoreError
+from dgpo_core.events import CheckpointSaved, Pause, Phase, PhaseChanged, RunFailed, Stop
 
 SOON = Patience(num_tries=3000, seconds=0.02)
 SHORT = Patience(num_tries=3, seconds=0.0)
@@ -68,6 +70,35 @@ def test_what_keeps_a_run_waiting_is_said_until_it_goes_on_by_itself(lab_on, dis
     waits = f"{WAITS}{tmp_path / 'lab.db'} {REFUSED} The run waits and goes on by itself."
     assert said[-2:] == [waits, GOES_ON]
     assert said.count(waits) == 1
+
+
+def test_a_run_waits_for_a_store_that_was_moved_away_for_a_while(lab_on, config_of, tmp_path):
+    store, away, said = tmp_path / "lab.db", tmp_path / "away.db", []
+
+    def move_away_in_the_first_step(event):
+        if isinstance(event, PhaseChanged) and event.phase is Phase.UPDATING and not said and store.exists():
+            store.rename(away)
+
+    def say(words):
+        said.append(words)
+        if words.endswith("goes on by itself."):
+            away.rename(store)
+
+    with lab_on(SOON) as (runner, reader, _), troubles_said(runner.trouble, say):
+        run_id = runner.start(config_of(), on_event=move_away_in_the_first_step)
+        assert runner.wait(PATIENCE_SECONDS)
+        assert reader.run(run_id).state is RunState.FINISHED
+        assert [row.step for row in reader.steps(run_id)] == [0, 1]
+    assert said[-1] == GOES_ON
+
+
+def test_how_a_run_ended_is_known_also_where_the_store_cannot_be_read():
+    def unreadable():
+        raise StoreError("It was moved away.")
+
+    assert failure(StoreError("It was moved away."), unreadable) == replace(
+        failure(StoreError("It was moved away."), lambda: None), step=0
+    )
 
 
 def test_a_run_whose_patience_ended_has_failed_as_soon_as_that_can_be_written(lab_on, disk, config_of, tmp_path):

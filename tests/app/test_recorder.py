@@ -47,6 +47,20 @@ def test_agreements_wait_for_room_too():
     assert (disk.agreements, len(waits)) == ([[]], 2)
 
 
+def test_the_store_is_read_with_the_same_patience():
+    tries, waits = [], []
+
+    def commands_after(run_id, last_id):
+        tries.append((run_id, last_id))
+        if len(tries) < 3:
+            raise StoreError("It was moved away.")
+        return ["a command"]
+
+    recorder = Recorder(FullDisk(refusals=0), 7, patience=Patience(wait=waits.append))
+    assert recorder.patient(commands_after)(7, 1) == ["a command"]
+    assert (tries, waits) == ([(7, 1)] * 3, [2.0, 2.0])
+
+
 def test_patience_ends():
     recorder = Recorder(FullDisk(refusals=100), 7, patience=Patience(num_tries=5, seconds=0))
     with pytest.raises(StoreError, match="disk is full"):

@@ -4,6 +4,8 @@ import pytest
 import yaml
 from lab_folder import opened, wait_for, write_recipe
 
+from app.child import Child
+from app.settings import Settings
 from app.store.lock import LabLock
 from app.store.rows import RunState
 from dgpo_core.errors import ConfigError, StoreError
@@ -20,6 +22,15 @@ def plan(tmp_path, model_folder):
     path = tmp_path / "sprint.yaml"
     path.write_text(yaml.safe_dump(values))
     return path
+
+
+def test_a_child_that_takes_too_long_to_end_is_left_alone(tmp_path, monkeypatch):
+    child = Child(Settings(folder=tmp_path), "memory", "shapes")
+    monkeypatch.setattr("app.child.SECONDS_TO_STOP", 0.0)
+    child.close()
+    wait_for(lambda: not child.is_running)
+    assert not child.has_failed
+    child.close()
 
 
 def test_a_race_runs_beside_the_lab_until_it_is_stopped_and_its_run_is_saved(plan, tmp_path):
