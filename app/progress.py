@@ -33,7 +33,8 @@ class ProgressBar:
         elif isinstance(event, PhaseChanged) and self._bar is not None:
             self._bar.set_description(event.phase, refresh=False)
         elif isinstance(event, EvaluationDone):
-            self.say(f"held-out score after {event.step} steps: {event.score:.3f}")
+            score = "none, as the reward had no opinion" if event.score is None else f"{event.score:.3f}"
+            self.say(f"held-out score after {event.step} steps: {score}")
         elif isinstance(event, Warned):
             self.say(event.message)
         elif isinstance(event, MemoryTaken):

@@ -173,11 +173,14 @@ class Examined:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationDone:
-    """An examination on held-out prompts: mean score, and quality numbers never trained on."""
+    """An examination on held-out prompts: mean score, and quality numbers never trained on.
+
+    score is None where the reward had no opinion on any picture.
+    """
 
     step: int
     policy: str
-    score: float
+    score: float | None
     quality: tuple[tuple[str, float], ...]
     samples: tuple[Examined, ...]
 

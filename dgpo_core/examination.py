@@ -79,7 +79,7 @@ class Examiner:
         done = EvaluationDone(
             step=step,
             policy="base" if weights is None else "averaged",
-            score=_mean(examined) or 0.0,
+            score=_mean(examined),
             quality=(*quality.items(), *((name, mean) for name, mean in means.items() if mean is not None)),
             samples=examined,
         )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from math import sqrt
+from typing import Any
 
 import torch
 
@@ -55,6 +56,15 @@ class GroupWindow:
     num_groups: int = 0
     means: dict[str, Mean] = field(default_factory=dict)
     least: dict[str, tuple[float, ScoredGroup]] = field(default_factory=dict)
+
+    def as_values(self) -> dict[str, Any]:
+        """What a resumed run needs of it, as JSON values; pictures are not kept."""
+        return {"num_groups": self.num_groups, "means": {name: asdict(mean) for name, mean in self.means.items()}}
+
+    @classmethod
+    def of_values(cls, values: Mapping[str, Any]) -> GroupWindow:
+        """Goes on from as_values()."""
+        return cls(values["num_groups"], {name: Mean(**mean) for name, mean in values["means"].items()})
 
     def see(self, group: ScoredGroup, numbers: Mapping[str, float]) -> None:
         self.num_groups += 1

@@ -5,9 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dgpo_core.errors import RewardError
+from dgpo_core.events import Examined
 from dgpo_core.rewards.contract import Judgement
 
 MOST_SILENT_STEPS = 3
+
+
+def unjudged_in_words(examined: Sequence[Examined]) -> str:
+    """What to tell about pictures of an examination on which the reward had no opinion; empty where there is none."""
+    silent = [one for one in examined if one.score is None]
+    if not silent:
+        return ""
+    reason = next((one.details for one in silent if one.details), "it gave no reason")[:300]
+    score = "This examination has no score" if len(silent) == len(examined) else "The score is of the others"
+    return (
+        f"The reward had no opinion on {len(silent)} of {len(examined)} pictures of the examination. {score}. "
+        f"The first: {reason}."
+    )
 
 
 class Silence:

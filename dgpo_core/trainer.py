@@ -19,7 +19,7 @@ from dgpo_core.config import RunConfig
 from dgpo_core.control import Control, Errand, NextCommand, StopRequested
 from dgpo_core.data.stored_groups import StoredGroup
 from dgpo_core.ema import WeightCopy, old_policy_decay
-from dgpo_core.errors import CheckpointError, LabError
+from dgpo_core.errors import CheckpointError, LabError, ModelError
 from dgpo_core.events import EndReason, Event, Phase
 from dgpo_core.examination import Examiner, Watched, spread_over
 from dgpo_core.halving import halving
@@ -33,7 +33,7 @@ from dgpo_core.samplers import OnStep
 from dgpo_core.saving import Patiently, Saver, at_once
 from dgpo_core.schedules import learning_rate_at
 from dgpo_core.scoring import StepSeconds, advantages_of, scored_groups, step_metrics
-from dgpo_core.silence import Silence
+from dgpo_core.silence import Silence, unjudged_in_words
 from dgpo_core.training_state import TrainingState
 from dgpo_core.updates.catalogue import new_update
 from dgpo_core.vigil import Alarm, Vigil
@@ -105,15 +105,15 @@ class _Run:
             self._warn(caution)
         num_trainable = sum(parameter.numel() for parameter in self.state.parameters.values())
         self.emit(events.RunStarted(first_step=self.state.step, num_steps=num_steps, num_trainable=num_trainable))
-        reason = EndReason.FINISHED
+        reason, tell_paused = EndReason.FINISHED, partial(self._tell, Phase.PAUSED, 0, 1)
         try:
             if self._is_examination_due():
                 self._evaluate()
             while self.state.step < num_steps:
-                self.control.run_errands(self._run_errand, self._tell_paused)
+                self.control.run_errands(self._run_errand, tell_paused)
                 self._step()
                 self._after_step()
-            self.control.run_errands(self._run_errand, self._tell_paused)
+            self.control.run_errands(self._run_errand, tell_paused)
         except StopRequested:
             reason = EndReason.STOPPED
         self._save(patiently)
@@ -132,7 +132,8 @@ class _Run:
 
     def _draw_and_learn(self) -> None:
         started, evaluations_before = time.monotonic(), self.parts.model.num_evaluations
-        self._follow_old_policy()
+        decay = old_policy_decay(self.state.step, max_decay=self.config.update.old_policy_decay)
+        self.state.old_policy.follow(self.state.parameters, decay)
         self.state.renew_reference(self.config.loss.reference_every)
         self.update.reference = self.state.reference
         rollout = self._rollout()
@@ -160,10 +161,6 @@ class _Run:
         num_evaluations = self.parts.model.num_evaluations - evaluations_before
         metrics = step_metrics(judgements, advantages, tally, seconds, num_evaluations)
         self.emit(events.StepDone(step=self.state.step, groups=groups, metrics=metrics))
-
-    def _follow_old_policy(self) -> None:
-        decay = old_policy_decay(self.state.step, max_decay=self.config.update.old_policy_decay)
-        self.state.old_policy.follow(self.state.parameters, decay)
 
     def _judged(self, rollout: Rollout) -> list[Judgement]:
         if rollout.judgements is not None:
@@ -299,16 +296,18 @@ class _Run:
             self._save_or_warn()
 
     def _is_examination_due(self) -> bool:
-        """Also asked at the start: a stop may have cut the examination of a saved step short."""
+        """Also asked at the start: a stop may have cut the examination of a saved step short, and may not have."""
         step, schedule = self.state.step, self.config.schedule
         is_regular = schedule.evaluate_every > 0 and step % schedule.evaluate_every == 0
-        return is_regular or step in (0, schedule.num_steps)
+        return (is_regular or step in (0, schedule.num_steps)) and step != self.vigil.examined_step
 
     def _evaluate(self) -> None:
         """Examines the averaged weights, which at the very start are the base's, and keeps watch."""
         if not self.vigil.has_baseline and self.state.step > 0 and self.parts.examiner.watched:
             self.vigil.begin_with(*self._examined_with(None))
         done, watched = self._examined_with(self.state.averaged)
+        if words := unjudged_in_words(done.samples):
+            self._warn(words)
         self.emit(replace(done, quality=(*done.quality, *self.vigil.numbers().items())))
         self._raise(self.vigil.see_examination(done, watched))
 
@@ -325,14 +324,21 @@ class _Run:
         )
 
     def _by_examiner(self, work: Callable[[Examiner], Result]) -> Result:
-        """What work gives, by an examiner that hears a stop and draws no more at once than memory was found to hold."""
+        """What work gives, by an examiner that hears a stop and draws no more at once than memory was found to hold.
+
+        Where smaller parts did not help, training keeps those that it had."""
+        size = self.update.micro_batch
 
         def fitting() -> Result:
             examiner = self.parts.examiner
             batch = min(examiner.batch, 2 * self.update.micro_batch)
             return work(replace(examiner, batch=batch, look=self.control.look))
 
-        return self._fitting(fitting)
+        try:
+            return self._fitting(fitting)
+        except ModelError:
+            self.update.micro_batch = size
+            raise
 
     def _save(self, patiently: Patiently = at_once) -> None:
         self._tell(Phase.SAVING, 0, 1)
@@ -389,9 +395,6 @@ class _Run:
 
     def _tell(self, phase: Phase, done: int, total: int) -> None:
         self.emit(events.PhaseChanged(step=self.state.step, phase=phase, done=done, total=total))
-
-    def _tell_paused(self) -> None:
-        self._tell(Phase.PAUSED, 0, 1)
 
     def _warn(self, message: str) -> None:
         self.emit(events.Warned(step=self.state.step, message=message))

@@ -51,7 +51,7 @@ class TrainingState:
 
     @torch.no_grad()
     def load(self, tensors: Mapping[str, Tensor], step: int) -> None:
-        """Takes over saved tensors, bit for bit.
+        """Takes over saved tensors, bit for bit, and forgets gradients.
 
         Raises:
             CheckpointError: the tensors are not those of this model; then nothing is changed.
@@ -63,6 +63,7 @@ class TrainingState:
         self.reference = WeightCopy.of(self.averaged.tensors()) if reference else None
         if self.reference is not None:
             self.reference.load(reference)
+        self.optimizer.zero_grad(set_to_none=True)
         self.optimizer.state.clear()
         for name, parameter in self.parameters.items():
             parameter.copy_(tensors[f"policy/{name}"])

@@ -67,6 +67,8 @@ class Vigil:
         self._first_reward: Mean | None = None
         self._said: set[str] = set()
         self._since_examination, self._since_look = GroupWindow(), GroupWindow()
+        self.examined_step: int | None = None
+        """The step of the last examination that was seen; None before any."""
 
     @property
     def has_baseline(self) -> bool:
@@ -79,13 +81,20 @@ class Vigil:
             "first_numbers": self._first_numbers,
             "first_reward": asdict(self._first_reward) if self._first_reward else None,
             "said": sorted(self._said),
+            "examined_step": self.examined_step,
+            "since_examination": self._since_examination.as_values(),
+            "since_look": self._since_look.as_values(),
         }
 
     def take_up(self, values: Mapping[str, Any]) -> None:
         """Goes on from as_values(); from nothing, it begins with the next examination."""
         if not values:
             return
-        first, reward = values["first"], values.get("first_reward")  # older checkpoints hold no reward
+        first, reward = values["first"], values.get("first_reward")  # older checkpoints hold no reward, nor windows
+        if "since_look" in values:
+            windows = (values[name] for name in ("since_examination", "since_look"))
+            self._since_examination, self._since_look = (GroupWindow.of_values(window) for window in windows)
+        self.examined_step = values.get("examined_step")
         self._first = _Baseline(**first) if first else None
         self._first_reward = Mean(**reward) if reward else None
         self._first_numbers, self._said = dict(values["first_numbers"]), set(values["said"])
@@ -104,12 +113,15 @@ class Vigil:
         return self._since_examination.values()
 
     def begin_with(self, done: EvaluationDone, watched: Watched) -> None:
-        """Takes an examination for what later ones are compared with."""
+        """Takes an examination for what later ones are compared with, unless it has no score."""
+        if done.score is None:
+            return
         scores = {name: _scores(pictures) for name, pictures in watched.items()}
         self._first = _Baseline(step=done.step, score=done.score, scores=_scores(done.samples), watched=scores)
 
     def see_examination(self, done: EvaluationDone, watched: Watched) -> list[Alarm]:
         """What fell against the first examination or the first groups while a score rose; nothing for the first."""
+        self.examined_step = done.step
         window, self._since_examination, self._since_look = self._since_examination, GroupWindow(), GroupWindow()
         rises, falls = self._rises_of(window), self._falls_of(window)
         if self._first is None:

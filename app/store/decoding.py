@@ -97,7 +97,7 @@ def evaluation_row(row: Row, by_category: list[tuple[str, float, int]]) -> Evalu
         id=row["id"],
         step=row["step"],
         policy=row["policy"],
-        score=_number(row["score"]),
+        score=row["score"],
         quality=_pairs(row["quality"]),
         by_category=tuple(by_category),
     )

@@ -47,13 +47,14 @@ STEPS_OF_PACE = 20
 
 # The mean of the newest steps is the pace: it follows a change of speed, and a replay cannot disturb it.
 _RUNS = f"""
+WITH scored AS (SELECT id, run_id, step, score FROM evaluations WHERE score IS NOT NULL)
 SELECT id, name, state, created, ended, config, notes, num_steps, phase, phase_done, phase_total, message, details,
   coalesce((SELECT max(step) FROM steps WHERE run_id = runs.id), -1) AS step,
   (SELECT avg(step_seconds) FROM
     (SELECT step_seconds FROM steps WHERE run_id = runs.id ORDER BY step DESC LIMIT {STEPS_OF_PACE})
   ) AS seconds_per_step,
-  (SELECT score FROM evaluations WHERE run_id = runs.id ORDER BY step, id LIMIT 1) AS first_score,
-  (SELECT score FROM evaluations WHERE run_id = runs.id ORDER BY step DESC, id DESC LIMIT 1) AS last_score
+  (SELECT score FROM scored WHERE run_id = runs.id ORDER BY step, id LIMIT 1) AS first_score,
+  (SELECT score FROM scored WHERE run_id = runs.id ORDER BY step DESC, id DESC LIMIT 1) AS last_score
 FROM runs
 """
 
@@ -68,7 +69,7 @@ WITH costs AS (
 SELECT evaluations.step, score, quality, coalesce(seconds, 0) AS seconds, coalesce(pictures, 0) AS pictures,
   coalesce(network_evaluations, 0) AS network_evaluations
 FROM evaluations LEFT JOIN costs ON costs.step = evaluations.step - 1
-WHERE run_id = ?1 ORDER BY evaluations.step
+WHERE run_id = ?1 AND score IS NOT NULL ORDER BY evaluations.step
 """
 
 

@@ -152,12 +152,21 @@ def _record_evaluation(db: Database, run_id: int, event: EvaluationDone) -> None
         "created": now(),
         "step": event.step,
         "policy": event.policy,
-        "score": float(event.score),
-        "quality": _pairs(event.quality),
+        "score": _optional(event.score),
+        "quality": _pairs(_kept_quality(db, run_id, event)),
     }
     owner_id = insert(db, "evaluations", row, key=("run_id", "step", "policy"))
     _record_examined(db, run_id, "evaluation", owner_id, {"": event.samples})
-    note(db, run_id, event.step, "examined", f"Held-out score of the {event.policy}: {event.score:.3f}.")
+    score = "none, as the reward had no opinion" if event.score is None else f"{event.score:.3f}"
+    note(db, run_id, event.step, "examined", f"Held-out score of the {event.policy}: {score}.")
+
+
+def _kept_quality(db: Database, run_id: int, event: EvaluationDone) -> list[tuple[str, float]]:
+    """The quality of an examination, and what only an earlier one of the same weights knew, such as of groups."""
+    sql = "SELECT quality FROM evaluations WHERE run_id = ? AND step = ? AND policy = ?"
+    before = next(db.query(sql, [run_id, event.step, event.policy]), {"quality": "[]"})
+    known = {name for name, _ in event.quality}
+    return [*event.quality, *((name, value) for name, value in json.loads(before["quality"]) if name not in known)]
 
 
 def _record_comparison(db: Database, run_id: int, event: ComparisonDone) -> None:

@@ -111,12 +111,15 @@ class AlarmRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationRow:
-    """An examination without its pictures; by_category holds (category, mean score, count)."""
+    """An examination without its pictures; by_category holds (category, mean score, count).
+
+    score is None where the reward had no opinion on any picture.
+    """
 
     id: int
     step: int
     policy: str
-    score: float
+    score: float | None
     quality: tuple[tuple[str, float], ...]
     by_category: tuple[tuple[str, float, int], ...]
 

@@ -177,7 +177,7 @@ def evaluation_table(evaluations: Sequence[EvaluationRow]) -> dict[str, Any]:
 def _evaluation_cells(one: EvaluationRow, names: list[str], qualities: list[str]) -> list[str]:
     by_category = {name: f"{score:.2f}" for name, score, _ in one.by_category}
     quality = {name: f"{value:.3g}" for name, value in one.quality}
-    cells = [str(one.step), one.policy, f"{one.score:.3f}"]
+    cells = [str(one.step), one.policy, "" if one.score is None else f"{one.score:.3f}"]
     cells += [by_category.get(name, NOTHING) for name in names]
     return cells + [quality.get(name, NOTHING) for name in qualities]
 

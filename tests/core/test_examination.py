@@ -8,9 +8,10 @@ from small_model import PROMPTS
 from small_run import run, small_config, small_parts
 
 from dgpo_core.assembly import assemble
-from dgpo_core.events import Phase, PhaseChanged
+from dgpo_core.events import EvaluationDone, Phase, PhaseChanged, Warned
 from dgpo_core.examination import spread_over
 from dgpo_core.rewards.catalogue import new_reward
+from dgpo_core.rewards.contract import Judgement
 
 
 @pytest.mark.parametrize(
@@ -30,6 +31,27 @@ def test_prompts_of_the_examination_are_not_drawn_a_second_time_for_the_watch(
     assert list(by_prompt) == list(watch_prompts or PROMPTS[:5])
     if times_drawn == 1:
         assert [by_prompt[one.prompt].score for one in done.samples] == [one.score for one in done.samples]
+
+
+@pytest.mark.parametrize(
+    ("num_silent", "score", "words"),
+    [
+        (1, 0.5, "no opinion on 1 of 2 pictures of the examination. The score is of the others. The first: it is away"),
+        (2, None, "no opinion on 2 of 2 pictures of the examination. This examination has no score. The first: it is"),
+    ],
+)
+def test_pictures_of_an_examination_without_an_opinion_are_said_and_not_taken_for_wrong(
+    num_silent, score, words, model, tmp_path
+):
+    def partly_silent(pictures, prompts):
+        return [Judgement(None, details="it is away")] * num_silent + [Judgement(0.5)] * (len(pictures) - num_silent)
+
+    config = small_config(schedule={"num_steps": 1, "evaluation_prompts": 2})
+    parts = small_parts(model, tmp_path, config)
+    parts = replace(parts, examiner=replace(parts.examiner, reward=partly_silent))
+    _, heard = run(config, parts)
+    assert [done.score for done in heard.of(EvaluationDone)] == [score, score]
+    assert words in heard.of(Warned)[0].message
 
 
 @pytest.mark.parametrize("count", [6, 60])

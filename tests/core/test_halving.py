@@ -6,6 +6,7 @@ from small_run import Listener, run, small_config, small_parts
 from dgpo_core.errors import ModelError
 from dgpo_core.events import Compare, ComparisonDone, Preview, SampleNow, StepDone, Warned
 from dgpo_core.halving import halved_until_it_fits, halving, is_out_of_memory
+from dgpo_core.updates.dgpo import DgpoUpdate
 
 
 class Cramped:
@@ -53,6 +54,29 @@ def test_what_is_asked_for_between_steps_is_drawn_in_smaller_parts_too(model, tm
     _, heard = run(config, parts, next_command=lambda: commands.pop() if commands else None)
     assert len(heard.of(answer)) == 1
     assert heard.of(Warned)[0].message.startswith("Memory ran out, so update.micro_batch is 4 from now on")
+
+
+def test_what_cannot_be_drawn_at_all_leaves_training_as_it_was(model, tmp_path):
+    class NoRoomForTexts(Cramped):
+        def encode(self, prompts):
+            if len(prompts) > 6:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return self._model.encode(prompts)
+
+    config = small_config(schedule={"num_steps": 1, "evaluation_prompts": 1}, rollout={"groups_per_step": 1})
+    commands = [SampleNow(prompts=tuple(PROMPTS[:1] * 7), seed=1)]
+    parts, sizes = small_parts(NoRoomForTexts(model, 1000), tmp_path, config), []
+    learn = DgpoUpdate.accumulate
+
+    def watched(update, *arguments):
+        sizes.append(update.micro_batch)
+        learn(update, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DgpoUpdate, "accumulate", watched)
+        _, heard = run(config, parts, next_command=lambda: commands.pop() if commands else None)
+    assert heard.of(Preview) == []
+    assert set(sizes) == {config.update.micro_batch}
 
 
 def test_a_size_is_halved_until_the_work_fits():

@@ -62,6 +62,7 @@ def test_a_stop_is_obeyed_at_the_next_safe_point_and_leaves_the_last_whole_step(
         assert heard.of(CheckpointSaved)[-1].step == step
         phase = [event for event in heard.of(PhaseChanged) if event.phase is not Phase.SAVING]
         seen.add(phase[-1].phase if phase else None)
+        assert all(one.grad is None for one in model.policy_parameters().values())
         # How long a run is to be does not enter its state: these are the first steps of the longer one.
         folder = newest_checkpoint(tmp_path / str(number))
         assert numbers_at(folder, model, config) == straight[step]
@@ -82,6 +83,14 @@ def test_an_examination_cut_short_by_a_stop_is_made_up_for_on_resume(model, tmp_
     reason, heard = run(config, parts, resume_from=tmp_path / "step-000002")
     assert (reason, [event.step for event in heard.of(EvaluationDone)]) == (EndReason.FINISHED, [2])
     assert heard.of(StepDone) == []
+
+
+def test_a_saved_step_that_was_examined_is_not_examined_again_on_resume(model, tmp_path):
+    config = small_config(schedule=EVERY_STEP | {"num_steps": 2})
+    parts = small_parts(model, tmp_path, config)
+    run(config, parts)
+    _, heard = run(config, parts, resume_from=tmp_path / "step-000001")
+    assert [event.step for event in heard.of(EvaluationDone)] == [2]
 
 
 def test_pause_keeps_the_model_and_does_what_is_asked_until_resumed(model, tmp_path, straight):

@@ -94,6 +94,15 @@ def test_no_alarm_unless_the_score_rises_and_the_other_falls(scores, watched):
     assert vigil.see_examination(*seen(5, scores, {"clip": watched})) == []
 
 
+def test_an_examination_without_a_score_is_not_what_later_ones_are_compared_with():
+    vigil = watch()
+    done, watched = seen(0, RISING, {"clip": FALLING})
+    unjudged = replace(done, score=None, samples=tuple(replace(one, score=None) for one in done.samples))
+    assert vigil.see_examination(unjudged, watched) == []
+    assert vigil.see_examination(*seen(5, RISING, {"clip": FALLING})) == []
+    assert len(vigil.see_examination(*seen(10, RISING + 0.2, {"clip": FALLING - 0.2}))) == 1
+
+
 def test_a_fall_is_said_once_and_again_after_a_recovery():
     vigil = watch()
     vigil.see_examination(*seen(0, RISING, {"clip": FALLING}))
@@ -216,6 +225,22 @@ def test_a_watch_that_is_taken_up_goes_on_as_if_it_had_never_ended():
         saved = taken_up.as_values()
     assert [one for one, _ in told] == [other for _, other in told]
     assert [len(one) for one, _ in told] == [0, 1, 1, 0, 1]
+
+
+@pytest.mark.parametrize("evaluate_every", [0, 25])
+def test_groups_seen_before_a_run_was_saved_count_after_it(evaluate_every):
+    straight, resumed = (watch(schedule={"evaluate_every": evaluate_every}) for _ in range(2))
+    show(straight, diversity=0.5, count=20)
+    resumed.take_up(json.loads(json.dumps(straight.as_values())))
+    for vigil in (straight, resumed):
+        show(vigil, diversity=0.2, count=40)
+    assert resumed.numbers() == straight.numbers()
+    assert straight.look() == resumed.look() == []
+    for vigil in (straight, resumed):
+        show(vigil, diversity=0.1, reward=0.9, count=60)
+    told, told_too = straight.look(), resumed.look()
+    assert [one.message for one in told] == [one.message for one in told_too]
+    assert len(told) == 1
 
 
 def test_a_watch_saved_before_the_training_reward_was_watched_is_taken_up():

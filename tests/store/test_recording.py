@@ -176,7 +176,7 @@ def test_samples_come_best_first_and_those_without_opinion_last(lab):
 
 
 @settings(max_examples=25, deadline=None)
-@given(samples=st.lists(pictures, max_size=4).map(tuple), quality=pairs, score=numbers, policy=st.text())
+@given(samples=st.lists(pictures, max_size=4).map(tuple), quality=pairs, score=st.none() | numbers, policy=st.text())
 def test_an_evaluation_comes_back_whole(lab, samples, quality, score, policy):
     writer, reader = lab
     event = EvaluationDone(step=7, policy=policy, score=score, quality=quality, samples=samples)
@@ -186,6 +186,32 @@ def test_an_evaluation_comes_back_whole(lab, samples, quality, score, policy):
         id=0, step=7, policy=policy, score=score, quality=quality, by_category=()
     )
     assert examined_without_ids(reader.examined("evaluation", row.id)) == [as_examined_row(one) for one in samples]
+
+
+def test_an_examination_made_again_keeps_what_only_the_first_knew(lab):
+    writer, reader = lab
+    first = EvaluationDone(
+        step=25, policy="averaged", score=0.5, quality=(("clean", 0.9), ("diversity", 0.2)), samples=()
+    )
+    run_id = recorded(writer, first)
+    writer.record(run_id, replace(first, score=0.6, quality=(("clean", 0.8),)))
+    writer.flush()
+    (row,) = reader.evaluations(run_id)
+    assert (row.score, row.quality) == (0.6, (("clean", 0.8), ("diversity", 0.2)))
+
+
+def test_an_examination_without_a_score_is_neither_a_runs_first_nor_its_last(lab):
+    writer, reader = lab
+    done = EvaluationDone(step=0, policy="base", score=None, quality=(), samples=())
+    run_id = recorded(writer, done)
+    assert (reader.run(run_id).first_score, reader.run(run_id).last_score) == (None, None)
+    for step, score in ((5, 0.5), (10, 0.75), (15, None)):
+        writer.record(run_id, replace(done, step=step, policy="averaged", score=score))
+    writer.flush()
+    assert (reader.run(run_id).first_score, reader.run(run_id).last_score) == (0.5, 0.75)
+    assert "Held-out score of the averaged: none, as the reward had no opinion." in {
+        line.message for line in reader.diary(run_id)
+    }
 
 
 def test_categories_are_averaged_over_the_pictures_that_have_a_score(lab):
