@@ -188,46 +188,6 @@ def test_an_evaluation_comes_back_whole(lab, samples, quality, score, policy):
     assert examined_without_ids(reader.examined("evaluation", row.id)) == [as_examined_row(one) for one in samples]
 
 
-def test_an_examination_made_again_keeps_what_only_the_first_knew(lab):
-    writer, reader = lab
-    first = EvaluationDone(
-        step=25, policy="averaged", score=0.5, quality=(("clean", 0.9), ("diversity", 0.2)), samples=()
-    )
-    run_id = recorded(writer, first)
-    writer.record(run_id, replace(first, score=0.6, quality=(("clean", 0.8),)))
-    writer.flush()
-    (row,) = reader.evaluations(run_id)
-    assert (row.score, row.quality) == (0.6, (("clean", 0.8), ("diversity", 0.2)))
-
-
-def test_an_examination_without_a_score_is_neither_a_runs_first_nor_its_last(lab):
-    writer, reader = lab
-    done = EvaluationDone(step=0, policy="base", score=None, quality=(), samples=())
-    run_id = recorded(writer, done)
-    assert (reader.run(run_id).first_score, reader.run(run_id).last_score) == (None, None)
-    for step, score in ((5, 0.5), (10, 0.75), (15, None)):
-        writer.record(run_id, replace(done, step=step, policy="averaged", score=score))
-    writer.flush()
-    assert (reader.run(run_id).first_score, reader.run(run_id).last_score) == (0.5, 0.75)
-    assert "Held-out score of the averaged: none, as the reward had no opinion." in {
-        line.message for line in reader.diary(run_id)
-    }
-
-
-def test_categories_are_averaged_over_the_pictures_that_have_a_score(lab):
-    writer, reader = lab
-    samples = (
-        examined(1, category="position", score=0.25),
-        examined(2, category="colors", score=1.0),
-        examined(3, category="position", score=0.75),
-        examined(4, category="colors", score=None),
-        examined(5, category="counting", score=None),
-    )
-    run_id = recorded(writer, EvaluationDone(step=0, policy="policy", score=0.5, quality=(), samples=samples))
-    (row,) = reader.evaluations(run_id)
-    assert row.by_category == (("position", 0.5, 2), ("colors", 1.0, 1))
-
-
 @settings(max_examples=25, deadline=None)
 @given(
     before=st.lists(pictures, max_size=3).map(tuple),
