@@ -26,7 +26,7 @@ def test_it_learns_what_the_rewards_prefer_and_examines_before_and_after(monkeyp
     scores = [float(score) for score in re.findall(r"held-out score of the (?:base|policy): ([\d.]+)", said)]
     assert len(scores) == 2
     assert all(0.3 < score <= 1 for score in scores)
-    assert len(re.findall(r"reward 0\.\d+, gate after the last update's look [01]\.\d+", said)) == 2
+    assert len(re.findall(r"reward 0\.\d+, mean gate at the last noise level [01]\.\d+", said)) == 2
     # After its updates, at the very noise they were made with, the policy lies nearer to what is preferred.
     with torch.no_grad():
         moves = torch.stack([left["errors"](*level) for level in left["levels"]]) - torch.stack(left["old"])
