@@ -12,7 +12,7 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 FORMS = {"minutes": "{:.1f}", "pictures": "{:,.0f}", "evaluations": "{:,.0f}"}
 CAPTION = (
     "Standings: mean ± standard deviation over seeds. Minutes, pictures and network evaluations are those to the "
-    f"target, {TIMES} is how many times the first entrant's, at last of the minutes to {NEARLY:.0%} of the gain"
+    f"target, {TIMES} is how many times the first entrant's; the last column is of minutes to {NEARLY:.0%} of the gain"
 )
 
 

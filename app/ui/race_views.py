@@ -58,9 +58,10 @@ def heading(race: RaceRow, plan: RacePlan, result: RaceResult) -> str:
     state = "over" if race.ended else "not over: Start above, or the command that began it, goes on with it"
     rules = plan.rules
     limit = f" or {rules.pictures} pictures" if rules.pictures else ""
+    entrants = "one entrant" if len(plan.entrants) == 1 else f"{len(plan.entrants)} entrants"
     seeds = "one seed" if len(plan.seeds) == 1 else f"{len(plan.seeds)} seeds"
     first = (
-        f"{race.name}: {len(plan.entrants)} entrants, {seeds}, {rules.minutes:g} min{limit} each, "
+        f"{race.name}: {entrants}, {seeds}, {rules.minutes:g} min{limit} each, "
         f"examined on {rules.examined_prompts} held-out prompts every {rules.turn_minutes:g} min. It is {state}."
     )
     return "\n".join([first, *remarks(plan, result)])

@@ -41,7 +41,7 @@ def rewards_tab(lab: Lab, live: Live) -> None:
             with gr.Accordion("Server and models", open=False):
                 server = gr.Textbox(
                     label="Server",
-                    info="For remote, hpsv3 and deqa, which need one, and for judges, which else run in this process.",
+                    info="For remote, hpsv3 and deqa, which need one; judges without one run in this process.",
                     max_lines=1,
                 )
                 server_model = gr.Textbox(label="Server model", max_lines=1)
