@@ -33,8 +33,7 @@ class ProgressBar:
         elif isinstance(event, PhaseChanged) and self._bar is not None:
             self._bar.set_description(event.phase, refresh=False)
         elif isinstance(event, EvaluationDone):
-            score = "none, as the reward had no opinion" if event.score is None else f"{event.score:.3f}"
-            self.say(f"held-out score after {event.step} steps: {score}")
+            self.say(f"held-out score after {event.step} steps: {event.score_in_words()}")
         elif isinstance(event, Warned):
             self.say(event.message)
         elif isinstance(event, MemoryTaken):

@@ -184,6 +184,10 @@ class EvaluationDone:
     quality: tuple[tuple[str, float], ...]
     samples: tuple[Examined, ...]
 
+    def score_in_words(self) -> str:
+        """The score as the diary and the terminal say it."""
+        return "none, as the reward had no opinion" if self.score is None else f"{self.score:.3f}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonDone:

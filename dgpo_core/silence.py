@@ -16,12 +16,16 @@ def unjudged_in_words(examined: Sequence[Examined]) -> str:
     silent = [one for one in examined if one.score is None]
     if not silent:
         return ""
-    reason = next((one.details for one in silent if one.details), "it gave no reason")[:300]
+    reason = _first_reason(silent)
     score = "This examination has no score" if len(silent) == len(examined) else "The score is of the others"
     return (
         f"The reward had no opinion on {len(silent)} of {len(examined)} pictures of the examination. {score}. "
         f"The first: {reason}."
     )
+
+
+def _first_reason(silent: Sequence[Examined | Judgement]) -> str:
+    return next((one.details for one in silent if one.details), "it gave no reason")[:300]
 
 
 class Silence:
@@ -39,7 +43,7 @@ class Silence:
         silent = [one for one in judgements if one.reward is None]
         self._num_silent += len(silent)
         self._num_steps = self._num_steps + 1 if silent and len(silent) == len(judgements) else 0
-        reason = next((one.details for one in silent if one.details), "it gave no reason")[:300]
+        reason = _first_reason(silent)
         if self._num_steps >= MOST_SILENT_STEPS:
             raise RewardError(
                 f"The reward had no opinion on any picture in {self._num_steps} steps in a row: {reason}. Mend it and "

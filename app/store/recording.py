@@ -157,8 +157,7 @@ def _record_evaluation(db: Database, run_id: int, event: EvaluationDone) -> None
     }
     owner_id = insert(db, "evaluations", row, key=("run_id", "step", "policy"))
     _record_examined(db, run_id, "evaluation", owner_id, {"": event.samples})
-    score = "none, as the reward had no opinion" if event.score is None else f"{event.score:.3f}"
-    note(db, run_id, event.step, "examined", f"Held-out score of the {event.policy}: {score}.")
+    note(db, run_id, event.step, "examined", f"Held-out score of the {event.policy}: {event.score_in_words()}.")
 
 
 def _kept_quality(db: Database, run_id: int, event: EvaluationDone) -> list[tuple[str, float]]:

@@ -150,25 +150,6 @@ def test_a_race_in_which_nobody_can_run_says_so(race, tmp_path):
         race(entrants={"nft": missing}, learning_rates=[1e-3, 1e-2])
 
 
-def test_a_race_that_was_cut_short_goes_on_and_a_finished_one_begins_anew(race, monkeypatch):
-    calls = []
-    turn = Conductor._take_turn
-
-    def cut(self, place, minutes, **others):
-        calls.append(place)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        turn(self, place, minutes, **others)
-
-    monkeypatch.setattr(Conductor, "_take_turn", cut)
-    with pytest.raises(KeyboardInterrupt):
-        race(seeds=[0])
-    reader, race_id, _ = race(seeds=[0])
-    assert (race_id, len(reader.race_runs(race_id)), len(reader.races())) == (1, 2, 1)
-    _, again, _ = race(seeds=[0])
-    assert again == 2
-
-
 @pytest.fixture
 def cut_before(monkeypatch):
     """Has the race end, as by Ctrl-C, before its turn of this number."""
@@ -186,6 +167,16 @@ def cut_before(monkeypatch):
         monkeypatch.setattr(Conductor, "_take_turn", cut)
 
     return cut_before
+
+
+def test_a_race_that_was_cut_short_goes_on_and_a_finished_one_begins_anew(race, cut_before):
+    cut_before(2)
+    with pytest.raises(KeyboardInterrupt):
+        race(seeds=[0])
+    reader, race_id, _ = race(seeds=[0])
+    assert (race_id, len(reader.race_runs(race_id)), len(reader.races())) == (1, 2, 1)
+    _, again, _ = race(seeds=[0])
+    assert again == 2
 
 
 def test_a_race_whose_recipe_was_changed_since_it_was_cut_short_begins_anew(race, cut_before, tmp_path, model_folder):
