@@ -305,8 +305,8 @@ def race_headless(settings: Settings, options: argparse.Namespace) -> int:
     plan = load_race(options.race)
     with opened_store(settings) as (reader, writer):
         with opened_runner(settings, reader, writer) as runner:
+            conductor = Conductor(plan, runner=runner, reader=reader, writer=writer, say=say)
             try:
-                conductor = Conductor(plan, runner=runner, reader=reader, writer=writer, say=say)
                 conductor.run()
             except KeyboardInterrupt:
                 say("The race is cut short. The same command goes on with it.")

@@ -11,6 +11,7 @@ from app.endings import end_in_words
 from app.exchange.export import export_groups
 from app.exchange.stored_run import check_named_run
 from app.race.plan import Entrant, Preparation, RacePlan
+from app.race.prepared import check_drawn, note_drawn
 from app.race.result import best_learning_rate
 from app.runner import Runner
 from app.store.reader import Reader
@@ -24,6 +25,10 @@ from dgpo_core.events import Command, EvaluationDone, Event, ExamineNow, RunFail
 SECONDS_BETWEEN_LOOKS = 0.2
 SECONDS_TO_END = 5.0
 EVERY_STEP = 10**9
+NO_SCORE = (
+    "An examination had no score, as reward.evaluation had no opinion on any of its pictures. Try that reward on the "
+    "Rewards tab, then race again."
+)
 
 
 def is_as_planned(race: RaceRow, plan: RacePlan, reader: Reader) -> bool:
@@ -56,7 +61,8 @@ class Conductor:
         """Prepares, tries the learning rates, then races seed by seed, so that whole seeds are there early.
 
         Raises:
-            ConfigError: groups to learn from could not be drawn, or every learning rate of every entrant failed.
+            ConfigError: groups to learn from could not be drawn, or are there and were drawn otherwise; or every
+                learning rate of every entrant failed.
             ExchangeError: they could not be written, or an entrant learns from a run that is not there or has none.
             StoreError: the store cannot be used, or another run is live.
         """
@@ -65,8 +71,7 @@ class Conductor:
             config = self._plan.config_of(entrant, learning_rate=first_rate, seed=first_seed)
             check_named_run(config, self._reader)
         for preparation in self._plan.preparations:
-            if not Path(preparation.folder).exists():
-                self._prepare(preparation)
+            self._prepare(preparation)
         rules, entrants = self._plan.rules, self._plan.entrants
         if len(self._plan.learning_rates) > 1:
             tuning = [
@@ -89,10 +94,16 @@ class Conductor:
         self._writer.end_race(self.race_id)
 
     def _prepare(self, preparation: Preparation) -> None:
-        """Has the base draw groups, to the end of a run or not at all, and writes them into their folder."""
-        folder = preparation.folder
+        """Has the base draw groups, to the end of a run or not at all, and writes them into their folder.
+
+        Where the folder is there already, it is looked at whether they were drawn as the plan has it.
+        """
+        folder, config = preparation.folder, self._plan.drawing_config(preparation)
+        if Path(folder).exists():
+            check_drawn(Path(folder), config)
+            return
         self._say(f"{folder} is not there, so the base draws the groups that are to be learned from.")
-        run_id = self._runner.start(self._plan.drawing_config(preparation))
+        run_id = self._runner.start(config)
         while not self._runner.wait(SECONDS_BETWEEN_LOOKS):
             pass
         run = self._reader.run(run_id)
@@ -100,6 +111,7 @@ class Conductor:
             how = "" if run is None else f" {end_in_words(run)}"
             raise ConfigError(f"The groups for {folder} were not all drawn.{how} Start the race again.")
         count = export_groups(self._reader, run_id, Path(folder))
+        note_drawn(Path(folder), config)
         self._say(f"{folder}: {count} groups, of run {run_id}.")
 
     @staticmethod
@@ -152,20 +164,25 @@ class Conductor:
             try:
                 run_id = self._runner.resume(run.run_id, heard.put)
             except CheckpointError as error:
-                step = self._reader.latest_step(run.run_id) or 0
-                self._writer.record(run.run_id, RunFailed(step=step, message=str(error), details=""))
-                self._writer.flush()
+                self._put_out(run.run_id, str(error))
                 self._tell(place)
                 return
-        self._follow(run_id, heard, minutes, is_alone=is_alone)
+        if not self._follow(run_id, heard, minutes, is_alone=is_alone):
+            self._put_out(run_id, NO_SCORE)
         self._tell(place)
 
-    def _follow(self, run_id: int, heard: Queue[Event], minutes: float, *, is_alone: bool) -> None:
+    def _put_out(self, run_id: int, why: str) -> None:
+        """Has a run that is over count as failed."""
+        step = self._reader.latest_step(run_id) or 0
+        self._writer.record(run_id, RunFailed(step=step, message=why, details=""))
+        self._writer.flush()
+
+    def _follow(self, run_id: int, heard: Queue[Event], minutes: float, *, is_alone: bool) -> bool:
         """Hears the run for a turn, or turn after turn, each with its examination; then has it stopped.
 
-        Returns when its thread ended.
+        Returns when its thread ended, whether every examination had a score.
         """
-        spent, goal, is_asked = _Spent(), minutes, False
+        spent, goal, is_asked, is_scored = _Spent(), minutes, False, True
         while not (self._runner.wait(0) and heard.empty()):
             try:
                 event = heard.get(timeout=SECONDS_BETWEEN_LOOKS)
@@ -179,11 +196,15 @@ class Conductor:
                 if not is_asked and self._is_enough(spent.seconds, spent.pictures, goal):
                     is_asked = True
                     self._send(run_id, ExamineNow())
+            elif isinstance(event, EvaluationDone) and event.score is None:
+                is_scored = False
+                self._send(run_id, Stop())
             elif isinstance(event, EvaluationDone) and is_asked:
                 if not is_alone or self._is_enough(spent.seconds, spent.pictures, minutes):
                     self._send(run_id, Stop())
                 else:
                     goal, is_asked = self._end_of_turn(spent, minutes), False
+        return is_scored
 
     def _spent_before(self, run_id: int, first_step: int) -> _Spent:
         """What the steps so far took, those after the last examination too: a turn may have been cut short."""

@@ -22,6 +22,10 @@ OWN_WORDS = {
     "update.learning_rate": "Name the rates to try in learning_rates.",
     "seed": "Name them in seeds.",
     "schedule.evaluation_prompts": "Set examined_prompts.",
+    **dict.fromkeys(
+        ("reward.evaluation", "prompts.heldout", "schedule.evaluation_sampling_steps"),
+        "All are examined alike; change it in the recipe.",
+    ),
 }
 OTHERWISE = "Leave it out."
 
@@ -71,11 +75,12 @@ class RacePlan:
     preparations: tuple[Preparation, ...] = ()
 
     def config_of(self, entrant: Entrant, *, learning_rate: float, seed: int) -> RunConfig:
-        """The settings of one run of the race. It is examined when the race asks, not by steps.
+        """The settings of one run of the race. It is examined when the race asks, not by steps, and as all others.
 
         Raises:
             ConfigError: the entrant changes what the race sets, or a setting is unknown or out of range.
         """
+        recipe = load_recipe(self.rules.recipe)
         here: dict[str, Any] = {
             "name": f"{self.name}: {entrant.name}, rate {learning_rate:g}, seed {seed}"[:200],
             "seed": seed,
@@ -83,7 +88,11 @@ class RacePlan:
             "reward.on_alarm": "warn",  # nobody is there to resume a run that pauses
             "schedule.num_steps": 1_000_000,
             "schedule.evaluate_every": 0,
+            "prompts.heldout": recipe.prompts.heldout,
+            "reward.evaluation": recipe.reward.evaluation,
             "schedule.evaluation_prompts": self.rules.examined_prompts,
+            "schedule.evaluation_sampling_steps": recipe.schedule.evaluation_sampling_steps
+            or recipe.rollout.num_sampling_steps,
             "schedule.checkpoint_every": 100_000,
             "schedule.checkpoints_kept": 1,
         }

@@ -64,10 +64,21 @@ def remarks(plan: RacePlan, result: RaceResult) -> list[str]:
         said.append(f"Target: for each seed the best score of {plan.rules.against}, {result.target:.3f} on average.")
     for one in result.standings:
         said += _on_rates(plan, result, one)
-        if result.target is not None and one.num_seeds and not one.num_reached:
-            said.append(f"{one.entrant} never reached the target in the time it had.")
+        if result.target is not None and one.num_seeds:
+            said += _on_reaching(one, is_first=one is result.standings[0])
         said += [f"{one.entrant} failed: {message}" for message in one.failures]
     return said
+
+
+def _on_reaching(one: Standing, *, is_first: bool) -> list[str]:
+    """Whether an entrant never reached the target, or with some of its seeds only, which then stand for all."""
+    if not one.num_reached:
+        return [f"{one.entrant} never reached the target in the time it had."]
+    num_seeds = one.num_seeds + len(one.failures)
+    if one.num_reached == num_seeds:
+        return []
+    numbers = "all ratios are" if is_first else "its minutes and ratios are"
+    return [f"{one.entrant} reached the target with {one.num_reached} of {num_seeds} seeds; {numbers} of these alone."]
 
 
 def _on_rates(plan: RacePlan, result: RaceResult, one: Standing) -> list[str]:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from small_model import PROMPTS
 from small_run import EVERY_STEP, Listener, numbers_at, run, small_config, small_parts, without_phases
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from dgpo_core.checkpoint import load_checkpoint, newest_checkpoint, save_checkpoint
 from dgpo_core.data.pictures import png_bytes
@@ -252,6 +253,31 @@ def test_inner_epochs_go_over_the_same_groups_again_with_other_noise(model, tmp_
     tensors = load_checkpoint(newest_checkpoint(tmp_path), model.identity()).tensors
     counts = {float(value) for name, value in tensors.items() if name.startswith("adam/step/")}
     assert counts == {num_updates}
+
+
+def test_one_update_over_all_levels_has_the_mean_of_their_gradients(model, tmp_path):
+    """As the authors do it. A rate of 0 leaves the policy as it is, so each level's own update shows its gradient."""
+    found = {True: [], False: []}
+    for per_sigma, gradients in found.items():
+        config = small_config(
+            loss={"num_sigmas": 3},
+            update={"per_sigma": per_sigma, "learning_rate": 0.0, "max_grad_norm": 1000},
+            schedule={"num_steps": 1},
+        )
+
+        def keep(optimizer, args, kwargs, gradients=gradients):
+            parameters = (one for group in optimizer.param_groups for one in group["params"])
+            gradients.append(torch.cat([one.grad.flatten() for one in parameters if one.grad is not None]))
+
+        hook = register_optimizer_step_pre_hook(keep)
+        try:
+            run(config, small_parts(model, tmp_path / str(per_sigma), config))
+        finally:
+            hook.remove()
+    (over_all,), levels = found[False], torch.stack(found[True])
+    assert len(levels) == 3
+    assert not torch.allclose(levels[0], levels[1])
+    torch.testing.assert_close(over_all, levels.mean(0), rtol=0, atol=1e-6 * float(levels.abs().max()))
 
 
 def test_the_reward_goes_up(model, tmp_path):

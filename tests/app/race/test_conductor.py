@@ -119,6 +119,18 @@ def test_groups_to_learn_from_are_drawn_by_the_base_before_the_race_and_once(rac
     assert [line.split(",")[0] for line in said] == ["offline"]
 
 
+@pytest.mark.parametrize("change", ["settings", "note"])
+def test_groups_that_were_drawn_otherwise_are_not_learned_from(race, tmp_path, change):
+    folder = tmp_path / "groups"
+    offline = {"seeds": [0], "against": "offline", "entrants": {"offline": {"rollout.stored_groups": str(folder)}}}
+    race(**offline, prepare={str(folder): {"schedule.num_steps": 1}})
+    if change == "note":
+        (folder / "drawn-with.json").unlink()
+    num_steps = 2 if change == "settings" else 1
+    with pytest.raises(ConfigError, match=r"groups is there, but .* not drawn as the race has it\. Remove the folder"):
+        race(**offline, prepare={str(folder): {"schedule.num_steps": num_steps}})
+
+
 def test_a_race_whose_groups_cannot_be_drawn_says_so(race, tmp_path):
     folder = tmp_path / "groups"
     with pytest.raises(ConfigError, match=r"were not all drawn\. Run 1 failed: .*nowhere.* Start the race again"):
@@ -142,6 +154,18 @@ def test_one_entrant_failing_leaves_the_others_running(race, tmp_path):
     assert "nowhere" in lost.message
     assert any(line.startswith("lost") and "failed" in line for line in said)
     assert all(run.points[-1].step > 0 for run in reader.race_runs(race_id) if run.entrant != "lost")
+
+
+@pytest.mark.parametrize("entrants", [{"nft": NFT}, {"dgpo": {}, "nft": NFT}])
+def test_an_entrant_whose_examination_has_no_score_is_out_at_once(race, tmp_path, model_folder, entrants):
+    (tmp_path / "mine.py").write_text("def silent(images, prompts):\n    return [None] * len(images)\n")
+    write_recipe(tmp_path, model_folder, reward={"evaluation": f"{tmp_path / 'mine.py'}:silent"})
+    reader, race_id, said = race(seeds=[0], entrants=entrants, minutes=10, turn_minutes=10, pictures=80)
+    assert reader.races()[0].ended is not None
+    assert [(run.has_failed, len(run.points)) for run in reader.race_runs(race_id)] == [(True, 0)] * len(entrants)
+    assert all((reader.latest_step(run.id) or 0) < 9 for run in reader.runs())
+    words = "failed. An examination had no score, as reward.evaluation had no opinion on any of its pictures. Try that"
+    assert [line for line in said if words not in line] == []
 
 
 def test_a_race_in_which_nobody_can_run_says_so(race, tmp_path):

@@ -107,6 +107,17 @@ def test_an_entrant_is_the_recipe_with_its_changes_and_the_races_seed_and_rate()
     assert config.name == "small: nft, rate 0.001, seed 5"
 
 
+@pytest.mark.parametrize(("own", "steps"), [("", 8), ("schedule: {evaluation_sampling_steps: 16}", 16)])
+def test_who_draws_in_more_steps_is_examined_in_as_many_as_all(tmp_path, own, steps):
+    recipe = tmp_path / "own.yaml"
+    recipe.write_text("rollout: {num_sampling_steps: 8}\n" + own)
+    entrants = {"dgpo": {}, "finer": {"rollout.num_sampling_steps": 20}}
+    plan = plan_of(SMALL | {"recipe": str(recipe), "entrants": entrants}, "small")
+    configs = [plan.config_of(one, learning_rate=1e-3, seed=0) for one in plan.entrants]
+    assert [one.rollout.num_sampling_steps for one in configs] == [8, 20]
+    assert [one.schedule.evaluation_sampling_steps for one in configs] == [steps, steps]
+
+
 def test_no_entrant_pauses_at_an_alarm_since_nobody_would_resume_it(tmp_path):
     recipe = tmp_path / "pausing.yaml"
     recipe.write_text("reward: {on_alarm: pause}")
@@ -135,6 +146,10 @@ def test_without_a_grid_the_rate_is_the_recipes():
             "Entrant dgpo: update.learning_rate is the race's to set. Name the rates to try in learning_rates.",
         ),
         ({"entrants": {"dgpo": {"name": "mine"}}}, "Entrant dgpo: name is the race's to set. Leave it out."),
+        (
+            {"entrants": {"dgpo": {"reward.evaluation": "brightness"}}},
+            "Entrant dgpo: reward.evaluation is the race's to set. All are examined alike; change it in the recipe.",
+        ),
         ({"seeds": []}, "seeds must be whole numbers"),
         ({"seeds": [1, 1]}, "seeds must be whole numbers from 0 up, each once, got [1, 1]"),
         ({"seeds": [True]}, "seeds must be whole numbers"),

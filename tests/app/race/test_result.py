@@ -155,7 +155,34 @@ def test_a_failed_run_is_left_out_and_named_and_a_target_never_reached_is_said()
     assert result.standings[1].num_seeds == 1
     assert remarks(PLAN, result)[1:] == [
         "dgpo never reached the target in the time it had.",
+        "nft reached the target with 1 of 2 seeds; its minutes and ratios are of these alone.",
         "nft failed: Out of memory.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("second", "words"),
+    [
+        ({"examined": points(0.2, 0.9)}, []),
+        ({"examined": points(0.2, 0.3)}, ["dgpo reached the target with 1 of 2 seeds; all ratios are of these alone."]),
+        (
+            {"examined": points(0.2), "state": RunState.FAILED, "message": "It broke."},
+            ["dgpo reached the target with 1 of 2 seeds; all ratios are of these alone.", "dgpo failed: It broke."],
+        ),
+    ],
+)
+def test_seeds_that_did_not_reach_the_target_are_said(second, words):
+    runs = [run("dgpo", 0, examined=points(0.2, 0.9)), run("dgpo", 1, **second)]
+    runs += [run("nft", seed, examined=points(0.2, 0.5)) for seed in (0, 1)]
+    assert remarks(PLAN, result_of(PLAN, runs))[1:] == words
+
+
+def test_who_but_the_first_reaches_with_some_seeds_speaks_of_its_own_numbers():
+    plan = replace(PLAN, rules=replace(PLAN.rules, target=0.5))
+    runs = [run("dgpo", seed, examined=points(0.2, 0.9)) for seed in (0, 1)]
+    runs += [run("nft", 0, examined=points(0.2, 0.6)), run("nft", 1, examined=points(0.2, 0.3))]
+    assert remarks(plan, result_of(plan, runs))[1:] == [
+        "nft reached the target with 1 of 2 seeds; its minutes and ratios are of these alone."
     ]
 
 
