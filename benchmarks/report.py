@@ -261,6 +261,7 @@ SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "memory-8bit": ("memory-8bit", memory),
     "memory-4bit": ("memory-4bit", memory),
     "race": ("race-shapes", race),
+    "race-published": ("race-published", race),
     "race-card": ("race-card", race),
     "ablations": ("race-ablations", ablations),
 }
