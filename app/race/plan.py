@@ -96,7 +96,7 @@ class RacePlan:
             "schedule.checkpoint_every": 100_000,
             "schedule.checkpoints_kept": 1,
         }
-        return self._changed(entrant.changes, here, OWN_WORDS)
+        return _changed(recipe, entrant.changes, here, OWN_WORDS)
 
     def drawing_config(self, preparation: Preparation) -> RunConfig:
         """The settings of a run that only draws: with a learning rate of 0 the base stays as it is.
@@ -115,19 +115,7 @@ class RacePlan:
             "schedule.checkpoint_every": 100_000,
             "schedule.checkpoints_kept": 1,
         }
-        return self._changed(preparation.changes, here, {})
-
-    def _changed(
-        self, changes: Sequence[tuple[str, Any]], here: Mapping[str, Any], advice: Mapping[str, str]
-    ) -> RunConfig:
-        """The recipe with these changes and what the race sets itself, which no change may be of."""
-        values = to_dict(load_recipe(self.rules.recipe))
-        taken = next((path for path, _ in changes if path in here), "")
-        if taken:
-            raise ConfigError(f"{taken} is the race's to set. {advice.get(taken, OTHERWISE)}")
-        for path, value in [*changes, *here.items()]:
-            values = with_setting(values, path, value)
-        return from_dict(values)
+        return _changed(load_recipe(self.rules.recipe), preparation.changes, here, {})
 
     def is_learned_from(self, preparation: Preparation) -> bool:
         """Whether an entrant learns from the folder that is prepared."""
@@ -139,6 +127,19 @@ class RacePlan:
         lists = {"seeds": list(self.seeds), "learning_rates": list(self.learning_rates), "entrants": entrants}
         prepare = {one.folder: dict(one.changes) for one in self.preparations if self.is_learned_from(one)}
         return to_dict(self.rules) | lists | ({"prepare": prepare} if prepare else {})
+
+
+def _changed(
+    recipe: RunConfig, changes: Sequence[tuple[str, Any]], here: Mapping[str, Any], advice: Mapping[str, str]
+) -> RunConfig:
+    """The recipe with these changes and what the race sets itself, which no change may be of."""
+    taken = next((path for path, _ in changes if path in here), "")
+    if taken:
+        raise ConfigError(f"{taken} is the race's to set. {advice.get(taken, OTHERWISE)}")
+    values = to_dict(recipe)
+    for path, value in [*changes, *here.items()]:
+        values = with_setting(values, path, value)
+    return from_dict(values)
 
 
 def list_races(folder: Path = RACES) -> list[str]:
