@@ -104,8 +104,7 @@ def assemble(
 
 def _as_examined(config: RunConfig) -> RolloutConfig:
     """How examinations draw: as groups are drawn, in steps of their own where the schedule has any."""
-    own = config.schedule.evaluation_sampling_steps
-    return replace(config.rollout, num_sampling_steps=own) if own else config.rollout
+    return replace(config.rollout, num_sampling_steps=config.examined_in_steps)
 
 
 def _of_the_lab(config: RunConfig) -> list[str]:

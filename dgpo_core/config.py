@@ -258,6 +258,11 @@ class RunConfig:
     update: UpdateConfig = field(default_factory=UpdateConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
 
+    @property
+    def examined_in_steps(self) -> int:
+        """Sampling steps per picture of an examination."""
+        return self.schedule.evaluation_sampling_steps or self.rollout.num_sampling_steps
+
     def __post_init__(self) -> None:
         if not self.name.strip() or len(self.name) > 200 or not self.name.isprintable():
             raise ConfigError(

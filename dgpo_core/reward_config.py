@@ -32,7 +32,8 @@ class RewardConfig:
     )
     on_alarm: str = knob(
         WARN,
-        "What happens when the score rises while a watched number falls: a warning, or a pause as well.",
+        "What happens when a watched number falls while the score rises, or the score from its best: a warning, or a "
+        "pause as well.",
         choices=(WARN, "pause"),
     )
     self_test: str = knob(

@@ -1,4 +1,4 @@
-"""The watch over what is never trained on: when the score rises while other numbers fall, a reward is being gamed."""
+"""The watch over what is never trained on: a score that rises while other numbers fall, and one that was higher."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from dgpo_core.rewards.label_scores import Scores
 
 STANDARD_ERRORS = 2.0
 """A mean counts as moved when its change is so many of its standard errors from zero."""
+ERRORS_BELOW_BEST = 3.0
+"""The same for a fall from the best examination, which as the highest of several is a lucky one."""
 DIVERSITY_FALL = 0.2
 """Share of the in-group diversity that may be lost."""
 AGREEMENT_FALL = 0.2
@@ -24,6 +26,7 @@ AGREEMENT_FALL = 0.2
 GROUPS_PER_LOOK = 60
 """Groups that are looked at together where no examination comes: their means are known to a few percent."""
 NUM_GUILTY = 6
+SCORE = "held-out score"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class Alarm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Baseline:
-    """The first examination, as far as later ones are compared with it: scores by picture, and by watched reward."""
+    """An examination, as far as later ones are compared with it: scores by picture, and by watched reward."""
 
     step: int
     score: float
@@ -54,15 +57,16 @@ class _Fall:
 
 
 class Vigil:
-    """Compares each examination with the first, and groups with the first groups.
+    """Compares each examination with the first and with the best, and groups with the first groups.
 
     Says each fall once, and again after a recovery. What rises is the held-out score or, where it means the same in
-    every group, the reward that is trained on.
+    every group, the reward that is trained on. A held-out score that falls from its best needs no rise beside it.
     """
 
     def __init__(self, config: RunConfig) -> None:
         self._config = config
         self._first: _Baseline | None = None
+        self._best: _Baseline | None = None
         self._first_numbers: dict[str, float] = {}
         self._first_reward: Mean | None = None
         self._said: set[str] = set()
@@ -78,6 +82,7 @@ class Vigil:
         """What a resumed run needs to go on watching, as JSON values."""
         return {
             "first": asdict(self._first) if self._first else None,
+            "best": asdict(self._best) if self._best else None,
             "first_numbers": self._first_numbers,
             "first_reward": asdict(self._first_reward) if self._first_reward else None,
             "said": sorted(self._said),
@@ -95,7 +100,9 @@ class Vigil:
             windows = (values[name] for name in ("since_examination", "since_look"))
             self._since_examination, self._since_look = (GroupWindow.of_values(window) for window in windows)
         self.examined_step = values.get("examined_step")
+        best = values.get("best") or first  # older checkpoints hold none
         self._first = _Baseline(**first) if first else None
+        self._best = _Baseline(**best) if best else None
         self._first_reward = Mean(**reward) if reward else None
         self._first_numbers, self._said = dict(values["first_numbers"]), set(values["said"])
 
@@ -118,9 +125,10 @@ class Vigil:
             return
         scores = {name: _scores(pictures) for name, pictures in watched.items()}
         self._first = _Baseline(step=done.step, score=done.score, scores=_scores(done.samples), watched=scores)
+        self._best = replace(self._first, watched={})
 
     def see_examination(self, done: EvaluationDone, watched: Watched) -> list[Alarm]:
-        """What fell against the first examination or the first groups while a score rose; nothing for the first."""
+        """What fell while a score rose, against the first of each, and a score below its best; nothing for the first."""
         self.examined_step = done.step
         window, self._since_examination, self._since_look = self._since_examination, GroupWindow(), GroupWindow()
         rises, falls = self._rises_of(window), self._falls_of(window)
@@ -128,10 +136,10 @@ class Vigil:
             self.begin_with(done, watched)
             return []
         if moved(self._first.scores, _scores(done.samples)) > 0:
-            rise = f"the held-out score rose from {self._first.score:.3g} to {done.score:.3g}"
+            rise = f"the {SCORE} rose from {self._first.score:.3g} to {done.score:.3g}"
             rises.insert(0, f"{rise} since step {self._first.step}")
         falls |= self._fallen_rewards(watched)
-        return self._alarms(rises, falls, judged={*window.means, *watched})
+        return [*self._alarms(rises, falls, judged={*window.means, *watched}), *self._below_best(done)]
 
     def look(self) -> list[Alarm]:
         """Between examinations: what fell in the newest groups while their reward rose, once there are enough."""
@@ -145,6 +153,26 @@ class Vigil:
         recovered = judged - set(falls)
         self._said = (self._said - recovered) | set(news)
         return [_alarm(rises[0], name, falls[name]) for name in news]
+
+    def _below_best(self, done: EvaluationDone) -> list[Alarm]:
+        """Says that the held-out score has fallen from its best, if it has; a better one is the best from now on."""
+        if self._best is None or done.score is None:
+            return []
+        best, scores = self._best, _scores(done.samples)
+        if done.score > best.score:
+            self._best = _Baseline(step=done.step, score=done.score, scores=scores, watched={})
+        if moved(best.scores, scores, ERRORS_BELOW_BEST) >= 0:
+            self._said.discard(SCORE)
+            return []
+        if SCORE in self._said:
+            return []
+        self._said.add(SCORE)
+        message = (
+            f"The {SCORE} fell from {best.score:.3g} at step {best.step} to {done.score:.3g}. "
+            "Look at the pictures; stop and go back to an earlier checkpoint, lower update.learning_rate or raise "
+            "loss.kl_weight."
+        )
+        return [Alarm(message, _most_lost(zip(best.scores, done.samples, strict=True)))]
 
     def _rises_of(self, window: GroupWindow) -> list[str]:
         """Says that the training reward rose, if it did; the first window is what later ones are compared with."""
@@ -184,13 +212,15 @@ class Vigil:
         return found
 
 
-def moved(before: Sequence[float | None], after: Sequence[float | None]) -> int:
-    """1 where paired values rose by more than STANDARD_ERRORS of their mean difference, -1 where they fell, else 0."""
+def moved(
+    before: Sequence[float | None], after: Sequence[float | None], standard_errors: float = STANDARD_ERRORS
+) -> int:
+    """1 where paired values rose by more than so many standard errors of their mean difference, -1 where they fell."""
     differences = [other - one for one, other in _both(before, after)]
     if len(differences) < 2:
         return 0
     mean, error = fmean(differences), stdev(differences) / sqrt(len(differences))
-    return 0 if abs(mean) <= STANDARD_ERRORS * error else (1 if mean > 0 else -1)
+    return 0 if abs(mean) <= standard_errors * error else (1 if mean > 0 else -1)
 
 
 def _alarm(rise: str, name: str, fall: _Fall) -> Alarm:

@@ -91,8 +91,7 @@ class RacePlan:
             "prompts.heldout": recipe.prompts.heldout,
             "reward.evaluation": recipe.reward.evaluation,
             "schedule.evaluation_prompts": self.rules.examined_prompts,
-            "schedule.evaluation_sampling_steps": recipe.schedule.evaluation_sampling_steps
-            or recipe.rollout.num_sampling_steps,
+            "schedule.evaluation_sampling_steps": recipe.examined_in_steps,
             "schedule.checkpoint_every": 100_000,
             "schedule.checkpoints_kept": 1,
         }
