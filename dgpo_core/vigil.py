@@ -128,7 +128,7 @@ class Vigil:
         self._best = replace(self._first, watched={})
 
     def see_examination(self, done: EvaluationDone, watched: Watched) -> list[Alarm]:
-        """What fell while a score rose, against the first of each, and a score below its best; nothing for the first."""
+        """What fell while a score rose, and a score below its best; the first of each is what it is held against."""
         self.examined_step = done.step
         window, self._since_examination, self._since_look = self._since_examination, GroupWindow(), GroupWindow()
         rises, falls = self._rises_of(window), self._falls_of(window)
