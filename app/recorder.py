@@ -10,7 +10,7 @@ from typing import ParamSpec, TypeVar
 from app.stops import Stops
 from app.store.rows import Agreement
 from app.store.writer import Writer
-from dgpo_core.errors import CheckpointError, StoreError
+from dgpo_core.errors import CheckpointError, StoreError, UnstorableError
 from dgpo_core.events import Event
 
 Asked = ParamSpec("Asked")
@@ -46,6 +46,7 @@ class Recorder:
 
         Raises:
             StoreError: it still could not when the patience ended, or the run was asked to stop a second time.
+            UnstorableError: an event before it holds what cannot be stored; waiting would not help.
         """
         self.patiently(lambda: self._writer.record(self.run_id, event))
 
@@ -73,7 +74,8 @@ class Recorder:
             try:
                 write()
             except (StoreError, CheckpointError) as error:
-                if tried == self._patience.num_tries or self._stops.is_asked_again:
+                is_hopeless = isinstance(error, UnstorableError)
+                if is_hopeless or tried == self._patience.num_tries or self._stops.is_asked_again:
                     self.trouble = ""
                     raise
                 self.trouble = f"{error} {_WAITS_TO_END if self._stops.is_asked else _WAITS}"

@@ -31,6 +31,10 @@ class StoreError(LabError):
     """The lab's database cannot be opened, read or written."""
 
 
+class UnstorableError(StoreError):
+    """The database refuses the values themselves: no patience helps."""
+
+
 class LabelError(LabError):
     """A label says nothing, contradicts itself, or is of a group that cannot be labelled any more."""
 

@@ -19,7 +19,7 @@ from sqlite_utils.utils import sqlite3
 
 from app.store.database import Opener, file_identity, store_error, transaction
 from app.store.recording import record_event
-from dgpo_core.errors import LabError, StoreError
+from dgpo_core.errors import LabError, StoreError, UnstorableError
 from dgpo_core.events import Event, PhaseChanged
 
 Value = TypeVar("Value")
@@ -72,7 +72,7 @@ class WritingThread:
         self._jobs: Queue[_Record | _Call | None] = Queue(QUEUED_JOBS)
         self._refused: deque[_Record] = deque()
         self._refusal: StoreError | None = None
-        self._dropped: StoreError | None = None
+        self._dropped: UnstorableError | None = None
         self._phases: dict[int, PhaseChanged] = {}
         self._phases_lock = Lock()
         self._phases_written = 0.0
@@ -204,7 +204,7 @@ class WritingThread:
             try:
                 self._write(partial(record_event, run_id=record.run_id, event=record.event))
             except _UNSTORABLE as error:
-                self._dropped = store_error(self._path, error)
+                self._dropped = UnstorableError(str(store_error(self._path, error)))
             except _REFUSED as error:
                 self._refusal = store_error(self._path, error)
                 return

@@ -101,7 +101,7 @@ def name_of(reward: Reward) -> str:
 
 
 def held_to_contract(answer: object, num_pictures: int, name: str = "") -> list[Judgement]:
-    """One judgement per picture with a finite reward or none, terms that are not finite left out.
+    """One judgement per picture with a finite reward or none, terms that are not finite left out, details as text.
 
     Raises:
         RewardError: the answer is something else.
@@ -120,12 +120,13 @@ def _checked(judgement: object, who: str) -> Judgement:
     if not isinstance(judgement, Judgement):
         raise RewardError(f"{who} gave {str(judgement)[:80]!r} for a picture. It must give a Judgement.")
     terms = tuple((name, float(value)) for name, value in judgement.terms if isfinite(value))
+    details = str(judgement.details or "").encode("utf-8", "replace").decode()  # half a character cannot be stored
     if judgement.reward is None:
-        return Judgement(None, terms, judgement.details)
+        return Judgement(None, terms, details)
     reward = as_number(judgement.reward, who)
     if not abs(reward) <= LARGEST_REWARD:
         return Judgement(None, terms, "the reward was not finite")
-    return Judgement(reward, terms, judgement.details)
+    return Judgement(reward, terms, details)
 
 
 def as_number(value: object, who: str) -> float:

@@ -4,7 +4,8 @@ import pytest
 
 from app.recorder import Patience, Recorder
 from app.stops import Stops
-from dgpo_core.errors import CheckpointError, StoreError
+from app.store.writer import Writer
+from dgpo_core.errors import CheckpointError, StoreError, UnstorableError
 from dgpo_core.events import Warned
 
 EVENT = Warned(step=0, message="hello")
@@ -66,6 +67,18 @@ def test_patience_ends():
     with pytest.raises(StoreError, match="disk is full"):
         recorder.flush()
     assert recorder.trouble == "", "nothing waits any more, so nothing may be said to wait"
+
+
+def test_an_event_that_no_try_can_store_is_not_waited_for(tmp_path):
+    waits = []
+    with Writer(tmp_path / "lab.db") as writer:
+        recorder = Recorder(writer, writer.create_run({"name": "a run"}, 10), patience=Patience(wait=waits.append))
+        recorder.record(Warned(step=0, message="half \ud83d"))
+        with pytest.raises(UnstorableError, match="half a character"):
+            recorder.flush()
+        recorder.record(EVENT)
+        recorder.flush()
+    assert (waits, recorder.trouble) == ([], "")
 
 
 def test_ten_minutes_are_the_patience():

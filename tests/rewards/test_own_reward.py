@@ -11,7 +11,7 @@ from small_run import run, small_config, small_parts
 from dgpo_core.errors import RewardError
 from dgpo_core.events import EndReason, StepDone
 from dgpo_core.rewards.catalogue import new_mixture, new_reward
-from dgpo_core.rewards.contract import judge
+from dgpo_core.rewards.contract import Judgement, judge
 from dgpo_core.rewards.self_test import self_test
 from dgpo_core.rewards.supplies import Supplies
 
@@ -104,6 +104,15 @@ def test_what_breaks_the_contract_is_said_with_the_name(tmp_path, answer, messag
     supplies = written(tmp_path, f"def red(pictures, prompts):\n    return {answer}\n")
     with pytest.raises(RewardError, match=message):
         judge(new_reward("mine.py:red", supplies), PICTURES, ["", ""])
+
+
+@pytest.mark.parametrize(
+    ("details", "kept"), [(None, ""), ("cut \ud83d", "cut ?"), ({"a": 1}, "{'a': 1}"), ("fine", "fine")]
+)
+@pytest.mark.parametrize("reward", [0.5, None])
+def test_details_are_text_that_can_be_stored(reward, details, kept):
+    [judgement] = judge(lambda pictures, prompts: [Judgement(reward, details=details)], PICTURES[:1], [""])
+    assert judgement == Judgement(reward, details=kept)
 
 
 def test_a_function_that_names_no_trials_must_answer_before_a_run(tmp_path):
