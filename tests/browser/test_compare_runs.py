@@ -323,6 +323,17 @@ def test_deleting_asks_first_and_a_live_run_stays(lab, open_tab):
     assert lab.reader.run(LIVE).state is RunState.RUNNING
 
 
+def test_the_question_before_deleting_goes_with_the_run_that_is_deleted_on_another_page(lab, open_tab):
+    run_id = add_finished(lab.writer, "not needed")
+    page = open_tab("Runs")
+    open_run(page, "not needed")
+    page.locator("#run-delete").click()
+    expect(page.locator("#run-really-delete")).to_be_visible()
+    lab.actions.delete(run_id)
+    expect(page.locator("#run-facts")).not_to_contain_text("not needed")
+    expect(page.locator("#run-really-delete")).to_be_hidden()
+
+
 def test_a_stopped_run_resumes_and_is_shown_in_train(open_lab, open_page):
     def stopped(writer: Writer) -> None:
         writer.record(add_run(writer, RunConfig(name="stopped early"), 12), RunEnded(step=11, reason=EndReason.STOPPED))

@@ -44,7 +44,8 @@ def runs_tab(lab: Lab, live: Live, form: Fields) -> None:
         curves = curves_panel(live, topic="run curves", value=[], elem_id="run-curves")
         tables = [live.panel("table.js", elem_id=f"run-{name}") for name in TABLES]
     following = [runs, details, facts, failure, buttons["resume"], step, other, difference, curves, *tables]
-    opening = [chosen, labels["name"], labels["notes"], buttons["recipe"], buttons["question"]]
+    named = [labels["name"], labels["notes"], buttons["recipe"], buttons["question"]]
+    opening = [chosen, buttons["confirmation"], *named]  # a question about one run must not be answered for another
 
     def shown(run: RunRow | None, open_id: int | None, step: int | None, other_id: int | None) -> list[Any]:
         """What the store says now. Of a run that is open already, what a person may be typing is left alone, and
@@ -56,11 +57,11 @@ def runs_tab(lab: Lab, live: Live, form: Fields) -> None:
         return shown(chosen_run(reader.runs(), open_id), open_id, step, other_id)
 
     def open_run(open_id: int | None, event: gr.EventData) -> list[Any]:
-        return ["", _hidden(), *shown(reader.run(int(event.id)), open_id, None, None)]
+        return ["", *shown(reader.run(int(event.id)), open_id, None, None)]
 
     outputs = following + opening
     changes.stale(follow, [chosen, step, other], outputs, trigger_mode="always_last", api_name="runs_refresh", **QUICK)
-    runs.choose(open_run, chosen, [said, buttons["confirmation"], *outputs], api_name="runs_open", **QUICK)
+    runs.choose(open_run, chosen, [said, *outputs], api_name="runs_open", **QUICK)
     other.input(
         lambda run_id, other_id: _beside(reader, reader.run(run_id), other_id),
         [chosen, other],
@@ -206,7 +207,7 @@ def _beside(reader: Reader, run: RunRow | None, other_id: int | None) -> list[An
 
 
 def _opening(run: RunRow | None) -> list[Any]:
-    """What is filled in only when a run opens: its number, name, notes, recipe, and the question before deleting."""
+    """What is filled in only when a run opens: number, name, notes, recipe, and the question before deleting, unasked."""
     if run is None:
-        return [None, "", "", None, ""]
-    return [run.id, run.name, run.notes, views.recipe(run), views.deletion_question(run)]
+        return [None, _hidden(), "", "", None, ""]
+    return [run.id, _hidden(), run.name, run.notes, views.recipe(run), views.deletion_question(run)]
