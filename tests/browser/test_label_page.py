@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from io import BytesIO
-from itertools import pairwise
 from statistics import median
 
 import pytest
@@ -161,57 +160,14 @@ def test_likes_and_dislikes_are_given_by_keys(lab, page):
     assert labels(lab) == [(0, "likes", {"liked": [1], "disliked": [2]})]
 
 
-ORDER = [2, 0, 3, 1]  # from best to worst
-
-
-def test_pairs_are_asked_until_the_order_is_known(lab, page):
-    page.locator("[data-way='pairs']").click()
-    for _ in range(6):
-        if prompt_of(page).text_content() != PROMPTS[0]:
-            break
-        shown = page.locator(".lab-label-tile:not([hidden])").evaluate_all(
-            "tiles => tiles.toSorted((a, b) => a.style.order - b.style.order).map(one => Number(one.dataset.member))"
-        )
-        assert len(shown) == 2
-        page.keyboard.press("1" if ORDER.index(shown[0]) < ORDER.index(shown[1]) else "2")
-        page.wait_for_timeout(50)
+def test_a_key_without_a_picture_sends_no_ranking(lab, page):
+    type_at_once(page, *"1234")
     expect(prompt_of(page)).to_have_text(PROMPTS[1])
-    [(_, kind, body)] = labels(lab)
-    wins = {(one["first"], one["second"])[one["verdict"] == "second"] for one in body["verdicts"]}
-    assert kind == "pairs"
-    assert 3 <= len(body["verdicts"]) <= 5
-    assert ORDER[-1] not in wins
-    for better, worse in pairwise(ORDER):
-        neighbours = [one for one in body["verdicts"] if {one["first"], one["second"]} == {better, worse}]
-        assert len(neighbours) == 1, "an order is known when all neighbours were compared"
-
-
-def test_pairs_know_ties_by_key_and_touch_and_undo_one_verdict_at_a_time(lab, open_page):
-    page = open_page(lab.url, "/label", **PHONE)
+    page.keyboard.press("ArrowLeft")
+    expect(mark_of(page, 3)).to_have_text("4.")
+    page.keyboard.press("9")
+    page.wait_for_timeout(300)
     expect(prompt_of(page)).to_have_text(PROMPTS[0])
-    page.locator("[data-way='pairs']").tap()
-    expect(page.locator(".lab-label-help")).to_contain_text("Pair 1 of at most 5")
-    page.locator("[data-action='both']").tap()
-    expect(page.locator(".lab-label-help")).to_contain_text("Pair 2 of at most 5")
-    page.locator("[data-action='undo']").tap()
-    expect(page.locator(".lab-label-help")).to_contain_text("Pair 1 of at most 5")
-    page.locator("[data-action='neither']").tap()
-    page.keyboard.press("b")
-    page.locator(".lab-label-tile:not([hidden]) .lab-label-press").first.tap()
-    expect(prompt_of(page)).to_have_text(PROMPTS[1])
-    [(_, _, body)] = labels(lab)
-    assert [one["verdict"] for one in body["verdicts"]][:2] == ["neither", "both"]
-
-
-def test_both_ties_have_a_key(lab, page):
-    page.locator("[data-way='pairs']").click()
-    for key, pair in (("n", 2), ("b", 3)):
-        page.keyboard.press(key)
-        expect(page.locator(".lab-label-help")).to_contain_text(f"Pair {pair} of at most 5")
-    page.keyboard.press("Enter")
-    expect(prompt_of(page)).to_have_text(PROMPTS[1])
-    [(_, kind, body)] = labels(lab)
-    assert (kind, [one["verdict"] for one in body["verdicts"]]) == ("pairs", ["neither", "both"])
 
 
 def test_keys_are_changed_remembered_and_refused_where_they_are_taken(lab, page):
@@ -232,6 +188,15 @@ def test_keys_are_changed_remembered_and_refused_where_they_are_taken(lab, page)
     expect(prompt_of(page)).to_have_text(PROMPTS[1])
     page.get_by_text("Keys", exact=True).click()
     page.get_by_text("Back to the usual keys").click()
+    expect(page.locator("[data-key='skip']")).to_have_text("Backspace")
+
+
+def test_what_is_typed_into_a_field_becomes_no_key(lab, page):
+    page.get_by_text("Keys", exact=True).click()
+    page.locator("[data-key='skip']").click()
+    page.get_by_label("Your name").fill("")
+    page.get_by_label("Your name").press_sequentially("max")
+    expect(page.get_by_label("Your name")).to_have_value("max")
     expect(page.locator("[data-key='skip']")).to_have_text("Backspace")
 
 

@@ -170,20 +170,6 @@ def test_zoom_survives_an_update_and_a_change_back_of_the_axis(open_lab, open_pa
     assert page.evaluate(X_RANGE) == zoomed
 
 
-def test_the_wall_steps_back_stays_there_and_returns_to_the_newest(open_lab, open_page):
-    lab = open_lab(fill)
-    page = open_page(lab.url)
-    page.wait_for_selector("#wall .lab-tile img")
-    page.get_by_role("button", name="Older").click()
-    page.locator("#wall .lab-walk").get_by_text(f"step {NUM_STEPS - 2}", exact=True).wait_for()
-    lab.writer.record(1, step_done(NUM_STEPS))
-    lab.writer.flush()
-    page.get_by_text(f"{NUM_STEPS + 1} of 600 steps done").wait_for()
-    assert page.locator("#wall .lab-step").text_content() == f"step {NUM_STEPS - 2}"
-    page.get_by_role("button", name="Live", exact=True).click()
-    page.locator("#wall .lab-walk").get_by_text(f"step {NUM_STEPS}", exact=True).wait_for()
-
-
 def test_a_sample_is_reached_and_enlarged_by_keyboard_alone(open_lab, open_page, take_picture):
     lab = open_lab(fill)
     page = open_page(lab.url)

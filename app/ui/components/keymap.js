@@ -62,6 +62,10 @@ export class Keymap {
   // Takes a key press while one is awaited; whether it did.
   take(event) {
     if (!this.awaiting) return false;
+    if (/^(input|textarea|select)$/i.test(event.target.tagName)) {
+      this.await(null); // what is typed into a field is meant for the field
+      return false;
+    }
     const key = keyOf(event);
     if (["Shift", "Control", "Alt", "Meta", "AltGraph"].includes(event.key)) return true;
     event.preventDefault();

@@ -92,6 +92,7 @@ class LabelPage {
   // Judges the group in hand from what was said of it before, or from nothing.
   begin(way) {
     this.judgement = new Judgement(way, this.group?.pictures.length ?? 0, this.group?.said);
+    if (way === "pairs" && this.group?.is_open && this.judgement.isComplete) this.judgement.presses = []; // no pair is left to say something else of, so all are asked anew
     for (const one of this.ways.children) one.setAttribute("aria-pressed", String(one.dataset.way === way));
     this.tiles.dataset.kind = way;
     this.draw();
@@ -146,8 +147,7 @@ class LabelPage {
       if (member < 2) this.decide(["first", "second"][member]);
       return;
     }
-    this.judgement.press(member);
-    this.drawOrSend();
+    this.saying(() => this.judgement.press(member));
   }
 
   both() {
@@ -160,13 +160,15 @@ class LabelPage {
 
   decide(verdict) {
     if (!this.group) return;
-    this.judgement.decide(verdict);
-    this.drawOrSend();
+    this.saying(() => this.judgement.decide(verdict));
   }
 
-  drawOrSend() {
+  // Sends a judgement that a press has completed; a press that said nothing, such as of a tenth picture of eight, sends nothing.
+  saying(press) {
+    const before = this.judgement.presses.length;
+    press();
     this.draw();
-    if (this.judgement.isComplete) this.send();
+    if (this.judgement.presses.length > before && this.judgement.isComplete) this.send();
   }
 
   send() {

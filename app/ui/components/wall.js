@@ -55,6 +55,7 @@ class StepWalk {
   constructor(go) {
     this.step = null;
     this.latest = null;
+    this.isHeld = false; // the slider, by a mouse or finger: where it is held it stays until it is let go
     const button = (label, title, onclick) => h("button", { type: "button", class: "lab-button small", title, onclick }, label);
     this.older = button("Older", "The step before", () => go(this.step - 1));
     this.newer = button("Newer", "The step after", () => go(this.step + 1));
@@ -62,6 +63,8 @@ class StepWalk {
     this.slider = h("input", { type: "range", min: 0, "aria-label": "Step shown", onchange: () => go(this.slider.valueAsNumber) });
     this.words = h("span", { class: "lab-step", "aria-live": "polite" });
     this.slider.addEventListener("input", () => say(this.words, `step ${this.slider.valueAsNumber}`));
+    this.slider.addEventListener("pointerdown", () => { this.isHeld = true; });
+    for (const end of ["pointerup", "pointercancel"]) this.slider.addEventListener(end, () => { this.isHeld = false; });
     this.box = h("div", { class: "lab-walk", hidden: true }, this.words, this.older, this.slider, this.newer, this.live);
   }
 
@@ -70,9 +73,11 @@ class StepWalk {
     if (step === null) return;
     this.step = step;
     this.latest = latest;
-    this.slider.max = latest;
-    if (document.activeElement !== this.slider || isLive) this.slider.value = step;
-    say(this.words, `step ${step}`);
+    if (!this.isHeld) {
+      this.slider.max = latest;
+      if (document.activeElement !== this.slider || isLive) this.slider.value = step;
+      say(this.words, `step ${step}`);
+    }
     this.older.disabled = step <= 0;
     this.newer.disabled = step >= latest;
     this.live.setAttribute("aria-pressed", String(isLive));

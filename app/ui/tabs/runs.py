@@ -207,7 +207,7 @@ def _beside(reader: Reader, run: RunRow | None, other_id: int | None) -> list[An
 
 
 def _opening(run: RunRow | None) -> list[Any]:
-    """What is filled in only when a run opens: number, name, notes, recipe, and the question before deleting, unasked."""
+    """What is filled in only when a run opens: number, name, notes, recipe, and the question of deleting, unasked."""
     if run is None:
         return [None, _hidden(), "", "", None, ""]
     return [run.id, _hidden(), run.name, run.notes, views.recipe(run), views.deletion_question(run)]
