@@ -57,6 +57,11 @@ class Child:
         return self._process.poll() not in (None, 0, *INTERRUPTED)
 
     @property
+    def has_succeeded(self) -> bool:
+        """Whether it ended by itself, and well."""
+        return self._process.poll() == 0
+
+    @property
     def last_words(self) -> str:
         """The last line that it wrote about an error; asked once it has ended, since both would move in one file."""
         if self._kept is not None:

@@ -6,6 +6,7 @@ back for sure only by a process that ends; a live run shall notice neither.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from threading import Lock
@@ -24,6 +25,7 @@ class SavingChild:
         self._settings, self._reader = settings, reader
         self._one_at_a_time = Lock()
         self._begun: tuple[Child, Wish, Path] | None = None
+        self._outcome = ""
 
     def start(self, run_id: int, step: int | None, as_lora: bool) -> None:
         """Begins to save the averaged weights of a checkpoint, the newest where no step is named.
@@ -39,7 +41,7 @@ class SavingChild:
             place = _new_place(self._settings.saved_models.resolve(), wish.name)
             form = ["--lora"] * as_lora
             child = Child(self._settings, "save", str(run_id), str(place), "--step", str(wish.step), *form)
-            ended, self._begun = self._begun, (child, wish, place)
+            ended, self._begun, self._outcome = self._begun, (child, wish, place), ""
             if ended is not None:
                 ended[0].close()
 
@@ -53,14 +55,25 @@ class SavingChild:
                 f"{wish.in_words} is being saved to {place}. For that a process of its own loads the base into main "
                 "memory, beside whatever else goes on; a large one takes minutes."
             )
-        if place.exists() and not child.has_failed:
-            return saved_in_words(wish, place)
-        return f"{wish.in_words} was not saved. {child.last_words if child.has_failed else CUT_SHORT}"
+        self._outcome = self._outcome or _outcome(child, wish, place)
+        return self._outcome
 
     def close(self) -> None:
         """Ends a saving that is on; what it has written so far goes."""
         if self._begun is not None:
             self._begun[0].close()
+
+
+def _outcome(child: Child, wish: Wish, place: Path) -> str:
+    """What became of a saving that has ended; from then on the folder is the person's, to move or to delete."""
+    if child.has_failed:
+        return f"{wish.in_words} was not saved. {child.last_words}"
+    if not place.exists() and not child.has_succeeded:
+        return f"{wish.in_words} was not saved. {CUT_SHORT}"
+    with suppress(FileNotFoundError):  # it was moved away, whole or in part, before anybody looked
+        if place.exists():
+            return saved_in_words(wish, place)
+    return f"{wish.in_words} was saved to {place}, and is not there any more as it was."
 
 
 def _new_place(folder: Path, name: str) -> Path:

@@ -269,9 +269,27 @@ def test_the_page_has_a_live_runs_model_saved_by_another_process(tmp_path, model
         [listed] = [one for one in saved_models(place.parent) if one.folder == place]
         assert (listed.run_id, listed.step, listed.form) == (run_id, saved.step, Form.WHOLE)
         assert reader.run(run_id).state is RunState.RUNNING
+        said = runner.saving.words()
+        place.rename(tmp_path / "mine")
+        assert runner.saving.words() == said
+        shutil.move(tmp_path / "mine", place)
         runner.saving.start(run_id, saved.step, True)
     assert sorted(one.name for one in place.parent.iterdir()) == [f"{name}-2", f"{name}.unfinished"]
     assert runner.saving.words() == f"The LoRA of run 1 at step {saved.step} was not saved. {CUT_SHORT}"
+
+
+def test_a_saved_model_that_was_tidied_away_before_anybody_looked_is_said_to_be_gone(tmp_path, model_folder):
+    (tmp_path / "lab").mkdir()
+    with opened(tmp_path / "lab") as (runner, _):
+        run_id = runner.start(lab_config(tmp_path, model_folder))
+        assert runner.wait(PATIENCE_SECONDS)
+        runner.saving.start(run_id, 1, False)
+        place = tmp_path / "lab" / "models" / "run-1-step-1"
+        child, _, _ = runner.saving._begun  # words() would look
+        wait_for(lambda: not child.is_running)
+        (place / "model_index.json").unlink()
+        said = f"The model of run 1 at step 1 was saved to {place}, and is not there any more as it was."
+        assert runner.saving.words() == said
 
 
 def test_why_a_model_was_not_saved_is_said_on_the_page(tmp_path, model_folder):
