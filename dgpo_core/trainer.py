@@ -19,7 +19,7 @@ from dgpo_core.config import RunConfig
 from dgpo_core.control import Control, Errand, NextCommand, StopRequested
 from dgpo_core.data.stored_groups import StoredGroup
 from dgpo_core.ema import WeightCopy, old_policy_decay
-from dgpo_core.errors import CheckpointError, LabError, ModelError
+from dgpo_core.errors import CheckpointError, LabError, ModelError, StoreError
 from dgpo_core.events import EndReason, Event, Phase
 from dgpo_core.examination import Examiner, Watched, spread_over
 from dgpo_core.halving import halving
@@ -74,7 +74,8 @@ def train(
 ) -> EndReason:
     """One run, from its start or from a checkpoint. Returns why it ended; exceptions pass through.
 
-    The last checkpoint is written patiently: without it what was learned since the one before would be lost.
+    The last checkpoint is written patiently: without it what was learned since the one before would be lost. Where a
+    reward or an examination fails, the steps that are whole are saved first.
     Differs from the paper: several updates per rollout, one per noise level, against the policy
     that drew the groups (loss.reference); docs/method.md has all differences.
     """
@@ -104,31 +105,29 @@ class _Run:
         for caution in self.parts.cautions:
             self._warn(caution)
         num_trainable = sum(parameter.numel() for parameter in self.state.parameters.values())
-        self.emit(events.RunStarted(first_step=self.state.step, num_steps=num_steps, num_trainable=num_trainable))
+        first_step = self.state.step
+        self.emit(events.RunStarted(first_step=first_step, num_steps=num_steps, num_trainable=num_trainable))
         reason, tell_paused = EndReason.FINISHED, partial(self._tell, Phase.PAUSED, 0, 1)
         try:
             if self._is_examination_due():
                 self._evaluate()
             while self.state.step < num_steps:
                 self.control.run_errands(self._run_errand, tell_paused)
-                self._step()
+                with self.state.one_step():
+                    self._draw_and_learn()
                 self._after_step()
             self.control.run_errands(self._run_errand, tell_paused)
         except StopRequested:
             reason = EndReason.STOPPED
+        except StoreError:
+            raise  # a save has to be told, and there is no patience left for telling
+        except LabError:
+            if self.state.step > first_step:
+                self._save_or_warn()
+            raise
         self._save(patiently)
         self.emit(events.RunEnded(step=self.state.step, reason=reason))
         return reason
-
-    def _step(self) -> None:
-        """One whole step, or none of it: a stop inside leaves the state of the step before."""
-        before = self.state.snapshot()
-        try:
-            self._draw_and_learn()
-        except StopRequested:
-            self.state.load(before, self.state.step)
-            raise
-        self.state.step += 1
 
     def _draw_and_learn(self) -> None:
         started, evaluations_before = time.monotonic(), self.parts.model.num_evaluations
@@ -352,7 +351,7 @@ class _Run:
             self._warn(str(error))
 
     def _run_errand(self, errand: Errand) -> None:
-        """Does what was asked for between steps; what cannot be done is said, and the run goes on."""
+        """Does what was asked for between steps. What cannot be saved or drawn is said, and the run goes on."""
         if isinstance(errand, events.SaveNow):
             self._save_or_warn()
         elif isinstance(errand, events.SampleNow):

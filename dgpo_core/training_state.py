@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -48,6 +49,18 @@ class TrainingState:
     def snapshot(self) -> dict[str, Tensor]:
         """A clone of all tensors, to come back to with load()."""
         return {name: tensor.clone() for name, tensor in self.tensors().items()}
+
+    @contextmanager
+    def one_step(self) -> Iterator[None]:
+        """One whole step, or none of it: what is raised inside leaves the state of the step before."""
+        before, is_whole = self.snapshot(), False
+        try:
+            yield
+            is_whole = True
+        finally:
+            if not is_whole:
+                self.load(before, self.step)
+        self.step += 1
 
     @torch.no_grad()
     def load(self, tensors: Mapping[str, Tensor], step: int) -> None:

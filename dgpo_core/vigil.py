@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from math import sqrt
 from statistics import fmean, stdev
 from typing import Any
@@ -19,6 +19,10 @@ STANDARD_ERRORS = 2.0
 """A mean counts as moved when its change is so many of its standard errors from zero."""
 ERRORS_BELOW_BEST = 3.0
 """The same for a fall from the best examination, which as the highest of several is a lucky one."""
+SPREADS_BELOW_BEST = 0.2
+"""And so many standard deviations of the pictures' scores, lest what is sure but tiny be an alarm."""
+FEWEST_PICTURES = 8
+"""With fewer in an examination, a fall from the best is not told from chance."""
 DIVERSITY_FALL = 0.2
 """Share of the in-group diversity that may be lost."""
 AGREEMENT_FALL = 0.2
@@ -39,12 +43,13 @@ class Alarm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Baseline:
-    """An examination, as far as later ones are compared with it: scores by picture, and by watched reward."""
+    """An examination, as far as later ones are compared with it: its prompts, scores by picture and by watched reward."""
 
     step: int
     score: float
     scores: Scores
     watched: dict[str, Scores]
+    prompts: list[str] = field(default_factory=list)  # older checkpoints hold none
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,16 +128,24 @@ class Vigil:
         """Takes an examination for what later ones are compared with, unless it has no score."""
         if done.score is None:
             return
-        scores = {name: _scores(pictures) for name, pictures in watched.items()}
-        self._first = _Baseline(step=done.step, score=done.score, scores=_scores(done.samples), watched=scores)
-        self._best = replace(self._first, watched={})
+        self._first = _Baseline(
+            step=done.step,
+            score=done.score,
+            scores=_scores(done.samples),
+            watched={name: _scores(pictures) for name, pictures in watched.items()},
+            prompts=_prompts(done, watched),
+        )
+        self._best = replace(self._first, watched={}, prompts=[])
 
     def see_examination(self, done: EvaluationDone, watched: Watched) -> list[Alarm]:
-        """What fell while a score rose, and a score below its best; the first of each is what it is held against."""
+        """What fell while a score rose, and a score below its best; the first of each is what it is held against.
+
+        So is the first with other prompts than before.
+        """
         self.examined_step = done.step
         window, self._since_examination, self._since_look = self._since_examination, GroupWindow(), GroupWindow()
         rises, falls = self._rises_of(window), self._falls_of(window)
-        if self._first is None:
+        if self._first is None or self._first.prompts != _prompts(done, watched):  # a person may have edited their file
             self.begin_with(done, watched)
             return []
         if moved(self._first.scores, _scores(done.samples)) > 0:
@@ -161,7 +174,7 @@ class Vigil:
         best, scores = self._best, _scores(done.samples)
         if done.score > best.score:
             self._best = _Baseline(step=done.step, score=done.score, scores=scores, watched={})
-        if moved(best.scores, scores, ERRORS_BELOW_BEST) >= 0:
+        if not _is_far_below(best.scores, scores):
             self._said.discard(SCORE)
             return []
         if SCORE in self._said:
@@ -223,6 +236,14 @@ def moved(
     return 0 if abs(mean) <= standard_errors * error else (1 if mean > 0 else -1)
 
 
+def _is_far_below(best: Scores, now: Scores) -> bool:
+    pairs = _both(best, now)
+    if len(pairs) < FEWEST_PICTURES or moved(best, now, ERRORS_BELOW_BEST) >= 0:
+        return False
+    before = [one for one, _ in pairs]
+    return fmean(before) - fmean(other for _, other in pairs) > SPREADS_BELOW_BEST * stdev(before)
+
+
 def _alarm(rise: str, name: str, fall: _Fall) -> Alarm:
     message = (
         f"The reward may be gamed: {rise}, while {name} fell from {fall.before:.3g} to {fall.after:.3g}. "
@@ -238,6 +259,11 @@ def _both(before: Sequence[float | None], after: Sequence[float | None]) -> list
 
 def _scores(pictures: Sequence[Examined]) -> Scores:
     return [one.score for one in pictures]
+
+
+def _prompts(done: EvaluationDone, watched: Watched) -> list[str]:
+    """All that was drawn or judged, in order: scores of others are not to be compared."""
+    return [one.prompt for pictures in (done.samples, *watched.values()) for one in pictures]
 
 
 def _most_lost(pairs: Iterable[tuple[float | None, Examined]]) -> tuple[Examined, ...]:

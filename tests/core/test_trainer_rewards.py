@@ -194,3 +194,29 @@ def test_a_reward_that_raises_ends_the_run_in_one_sentence_and_leaves_the_weight
     assert newest_checkpoint(tmp_path).name == "step-000001"
     run(config, small_parts(model, tmp_path, config), resume_from=tmp_path / "step-000001")
     assert numbers_at(tmp_path / "step-000003", model, config) == straight[3]
+
+
+@pytest.mark.parametrize("failing", ["the reward of the third step", "the examination after the second step"])
+def test_what_was_learned_before_a_reward_failed_is_saved_and_gone_on_from(model, tmp_path, straight, failing):
+    config = small_config(schedule={"num_steps": 3, "checkpoint_every": 100, "evaluate_every": 2})
+    calls = []
+
+    def raising(judgements, pictures, prompts):
+        calls.append(1)
+        if len(calls) == (3 if "reward" in failing else 2):
+            raise OSError("the server is down")
+        return judgements
+
+    judges = {"reward": Judge(raising)} if "reward" in failing else {"judge": Judge(raising)}
+    with pytest.raises(RewardError, match="the server is down"):
+        run(config, small_parts(model, tmp_path, config, **judges))
+    assert [one.name for one in tmp_path.iterdir()] == ["step-000002"]
+    run(config, small_parts(model, tmp_path, config), resume_from=tmp_path / "step-000002")
+    assert numbers_at(tmp_path / "step-000003", model, config) == straight[3]
+
+
+def test_a_run_that_fails_before_it_learned_anything_saves_nothing(model, tmp_path):
+    config = small_config()
+    with pytest.raises(RewardError, match="gave 0 judgements"):
+        run(config, small_parts(model, tmp_path, config, judge=Judge(lambda *_: [])))
+    assert list(tmp_path.iterdir()) == []

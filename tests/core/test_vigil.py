@@ -121,6 +121,24 @@ def test_a_score_below_its_best_is_said_once_until_it_is_back_and_by_more_than_c
     assert counts == [0, 0, 0, 1, 0, 0, 1, 0]
 
 
+@pytest.mark.parametrize(("fall", "num_pictures"), [(0.01, 8), (0.2, 7)])
+def test_a_tiny_fall_and_one_of_few_pictures_are_no_alarm(fall, num_pictures):
+    vigil = watch()
+    vigil.see_examination(*seen(0, RISING[:num_pictures]))
+    assert vigil.see_examination(*seen(5, RISING[:num_pictures] - fall)) == []
+
+
+@pytest.mark.parametrize("kept", [slice(1, None), slice(None, None, -1)])
+def test_examinations_of_other_prompts_are_not_compared(kept):
+    vigil = watch()
+    vigil.see_examination(*seen(0, RISING, {"clip": FALLING}))
+    done, watched = seen(5, RISING - 0.3, {"clip": FALLING - 0.2})
+    others = replace(done, samples=done.samples[kept])
+    assert vigil.see_examination(others, watched) == []
+    lower = replace(others, samples=tuple(replace(one, score=one.score - 0.2) for one in others.samples))
+    assert len(vigil.see_examination(replace(lower, score=0.0), watched)) == (len(others.samples) >= 8)
+
+
 def test_a_run_that_goes_on_remembers_its_best_score():
     vigil = watch()
     vigil.see_examination(*seen(0, RISING))
