@@ -43,7 +43,7 @@ class Alarm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Baseline:
-    """An examination, as far as later ones are compared with it: its prompts, scores by picture and by watched reward."""
+    """An examination, as far as later ones are held against it: its prompts, scores by picture and watched reward."""
 
     step: int
     score: float
