@@ -15,6 +15,9 @@ from dgpo_core.rewards.patience import TookTooLongError, within
 
 Picture = NDArray[np.uint8]
 LARGEST_REWARD = float(np.finfo(np.float32).max)
+SPREAD_FLOOR = 1e-4
+"""Rewards of a group that spread less are alike, where they are brought to spread 1: eq. 4 of docs/method.md hardly
+tells them apart either, but would if they were blown up before it."""
 
 
 @dataclass(frozen=True, slots=True)

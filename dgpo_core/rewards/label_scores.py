@@ -14,6 +14,7 @@ import choix
 from scipy.stats import kendalltau
 
 from dgpo_core.label import Label, Likes, Pairs, Picks, Ranking, Stars
+from dgpo_core.rewards.contract import SPREAD_FLOOR
 
 Scores = list[float | None]
 PAIR_REGULARIZATION = 0.1
@@ -85,7 +86,7 @@ def _implied(won: Sequence[tuple[int, int]], size: int) -> list[tuple[int, int]]
 def merged(scores: Sequence[Scores], weights: Sequence[float]) -> Scores:
     """What several people said of one group, each brought to mean 0 and spread 1, weighted; None where nobody spoke.
 
-    Who found all alike counts as that; who said nothing does not count.
+    Who found all alike, or nearly (SPREAD_FLOOR), counts as that; who said nothing does not count.
     """
     standard = [_standardized(one) for one in scores]
     result: Scores = []
@@ -102,7 +103,7 @@ def _standardized(scores: Scores) -> Scores:
     if not known:
         return scores
     mean, spread = fmean(known), pstdev(known)
-    return [None if score is None else (score - mean) / spread if spread else 0.0 for score in scores]
+    return [None if score is None else (score - mean) / spread if spread >= SPREAD_FLOOR else 0.0 for score in scores]
 
 
 def agreement(one: Scores, other: Scores) -> float | None:

@@ -6,10 +6,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, pstdev
 
-from dgpo_core.rewards.contract import Judgement, Picture, Reward, held_to_contract
-
-SPREAD_FLOOR = 1e-4
-"""The least that rewards are divided by, as in docs/method.md eq. 4: near ties are not blown up to unit spread."""
+from dgpo_core.rewards.contract import SPREAD_FLOOR, Judgement, Picture, Reward, held_to_contract
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +66,17 @@ class Mixture:
 
 
 def standardised(rewards: Sequence[float | None], groups: Sequence[Hashable]) -> list[float | None]:
-    """Each reward minus the mean of its group's, over their spread, or over SPREAD_FLOOR where that is more."""
+    """Each reward minus the mean of its group's, over their spread; 0 where they spread less than SPREAD_FLOOR."""
     by_group: dict[Hashable, list[float]] = {}
     for reward, group in zip(rewards, groups, strict=True):
         if reward is not None:
             by_group.setdefault(group, []).append(reward)
-    centres = {group: (fmean(values), max(pstdev(values), SPREAD_FLOOR)) for group, values in by_group.items()}
+    centres = {group: (fmean(values), pstdev(values)) for group, values in by_group.items()}
     result: list[float | None] = []
     for reward, group in zip(rewards, groups, strict=True):
         if reward is None:
             result.append(None)
             continue
         mean, spread = centres[group]
-        result.append((reward - mean) / spread)
+        result.append((reward - mean) / spread if spread >= SPREAD_FLOOR else 0.0)
     return result

@@ -123,6 +123,12 @@ def test_several_people_are_merged_by_weight_whatever_their_scales():
     assert merged([], []) == []
 
 
+def test_a_reward_that_is_sure_of_nearly_the_same_counts_as_finding_all_alike():
+    saturated = [20.000001, 20.0, 20.000002, 20.0]
+    assert merged([saturated], [1]) == [0, 0, 0, 0]
+    assert merged([[1.0, 1.0, 0.0, 0.0], saturated], [0.5, 0.5]) == pytest.approx([0.5, 0.5, -0.5, -0.5])
+
+
 def test_agreement_is_kendalls_tau_over_what_both_speak_of():
     assert agreement([1.0, 2.0, 3.0, None], [10.0, 20.0, 30.0, 0.0]) == 1
     assert agreement([1.0, 2.0, 3.0], [3.0, 2.0, 1.0]) == -1
