@@ -150,7 +150,7 @@ def test_standardised_rewards_have_mean_zero_and_spread_one_in_each_group(pairs)
         assert np.mean(mine) == pytest.approx(0, abs=1e-5)
         given = np.std([value for value, one in zip(rewards, prompts, strict=True) if one == prompt])
         assume(abs(given - 1e-4) > 1e-6)
-        assert np.std(mine) == pytest.approx(given > 1e-4, abs=1e-5)
+        assert np.std(mine) == pytest.approx(float(given > 1e-4), abs=1e-5)
 
 
 def test_a_mixture_of_the_catalogue_judges():
