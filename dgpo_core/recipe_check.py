@@ -16,6 +16,8 @@ LEAST_BETA_FOR_SLOW_REFERENCE = 2000
 """Of a reference that is a moving average of the policy; its authors have 2000 to 5000."""
 WIDEST_CLIP_THAT_FIRES = 0.03
 LARGEST_STEADY_RATE = 3e-3
+ROUNDING = 1e-6
+"""Training counts its noise levels in float32."""
 
 
 def check(config: RunConfig) -> None:
@@ -78,7 +80,7 @@ def _check_noise_levels(config: RunConfig) -> None:
     loss, num_sampled = config.loss, config.rollout.num_sampling_steps
     even = [index / num_sampled for index in range(1, num_sampled + 1)]
     shift = config.rollout.sigma_shift
-    num_allowed = sum(shift * sigma / (1 + (shift - 1) * sigma) >= loss.sigma_min for sigma in even)
+    num_allowed = sum(shift * sigma / (1 + (shift - 1) * sigma) >= loss.sigma_min - ROUNDING for sigma in even)
     is_on_path = config.algorithm.name == "flow_grpo"
     if is_on_path:
         num_allowed = min(num_allowed, num_sampled - 1)
@@ -168,7 +170,13 @@ def _wide_clip(config: RunConfig) -> str:
 
 def _unbounded_push(config: RunConfig) -> str:
     loss = config.loss
-    if config.algorithm.name == "dgpo" and loss.reference == "old_policy" and loss.dual_clip == 0:
+    if config.algorithm.name == "dgpo" and loss.dual_clip == 0 and not compares(config):
+        return (
+            "loss.dual_clip = 0 leaves nothing to bound how far dispreferred pictures are pushed away, since with "
+            "loss.preference_beta = 0 no gate ever closes; pictures fall apart after some hundred steps. Set "
+            "loss.dual_clip to 0.1, or loss.preference_beta above 0."
+        )
+    if config.algorithm.name == "dgpo" and loss.dual_clip == 0 and loss.reference == "old_policy":
         return (
             "loss.dual_clip = 0 leaves nothing to bound how far dispreferred pictures are pushed away while the "
             "reference moves along; pictures fall apart after some hundred steps. Set it to 0.1, or loss.reference to "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import sqrt
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Generator, Tensor
 
 from dgpo_core.errors import ConfigError
@@ -47,15 +47,45 @@ def training_sigmas(
         ConfigError: the grid has fewer than num_sigmas sigmas from sigma_min up, sigma_min is not below sigma_max,
             or source is unknown.
     """
+    check_levels(num_sigmas, sigma_min=sigma_min, source=source, grid=grid, sigma_max=sigma_max)
+    if source == "continuous":
+        return _one_per_slice(num_sigmas, sigma_min, sigma_max, generator)
+    allowed = _walked(grid, sigma_min).to(generator.device)
+    return allowed[torch.randperm(len(allowed), generator=generator, device=generator.device)[:num_sigmas]]
+
+
+def check_levels(
+    num_sigmas: int, *, sigma_min: float, source: str, grid: Float[Tensor, " levels"], sigma_max: float = 1.0
+) -> None:
+    """Raises ConfigError where training_sigmas() would."""
     if sigma_min >= sigma_max:
         raise ConfigError(
             f"loss.sigma_min is {sigma_min:g}, but this model knows noise levels below {sigma_max:.4g} only. Lower it."
         )
-    if source == "continuous":
-        return _one_per_slice(num_sigmas, sigma_min, sigma_max, generator)
-    if source == "grid":
-        return _without_replacement(num_sigmas, sigma_min, grid, generator)
-    raise ConfigError(f"loss.sigma_source must be one of continuous, grid, got {source!r}.")
+    if source not in ("continuous", "grid"):
+        raise ConfigError(f"loss.sigma_source must be one of continuous, grid, got {source!r}.")
+    num_allowed = len(_walked(grid, sigma_min))
+    if source == "grid" and num_allowed < num_sigmas:
+        raise ConfigError(
+            f"loss.num_sigmas is {num_sigmas}, but only {num_allowed} of the {int((grid > 0).sum())} sampling sigmas "
+            f"are at least loss.sigma_min = {sigma_min:g}. Lower one of the two, or set loss.sigma_source to "
+            "continuous."
+        )
+
+
+def check_path_levels(num_sigmas: int, *, sigma_min: float, grid: Float[Tensor, " levels"]) -> None:
+    """Raises ConfigError unless a path over the grid has so many steps from sigma_min up that have noise."""
+    num_allowed = int(path_steps(sigma_min, grid).sum())
+    if num_allowed < num_sigmas:
+        raise ConfigError(
+            f"loss.num_sigmas is {num_sigmas}, but only {num_allowed} of the {len(grid) - 1} sampling sigmas are at "
+            f"least loss.sigma_min = {sigma_min:g} and have noise with this model. Lower one of the two."
+        )
+
+
+def path_steps(sigma_min: float, grid: Float[Tensor, " levels"]) -> Bool[Tensor, " levels-1"]:
+    """Which steps of a stochastic path are trained: from sigma_min up, and not the last, which has no noise."""
+    return (grid[:-1] >= sigma_min) & (grid[1:] > 0)
 
 
 def learning_rate_at(step: int, *, start: float, decay_steps: int) -> float:
@@ -77,13 +107,6 @@ def _one_per_slice(num_sigmas: int, sigma_min: float, sigma_max: float, generato
     return (sigma_min + (sigma_max - sigma_min) * (slices + within) / num_sigmas).float()
 
 
-def _without_replacement(num_sigmas: int, sigma_min: float, grid: Tensor, generator: Generator) -> Tensor:
-    walked = grid[grid > 0].to(generator.device)
-    allowed = walked[(walked >= sigma_min) & (walked <= 1)]
-    if len(allowed) < num_sigmas:
-        raise ConfigError(
-            f"loss.num_sigmas is {num_sigmas}, but only {len(allowed)} of the {len(walked)} sampling sigmas are at "
-            f"least loss.sigma_min = {sigma_min:g}. Lower one of the two, or set loss.sigma_source to continuous."
-        )
-    chosen = torch.randperm(len(allowed), generator=generator, device=generator.device)[:num_sigmas]
-    return allowed[chosen]
+def _walked(grid: Tensor, sigma_min: float) -> Tensor:
+    """The levels of a grid that may be trained: from sigma_min up, and not 0."""
+    return grid[(grid > 0) & (grid >= sigma_min) & (grid <= 1)]

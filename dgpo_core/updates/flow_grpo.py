@@ -21,6 +21,7 @@ from dgpo_core.baselines.flow_grpo import (
 from dgpo_core.lesson import Lesson, Tally
 from dgpo_core.loss import kl_to_reference
 from dgpo_core.models.protocol import Conditioning
+from dgpo_core.schedules import path_steps
 from dgpo_core.seeds import generator_for
 from dgpo_core.updates.contract import Rows, Update
 
@@ -48,8 +49,7 @@ class FlowGrpoUpdate(Update[PathStep]):
 
     def levels(self, lesson: Lesson, *, step: int, epoch: int) -> Sequence[PathStep]:
         sigmas = _path_of(lesson).sigmas
-        is_allowed = (sigmas[:-1] >= self._config.loss.sigma_min) & (sigmas[1:] > 0)
-        allowed = is_allowed.nonzero().flatten()
+        allowed = path_steps(self._config.loss.sigma_min, sigmas).nonzero().flatten()
         order = torch.randperm(len(allowed), generator=generator_for(self._config.seed, "path steps", step, epoch))
         chosen = allowed[order[: self._config.loss.num_sigmas]].sort().values
         return [PathStep(int(index), sigmas[index], float(sigmas[index + 1])) for index in chosen]

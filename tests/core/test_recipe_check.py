@@ -98,6 +98,7 @@ UNWISE = {
         "schedule": {"num_steps": 20, "evaluate_every": 10},
     },
     "loss.dual_clip = 0 leaves nothing": {"loss": {"dual_clip": 0.0}},
+    "at beta 0 no gate ever closes": {"loss": {"dual_clip": 0.0, "preference_beta": 0.0}},
     "Nothing bounds how far diffusion_dpo": {"algorithm": {"name": "diffusion_dpo"}, "loss": {"kl_weight": 0.0}},
     "loss.kl_below does nothing: loss.sigma_min": {"loss": {"kl_below": 1.0, "sigma_min": 0.0}},
     "old_policy_from_step does nothing": {"rollout": {"old_policy_from_step": 200}},
@@ -260,8 +261,8 @@ def test_flow_grpo_may_train_every_step_that_has_noise():
 @given(
     num_steps=st.integers(1, 30),
     num_sigmas=st.integers(1, 12),
-    shift=st.sampled_from([0.5, 1.0, 3.0]),
-    sigma_min=st.sampled_from([0.0, 0.123, 0.377, 0.6113, 0.8887, 0.9871]),
+    shift=st.sampled_from([0.5, 1.0, 2.0, 3.0]),
+    sigma_min=st.sampled_from([0.0, 0.123, 0.377, 0.6, 0.75, 0.8887, 0.9871]),
     source=st.sampled_from(["grid", "continuous"]),
 )
 def test_a_start_is_refused_exactly_where_a_step_would_be(num_steps, num_sigmas, shift, sigma_min, source):

@@ -11,12 +11,13 @@ from small_run import Listener, run, small_config, small_parts
 
 from app.recipes import load_recipe
 from dgpo_core.config import RolloutConfig, from_dict, to_dict
-from dgpo_core.errors import ModelError
+from dgpo_core.errors import ConfigError, ModelError
 from dgpo_core.events import EndReason, StepDone
 from dgpo_core.model_config import ModelConfig
 from dgpo_core.models.catalogue import load
 from dgpo_core.rollout import draw_latents, sampling_sigmas, starting_noise
 from dgpo_core.trainer import train
+from dgpo_core.updates.catalogue import new_update
 
 PROMPTS = ["a red circle", "two blue squares above a ring"]
 NUM_STEPS = 4
@@ -314,3 +315,13 @@ def test_its_recipe_trains_it(family, folder, tmp_path):
     assert why == EndReason.FINISHED
     assert step.metrics.grad_norm > 0
     assert config.loss.sigma_min < model.sigma_max
+
+
+@pytest.mark.parametrize("algorithm", ["dgpo", "flow_grpo"])
+def test_noise_levels_that_the_network_does_not_know_are_refused_before_anything_is_drawn(model, algorithm):
+    rollout = {"sampler": "flow_sde" if algorithm == "flow_grpo" else "euler", "num_sampling_steps": 4}
+    config = small_config(algorithm={"name": algorithm}, rollout=rollout, loss={"num_sigmas": 1, "sigma_min": 0.99})
+    if model.sigma_max >= 0.99:
+        pytest.skip("it knows these")
+    with pytest.raises(ConfigError, match=r"loss\.(sigma_min is|num_sigmas is 1, but only 0 of the 4)"):
+        new_update(model, config, before_part=lambda: None)
