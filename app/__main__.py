@@ -23,6 +23,9 @@ from dgpo_core.errors import ConfigError, LabError
 if TYPE_CHECKING:
     from app.runner import Runner
 
+MOST_DIGITS = 18
+"""Of the number of a run; more are more than the store can hold."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; 0 when all went well, 2 for something a person must change."""
@@ -111,7 +114,7 @@ def _add_save(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         help="write a run's trained model as a folder for diffusers: whole, or its LoRA",
         argument_default=argparse.SUPPRESS,
     )
-    save.add_argument("run", type=int, help="number of the run")
+    save.add_argument("run", type=_run, help="number of the run")
     save.add_argument("into", type=Path, help="folder to write, which must not be there yet")
     save.add_argument("--step", type=int, default=None, help="step of the checkpoint (the newest)")
     save.add_argument("--lora", action="store_true", default=False, help="the LoRA alone, for load_lora_weights")
@@ -135,9 +138,13 @@ def _add_label(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _run_or_all(text: str) -> int | None:
     """The number of a run; None for all runs."""
-    if text != "all" and not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"a run is named by its number, or all, got {text[:40]!r}")
-    return None if text == "all" else int(text)
+    return None if text == "all" else _run(text, "its number, or all")
+
+
+def _run(text: str, allowed: str = "its number") -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS):
+        raise argparse.ArgumentTypeError(f"a run is named by {allowed}, got {text[:40]!r}")
+    return int(text)
 
 
 def _add_lab_options(parser: argparse.ArgumentParser) -> None:

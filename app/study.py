@@ -287,5 +287,7 @@ def between(rows: Sequence[LabelRow]) -> Iterable[Agreement]:
             is_self = row.rater == other.rater
             if is_self and row.repeat_of is None:
                 continue  # said once, of the repeat
+            if not is_self and other.repeat_of is not None:
+                continue  # what they said at first is what others are compared with
             if (tau := agreement(scores_in(row), scores_in(other))) is not None:
                 yield Agreement(row.id, "self" if is_self else "person", other.rater, tau)

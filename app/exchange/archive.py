@@ -37,6 +37,8 @@ def unpack(file: Path, folder: Path, *, most_bytes: int = MOST_BYTES) -> None:
     folder.mkdir(parents=True)
     try:
         with ZipFile(file) as archive:
+            if not all(one.filename for one in archive.infolist()):
+                raise BadZipFile("an entry has no name")
             entries = [one for one in archive.infolist() if not one.is_dir() and not _is_of_a_system(one.filename)]
             if len(entries) > MOST_ENTRIES:
                 raise ExchangeError(

@@ -105,13 +105,15 @@ def unpack_parquet(file: Path, folder: Path, *, most_bytes: int = MOST_BYTES) ->
         with parquet.ParquetFile(file) as opened:
             _check(file.name, opened, arrow, most_bytes)
             return list(_taken(opened, folder, most_bytes, file.name))
-    except (arrow.ArrowException, OSError, UnicodeDecodeError) as error:
+    except (arrow.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
         reason = str(error).split("\n")[0][:200]
         raise ExchangeError(f"{file.name} cannot be read as Parquet: {reason}. Write it again.") from error
 
 
 def _check(name: str, opened: Any, arrow: ModuleType, most_bytes: int) -> None:
     schema = opened.schema_arrow
+    if twice := [one for one in dict.fromkeys(schema.names) if schema.names.count(one) > 1]:
+        raise ExchangeError(f"{name} has the column {twice[0]} more than once. Leave one of them out.")
     pictures = PAIR_PICTURES if _is_of_pairs(opened) else ("image",)
     if not _is_of_pairs(opened) and (missing := [one for one in NEEDED if one not in schema.names]):
         raise ExchangeError(

@@ -173,7 +173,7 @@ def _ranked_folders(source: Path) -> tuple[list[Draft], list[str]]:
         drafts.append(draft)
     if not drafts and not wrong:
         raise ExchangeError(
-            f"{source.name} holds neither {', '.join(READERS)} nor folders of pictures. "
+            f"{source.resolve().name} holds neither {', '.join(READERS)} nor folders of pictures. "
             "docs/people.md shows what can be imported."
         )
     return drafts, wrong

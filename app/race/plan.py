@@ -153,10 +153,12 @@ def load_race(name_or_path: str, folder: Path = RACES) -> RacePlan:
         ConfigError: no such file, not YAML, or a plan that cannot be run; the message says what is wrong where.
     """
     path = folder / f"{name_or_path}.yaml" if name_or_path in list_races(folder) else Path(name_or_path)
-    if not path.is_file():
-        known = ", ".join(list_races(folder)) or "none"
-        raise ConfigError(f"There is no race {name_or_path!r}. Known: {known}; or give the path of a YAML file.")
-    return checked_plan(read_yaml(path.read_bytes(), path.name), path.stem)
+    try:
+        text = path.read_bytes()
+    except (OSError, ValueError) as error:  # not there, no name of a file at all, or not to be read
+        known, shown = ", ".join(list_races(folder)) or "none", name_or_path[:80]
+        raise ConfigError(f"There is no race {shown!r}. Known: {known}; or give the path of a YAML file.") from error
+    return checked_plan(read_yaml(text, path.name), path.stem)
 
 
 def checked_plan(values: Any, name: str) -> RacePlan:
@@ -238,6 +240,8 @@ def _entrants(given: Any) -> tuple[Entrant, ...]:
             raise ConfigError(f"An entrant's name must be 1 to 60 printable characters, got {str(name)[:60]!r}.")
         if changes is not None and not isinstance(changes, dict):
             raise ConfigError(f"Entrant {name} must have settings such as algorithm.name: flow_grpo, got {changes!r}.")
+        if wrong := [key for key in changes or {} if not isinstance(key, str)]:
+            raise ConfigError(f"Entrant {name} names the setting {wrong[0]!r}. Name one such as algorithm.name.")
         entrants.append(Entrant(name, tuple((changes or {}).items())))
     return tuple(entrants)
 

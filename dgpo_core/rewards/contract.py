@@ -122,7 +122,11 @@ def held_to_contract(answer: object, num_pictures: int, name: str = "") -> list[
 def _checked(judgement: object, who: str) -> Judgement:
     if not isinstance(judgement, Judgement):
         raise RewardError(f"{who} gave {str(judgement)[:80]!r} for a picture. It must give a Judgement.")
-    terms = tuple((name, float(value)) for name, value in judgement.terms if isfinite(value))
+    try:
+        terms = tuple((str(name), float(value)) for name, value in judgement.terms if isfinite(value))
+    except (TypeError, ValueError) as error:
+        given = str(judgement.terms)[:80]
+        raise RewardError(f"{who} gave the terms {given!r}. They must be pairs of a name and a number.") from error
     details = str(judgement.details or "").encode("utf-8", "replace").decode()  # half a character cannot be stored
     if judgement.reward is None:
         return Judgement(None, terms, details)

@@ -17,9 +17,12 @@ from typing import Any
 from dgpo_core.errors import RewardError
 from dgpo_core.reward_names import OWN
 from dgpo_core.rewards.contract import Judgement, Picture, Reward, Testable, Trial
+from dgpo_core.rewards.patience import TookTooLongError, within
 from dgpo_core.rewards.supplies import Supplies
 
 METADATA = "metadata"
+SECONDS_TO_LOAD = 600.0
+"""A model may be read, or fetched, while the code is loaded."""
 
 
 def own_reward(name: str, supplies: Supplies) -> Reward:
@@ -35,9 +38,7 @@ def own_reward(name: str, supplies: Supplies) -> Reward:
     if found is None:
         raise RewardError(f"{name[:80]!r} names no reward of yours. Write module:attribute or file.py:attribute.")
     place, attribute = found["place"], found["attribute"]
-    judge = _from_file(place, attribute, supplies.folder) if place.endswith(".py") else _from_module(place, attribute)
-    if inspect.isclass(judge):
-        judge = judge()
+    judge = _loaded(place, attribute, supplies.folder)
     if not callable(judge):
         raise RewardError(f"{name} is {type(judge).__name__}, which cannot judge. Name a function or a class.")
     return OwnReward(name, judge, supplies)
@@ -68,6 +69,25 @@ class OwnReward:
     def trials(self) -> list[Trial]:
         """Those that a person's class names itself."""
         return self._judge.trials() if isinstance(self._judge, Testable) else []
+
+
+def _loaded(place: str, attribute: str, folder: Path) -> Any:
+    """The function, or an object of the class; a person's code may raise anything, here as when it judges."""
+
+    def load() -> Any:
+        found = _from_file(place, attribute, folder) if place.endswith(".py") else _from_module(place, attribute)
+        return found() if inspect.isclass(found) else found
+
+    try:
+        judge, failure = within(SECONDS_TO_LOAD, load)
+    except TookTooLongError:
+        raise RewardError(f"{place}:{attribute} did not load in {SECONDS_TO_LOAD:g} s. Look why it hangs.") from None
+    if isinstance(failure, RewardError):
+        raise failure
+    if failure is not None:
+        words = f"{type(failure).__name__}: {str(failure)[:300]}"
+        raise RewardError(f"{place}:{attribute} cannot be loaded: {words}. Mend the file.") from failure
+    return judge
 
 
 def _from_module(place: str, attribute: str) -> Any:

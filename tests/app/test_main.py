@@ -241,6 +241,15 @@ def test_a_trained_model_is_written_and_what_cannot_be_is_refused(refused, tmp_p
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.parametrize("command", ["save", "export"])
+@pytest.mark.parametrize("number", ["9" * 19, "-1", "three"])
+def test_a_run_that_no_number_names_is_refused(tmp_path, capsys, command, number):
+    with pytest.raises(SystemExit) as ended:
+        main([command, number, str(tmp_path / "into"), "--folder", str(tmp_path)])
+    assert ended.value.code == 2
+    assert "a run is named by its number" in capsys.readouterr().err
+
+
 @pytest.fixture
 def endless(tmp_path, model_folder):
     """The recipe of a run that is live until it is told to end."""

@@ -170,7 +170,6 @@ def test_two_people_are_compared_both_ways_and_a_repeat_with_what_it_repeats_in_
     assert list(between(rows)) == [
         Agreement(1, "person", "eve", pytest.approx(-1)),
         Agreement(2, "person", "ann", pytest.approx(-1)),
-        Agreement(2, "person", "ann", pytest.approx(-1)),
         Agreement(3, "self", "ann", pytest.approx(1)),
         Agreement(3, "person", "eve", pytest.approx(-1)),
     ]

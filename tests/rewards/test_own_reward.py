@@ -82,6 +82,9 @@ def test_a_class_may_check_prompts_and_name_its_trials(tmp_path):
         ("mine.py:green", "def red(): pass", r"mine\.py:green cannot be loaded: .*green"),
         ("mine.py:red", "def red(:", r"mine\.py:red cannot be loaded: .*Mend the file"),
         ("mine.py:red", "import nothing_like_it", "cannot be loaded: No module named 'nothing_like_it'"),
+        ("mine.py:red", "1 / 0", r"mine\.py:red cannot be loaded: ZeroDivisionError: division by zero\. Mend"),
+        ("mine.py:red", "import os; os.environ['NOPE_KEY']", "cannot be loaded: KeyError: 'NOPE_KEY'"),
+        ("mine.py:Red", "class Red:\n    def __init__(self, path): pass", "cannot be loaded: TypeError: .*'path'"),
         ("mine.py:red", "red = 3", r"mine\.py:red is int, which cannot judge"),
     ],
 )
@@ -113,6 +116,12 @@ def test_what_breaks_the_contract_is_said_with_the_name(tmp_path, answer, messag
 def test_details_are_text_that_can_be_stored(reward, details, kept):
     [judgement] = judge(lambda pictures, prompts: [Judgement(reward, details=details)], PICTURES[:1], [""])
     assert judgement == Judgement(reward, details=kept)
+
+
+@pytest.mark.parametrize("terms", [{"red": 0.3}, (("red", "x"),), 3])
+def test_terms_that_are_no_names_with_numbers_are_said(terms):
+    with pytest.raises(RewardError, match=r"gave the terms .*\. They must be pairs of a name and a number"):
+        judge(lambda pictures, prompts: [Judgement(0.5, terms)], PICTURES[:1], [""])
 
 
 def test_a_function_that_names_no_trials_must_answer_before_a_run(tmp_path):

@@ -57,7 +57,9 @@ def test_a_page_that_is_closed_while_the_file_is_made_leaves_nothing(lab, packed
     ("run_id", "layout", "words"),
     [
         (None, "groups", "There is no run to export yet."),
-        ("1", "groups", "There is no run to export yet."),
+        ("1", "groups", "There is no run 1. Known: none."),
+        ("the red one", "groups", "'the red one' is no run. Choose one from the list."),
+        ("9" * 20, "groups", f"'{'9' * 20}' is no run. Choose one from the list."),
         (ALL_RUNS, "groups", "No run has drawn groups yet."),
         (7, "groups", "There is no run 7. Known: none."),
         (7, "../x", "There is no layout '../x'."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +18,7 @@ from app.ui.live import Live, whole_number
 from dgpo_core.errors import ExchangeError, LabError
 
 ALL_RUNS = "all"
+NUMBER = re.compile(r"\d{1,18}", re.ASCII)
 ABOUT_EXPORT = "Every group of the run with its pictures, rewards and labels, as one file."
 ABOUT_IMPORT = (
     "A file that was exported here, or a ZIP file of your own ranked folders: one per prompt, its pictures named "
@@ -97,9 +99,13 @@ def imported(lab: Lab, brought: Any, name: Any) -> list[Any]:
 
 
 def _run(run_id: Any) -> int:
-    if (number := whole_number(run_id)) is None:
-        raise ExchangeError("There is no run to export yet. Start one, or bring labels of your own.")
-    return number
+    if (number := whole_number(run_id)) is not None:
+        return number
+    if run_id and (typed := NUMBER.fullmatch(str(run_id).strip())):
+        return int(typed[0])
+    if run_id:
+        raise ExchangeError(f"{str(run_id)[:80]!r} is no run. Choose one from the list.")
+    raise ExchangeError("There is no run to export yet. Start one, or bring labels of your own.")
 
 
 def _choices(reader: Reader) -> list[tuple[str, Any]]:

@@ -104,6 +104,12 @@ def test_what_is_no_whole_zip_file_is_said(tmp_path, spoil, words):
         unpack(path, tmp_path / "to")
 
 
+def test_an_entry_without_a_name_is_said(tmp_path):
+    packed(tmp_path / "one.zip", (ZipInfo(""), b"x"))
+    with pytest.raises(ExchangeError, match="cannot be unpacked: an entry has no name"):
+        unpack(tmp_path / "one.zip", tmp_path / "to")
+
+
 def test_unusual_compression_is_refused(tmp_path):
     packed(tmp_path / "one.zip", ("a.txt", b"x" * 50), compression=ZIP_LZMA)
     with pytest.raises(ExchangeError, match="compressed in an unusual way"):

@@ -5,6 +5,7 @@ import os
 import sys
 from contextlib import closing
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -290,6 +291,13 @@ def test_a_folder_in_which_only_some_pictures_have_places_is_refused(writer, ran
     (ranked / "unjudged" / "1.png").write_bytes(png("red"))
     with pytest.raises(ExchangeError, match=r"folder unjudged: one.png has no place"):
         import_groups(writer, ranked, "mine")
+
+
+def test_a_folder_that_is_named_by_a_dot_is_called_by_its_name(writer, tmp_path, monkeypatch):
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    with pytest.raises(ExchangeError, match=r"^empty holds neither groups\.jsonl"):
+        import_groups(writer, Path(), "mine")
 
 
 @pytest.mark.parametrize("name", ["empty", "missing"])

@@ -118,6 +118,23 @@ def test_wrong_pairs_are_named_and_nothing_is_taken(writer, reader, tmp_path, ro
     assert reader.runs() == []
 
 
+def test_a_column_that_is_there_twice_is_said(writer, tmp_path):
+    column = pyarrow.array([row()["image"]] * 2)
+    table = pyarrow.Table.from_arrays([column, column, pyarrow.array(["a", "a"])], names=["image", "image", "prompt"])
+    parquet.write_table(table, tmp_path / "x.parquet")
+    with pytest.raises(ExchangeError, match=r"x\.parquet has the column image more than once\. Leave one"):
+        import_groups(writer, tmp_path / "x.parquet", "mine")
+
+
+def test_a_time_that_python_does_not_know_is_said(writer, tmp_path):
+    late = pyarrow.array([253402300800_000_000] * 2, pyarrow.timestamp("us"))
+    images = pyarrow.array([row()["image"]] * 2)
+    table = pyarrow.Table.from_arrays([images, pyarrow.array(["a", "a"]), late], names=["image", "prompt", "group"])
+    parquet.write_table(table, tmp_path / "x.parquet")
+    with pytest.raises(ExchangeError, match=r"x\.parquet cannot be read as Parquet: "):
+        import_groups(writer, tmp_path / "x.parquet", "mine")
+
+
 @pytest.mark.parametrize("data", [b"", b"PAR1 no table PAR1", None])
 def test_a_damaged_file_is_said(writer, reader, tmp_path, data):
     whole = write(tmp_path / "x.parquet", [row(), row("blue")]).read_bytes()

@@ -138,6 +138,7 @@ def test_without_a_grid_the_rate_is_the_recipes():
         ({"entrants": {}}, "entrants must be names, each with its settings"),
         ({"entrants": {"a\nb": {}}}, "name must be 1 to 60 printable characters"),
         ({"entrants": {"dgpo": 3}}, "Entrant dgpo must have settings such as"),
+        ({"entrants": {"dgpo": {1: 2}}}, "Entrant dgpo names the setting 1. Name one such as"),
         ({"entrants": {"dgpo": {"loss.beta": 3}}}, "Entrant dgpo: loss.beta is not a setting"),
         ({"entrants": {"grpo": {"algorithm.name": "flow_grpo"}}}, "Entrant grpo: algorithm.name is flow_grpo, which"),
         ({"entrants": {"dgpo": {"loss.kl_weight": -1}}}, "Entrant dgpo: loss.kl_weight must be 0 to 100, got -1"),
@@ -182,6 +183,8 @@ def test_a_plan_that_cannot_be_run_is_refused_in_a_sentence(changes, words):
 def test_a_file_that_is_none_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"There is no race 'marathon'\. Known: ablations, shapes; or"):
         load_race("marathon")
+    with pytest.raises(ConfigError, match=r"There is no race 'entrants: .{70}'\. Known"):
+        load_race("entrants: " * 40)
     broken = tmp_path / "broken.yaml"
     broken.write_text("entrants: [")
     with pytest.raises(ConfigError, match=r"broken\.yaml is not valid YAML in line 1"):
