@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterable
 from dgpo_core.config import STOCHASTIC_SAMPLERS, RolloutConfig, RunConfig, settings
 from dgpo_core.reward_names import PREFERENCE, REWARD_FACTS
 
-LET_THE_POLICY_MOVE = "Raise update.old_policy_decay or update.inner_epochs, or turn update.per_sigma on."
-
 READ_BY = {
     "algorithm.nft_strength": ("diffusion_nft",),
     "algorithm.nft_advantage_clip": ("diffusion_nft",),
@@ -30,14 +28,16 @@ READ_BY = {
 }
 """Settings that not every algorithm reads, and which do."""
 
+READ_WHERE_PEOPLE_ARE = ("people.wait_seconds", "people.without_label", "people.groups_asked", "people.repeat_share")
 READ_WHERE_DRAWN = (
     "prompts.train",
     "reward.train",
     "rollout.group_size",
+    "rollout.noise_level",
     "rollout.old_policy_from_step",
     "people.weight",
+    *READ_WHERE_PEOPLE_ARE,
 )
-
 
 READ_BY_LORA = ("model.lora_rank", "model.lora_alpha", "model.lora_targets")
 ASK_A_MODEL = ("vlm_judge", "vlm_quality", "unifiedreward")
@@ -62,15 +62,24 @@ def _idle_drawing(config: RunConfig) -> str:
     return words and f"{words}: the groups of rollout.stored_groups are learned from, and none is drawn."
 
 
-READ_WHERE_PEOPLE_ARE = ("people.wait_seconds", "people.without_label", "people.groups_asked", "people.repeat_share")
-
-
 def _idle_people(config: RunConfig) -> str:
     """Settings of people that were changed although nobody is asked."""
     is_learned_used = PREFERENCE in config.reward.names
     paths = (*READ_WHERE_PEOPLE_ARE, *(() if is_learned_used else ("people.clip_folder",)))
-    words = _do_nothing(config, paths) if config.people.weight == 0 else ""
+    is_idle = config.people.weight == 0 and not config.rollout.stored_groups
+    words = _do_nothing(config, paths) if is_idle else ""
     return words and f"{words}: people.weight is 0, so nobody is asked. Raise it to ask people."
+
+
+def _idle_reward(config: RunConfig) -> str:
+    """The automatic reward that was chosen although what people say is all that counts."""
+    people = config.people
+    is_idle = people.weight == 1 and people.without_label != "reward" and not config.rollout.stored_groups
+    words = _do_nothing(config, ["reward.train"]) if is_idle else ""
+    return words and (
+        f"{words}: people.weight is 1 and people.without_label is {people.without_label}, so no automatic reward "
+        "counts. Leave it out, or lower people.weight."
+    )
 
 
 def _idle_preference(config: RunConfig) -> str:
@@ -147,7 +156,8 @@ def _value_at(config: RunConfig, path: str) -> object:
 
 def _idle_noise_level(config: RunConfig) -> str:
     rollout = config.rollout
-    if rollout.sampler not in STOCHASTIC_SAMPLERS and rollout.noise_level != RolloutConfig().noise_level:
+    is_drawn = not rollout.stored_groups
+    if is_drawn and rollout.sampler not in STOCHASTIC_SAMPLERS and rollout.noise_level != RolloutConfig().noise_level:
         return (
             f"rollout.noise_level does nothing: the sampler {rollout.sampler} adds no noise. "
             f"Set rollout.sampler to {' or '.join(STOCHASTIC_SAMPLERS)} to use it."
@@ -188,6 +198,19 @@ def _does_old_policy_draw(config: RunConfig) -> bool:
     return config.update.old_policy_decay > 0 and is_reached and not rollout.stored_groups
 
 
+def _way_to_move(config: RunConfig) -> str:
+    """How the policy would move within a step."""
+    more = "raise loss.num_sigmas" if config.update.per_sigma else "turn update.per_sigma on"
+    if not config.update.per_sigma and config.loss.num_sigmas == 1:
+        more = "raise loss.num_sigmas and turn update.per_sigma on"
+    return f"Raise update.old_policy_decay or update.inner_epochs, or {more}."
+
+
+def _idle_per_sigma(config: RunConfig) -> str:
+    words = _do_nothing(config, ["update.per_sigma"]) if config.loss.num_sigmas == 1 else ""
+    return words and f"{words}: there is one noise level, and one update either way. Raise loss.num_sigmas above 1."
+
+
 def _idle_clip(config: RunConfig) -> str:
     loss, name = config.loss, config.algorithm.name
     if loss.clip_range == 0:
@@ -195,22 +218,28 @@ def _idle_clip(config: RunConfig) -> str:
     if name == "dgpo" and _is_old_the_policy_itself(config):
         return (
             "loss.clip_range does nothing: with one update per step the policy has not moved from the old policy yet. "
-            + LET_THE_POLICY_MOVE
+            + _way_to_move(config)
         )
     if name == "flow_grpo" and _is_one_update(config) and not _does_old_policy_draw(config):
         return (
             "loss.clip_range does nothing: with one update per step the policy has not moved from the one that drew "
-            "the paths. " + LET_THE_POLICY_MOVE
+            "the paths. " + _way_to_move(config)
         )
     return ""
 
 
 def _idle_clip_of_the_kl(config: RunConfig) -> str:
     loss = config.loss
-    if loss.clip_kl and config.algorithm.name in READ_BY["loss.clip_kl"] and 0 in (loss.clip_range, loss.kl_weight):
+    if not loss.clip_kl or config.algorithm.name not in READ_BY["loss.clip_kl"]:
+        return ""
+    if 0 in (loss.clip_range, loss.kl_weight):
         return (
             "loss.clip_kl does nothing: it takes the pull of loss.kl_weight from pictures that loss.clip_range clips, "
             "and one of the two is 0. Raise it, or turn loss.clip_kl off."
+        )
+    if _idle_clip(config):
+        return (
+            "loss.clip_kl does nothing: loss.clip_range clips no picture. Turn it off, or have the clip do something."
         )
     return ""
 
@@ -220,9 +249,10 @@ def _idle_old_policy(config: RunConfig) -> str:
     is_compared = loss.reference == "old_policy" and compares(config)
     is_read = is_compared or name == "diffusion_nft" or (name == "dgpo" and loss.clip_range > 0)
     if config.update.old_policy_decay > 0 and not is_read and not _does_old_policy_draw(config):
+        way_out = "." if config.rollout.stored_groups else ", or rollout.old_policy_from_step below schedule.num_steps."
         return (
             "update.old_policy_decay does nothing: the old policy neither draws groups nor is anything measured "
-            "against it. Set it to 0, or rollout.old_policy_from_step below schedule.num_steps."
+            f"against it. Set it to 0{way_out}"
         )
     return ""
 
@@ -230,8 +260,8 @@ def _idle_old_policy(config: RunConfig) -> str:
 def _idle_beta(config: RunConfig) -> str:
     loss = config.loss
     if compares(config) and loss.reference == "old_policy" and _is_old_the_policy_itself(config):
-        return (
-            "loss.preference_beta does nothing: with one update per step every gate is one half. " + LET_THE_POLICY_MOVE
+        return "loss.preference_beta does nothing: with one update per step every gate is one half. " + _way_to_move(
+            config
         )
     return ""
 
@@ -262,7 +292,8 @@ def _idle_reference_guidance(config: RunConfig) -> str:
 def _idle_renewal(config: RunConfig) -> str:
     """Nothing is held to the frozen reference, or it is first taken anew after the run's end."""
     loss, every = config.loss, config.loss.reference_every
-    if every > 0 and not _is_frozen_measured(config) and loss.kl_weight == loss.kl_below == 0:
+    is_held_below = loss.kl_below > 0 and config.algorithm.name in READ_BY["loss.kl_below"]
+    if every > 0 and not _is_frozen_measured(config) and loss.kl_weight == 0 and not is_held_below:
         return (
             "loss.reference_every does nothing: the frozen reference is not used. Set loss.kl_weight above 0, or leave "
             "it at 0."
@@ -302,6 +333,7 @@ def _switch_never_reached(config: RunConfig) -> str:
 
 IDLE: tuple[Callable[[RunConfig], str], ...] = (
     _idle_people,
+    _idle_reward,
     _idle_preference,
     _idle_watch_prompts,
     _idle_lora,
@@ -313,6 +345,7 @@ IDLE: tuple[Callable[[RunConfig], str], ...] = (
     _idle_noise_level,
     _idle_extremes,
     _idle_beside_uniform_weights,
+    _idle_per_sigma,
     _idle_clip,
     _idle_clip_of_the_kl,
     _idle_beta,

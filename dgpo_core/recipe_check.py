@@ -100,7 +100,8 @@ def cautions(config: RunConfig) -> tuple[str, ...]:
 
 def _noise_for_nothing(config: RunConfig) -> str:
     sampler = config.rollout.sampler
-    if sampler in STOCHASTIC_SAMPLERS and config.algorithm.name != "flow_grpo":
+    is_drawn = not config.rollout.stored_groups
+    if is_drawn and sampler in STOCHASTIC_SAMPLERS and config.algorithm.name != "flow_grpo":
         return (
             f"rollout.sampler = {sampler} draws worse pictures than an ODE sampler in as many steps, and "
             f"{config.algorithm.name} does not need its noise. Set it to euler, unless you want to compare."

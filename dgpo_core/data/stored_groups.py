@@ -9,7 +9,6 @@ A sample may also have the "seed" it was drawn from; reward null is no opinion.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -20,7 +19,7 @@ from PIL import Image
 
 from dgpo_core.data.prompts import is_text
 from dgpo_core.errors import PromptError
-from dgpo_core.rewards.contract import Picture
+from dgpo_core.rewards.contract import LARGEST_REWARD, Picture
 
 INDEX = "groups.jsonl"
 MAX_ERRORS_SHOWN = 5
@@ -120,8 +119,8 @@ def _sample(values: Any, folder: Path) -> StoredSample | str:
         return f"picture {shown} cannot be looked up: {error.strerror}"
     if not is_there:
         return f"picture {shown} is missing"
-    if reward is not None and (type(reward) not in (int, float) or not abs(reward) <= sys.float_info.max):
-        return f"reward {str(reward)[:40]!r} of {shown} is not a number"
+    if reward is not None and (type(reward) not in (int, float) or not abs(reward) <= LARGEST_REWARD):
+        return f"reward {str(reward)[:40]!r} of {shown} is not a number, or too large"
     return StoredSample(file=folder / name, reward=reward, seed=seed if type(seed) is int else 0)
 
 

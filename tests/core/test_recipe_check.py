@@ -75,7 +75,33 @@ UNWISE = {
         "loss": {"reference_guidance": 4.5, "kl_weight": 0.0},
     },
     "loss.clip_kl does nothing: it takes the pull": {"loss": {"clip_kl": True, "clip_range": 0.0}},
+    "loss.clip_kl does nothing: loss.clip_range clips no": {"update": {"per_sigma": False}, "loss": {"clip_kl": True}},
     "loss.clip_range does nothing": {"update": {"per_sigma": False}},
+    "or turn update.per_sigma on.": {"update": {"per_sigma": False}},
+    "or raise loss.num_sigmas.": {"loss": {"num_sigmas": 1}},
+    "or raise loss.num_sigmas and turn update.per_sigma on.": {
+        "loss": {"num_sigmas": 1},
+        "update": {"per_sigma": False},
+    },
+    "update.per_sigma does nothing: there is one": {"loss": {"num_sigmas": 1}, "update": {"per_sigma": False}},
+    "reward.train does nothing: people.weight is 1": {
+        "people": {"weight": 1, "without_label": "skip"},
+        "reward": {"train": "brightness"},
+    },
+    "rollout.noise_level, people.weight, people.wait_seconds do nothing: the groups": {
+        "rollout": {"stored_groups": "groups", "sampler": "flow_sde", "noise_level": 0.3},
+        "people": {"weight": 1, "wait_seconds": 60},
+    },
+    "measured against it. Set it to 0.": {
+        "rollout": {"stored_groups": "groups"},
+        "loss": {"reference": "frozen", "reference_guidance": 4.5, "clip_range": 0.0},
+        "update": {"old_policy_decay": 0.3},
+    },
+    "loss.reference_every does nothing: the frozen reference is not": {
+        "algorithm": {"name": "flow_grpo"},
+        "rollout": {"sampler": "flow_sde"},
+        "loss": {"reference_every": 10, "kl_weight": 0.0, "kl_below": 0.1},
+    },
     "loss.preference_beta does nothing": {"loss": {"num_sigmas": 1}},
     "every gate is one half": {"algorithm": {"name": "diffusion_dpo"}, "update": {"per_sigma": False}},
     "loss.reference_guidance does nothing": {
@@ -98,7 +124,7 @@ UNWISE = {
         "schedule": {"num_steps": 20, "evaluate_every": 10},
     },
     "loss.dual_clip = 0 leaves nothing": {"loss": {"dual_clip": 0.0}},
-    "at beta 0 no gate ever closes": {"loss": {"dual_clip": 0.0, "preference_beta": 0.0}},
+    "loss.preference_beta = 0 no gate ever closes": {"loss": {"dual_clip": 0.0, "preference_beta": 0.0}},
     "Nothing bounds how far diffusion_dpo": {"algorithm": {"name": "diffusion_dpo"}, "loss": {"kl_weight": 0.0}},
     "loss.kl_below does nothing: loss.sigma_min": {"loss": {"kl_below": 1.0, "sigma_min": 0.0}},
     "old_policy_from_step does nothing": {"rollout": {"old_policy_from_step": 200}},

@@ -59,6 +59,7 @@ def test_groups_come_with_prompts_rewards_seeds_and_pictures(folder):
         (line_of("a circle", "0.png", "1.png", reward="good"), "line 2: reward 'good' of '0.png' is not a number"),
         (line_of("a circle", "0.png", "1.png", reward=float("nan")), "line 2: reward 'nan' of '0.png' is not a number"),
         (line_of("a circle", "0.png", "1.png", reward=10**400), "line 2: reward '1000"),
+        (line_of("a circle", "0.png", "1.png", reward=1e39), "reward '1e+39' of '0.png' is not a number, or too large"),
         (line_of("a circle", "0.png", "1.png", reward=True), "line 2: reward 'True' of '0.png' is not a number"),
         (
             '{"prompt": "a circle", "samples": ' + "[" * 100_000 + "]" * 100_000 + "}",
