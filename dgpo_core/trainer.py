@@ -19,7 +19,7 @@ from dgpo_core.config import RunConfig
 from dgpo_core.control import Control, Errand, NextCommand, StopRequested
 from dgpo_core.data.stored_groups import StoredGroup
 from dgpo_core.ema import WeightCopy, old_policy_decay
-from dgpo_core.errors import CheckpointError, LabError, ModelError, StoreError
+from dgpo_core.errors import CheckpointError, LabError, ModelError, StoreError, UnstorableError
 from dgpo_core.events import EndReason, Event, Phase
 from dgpo_core.examination import Examiner, Watched, spread_over
 from dgpo_core.halving import halving
@@ -119,10 +119,9 @@ class _Run:
             self.control.run_errands(self._run_errand, tell_paused)
         except StopRequested:
             reason = EndReason.STOPPED
-        except StoreError:
-            raise  # a save has to be told, and there is no patience left for telling
-        except LabError:
-            if self.state.step > first_step:
+        except LabError as error:  # a save has to be told, for which a store that refuses has no patience left
+            is_mute = isinstance(error, StoreError) and not isinstance(error, UnstorableError)
+            if self.state.step > first_step and not is_mute:
                 self._save_or_warn()
             raise
         self._save(patiently)

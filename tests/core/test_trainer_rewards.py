@@ -8,7 +8,7 @@ from small_run import EVERY_STEP, Forwards, numbers_at, run, small_config, small
 
 from dgpo_core.assembly import assemble
 from dgpo_core.checkpoint import find_damage, newest_checkpoint
-from dgpo_core.errors import RewardError
+from dgpo_core.errors import RewardError, StoreError, UnstorableError
 from dgpo_core.events import EndReason, EvaluationDone, Phase, PhaseChanged, StepDone, Stop, Warned
 from dgpo_core.rewards.contract import Judgement
 
@@ -213,6 +213,19 @@ def test_what_was_learned_before_a_reward_failed_is_saved_and_gone_on_from(model
     assert [one.name for one in tmp_path.iterdir()] == ["step-000002"]
     run(config, small_parts(model, tmp_path, config), resume_from=tmp_path / "step-000002")
     assert numbers_at(tmp_path / "step-000003", model, config) == straight[3]
+
+
+@pytest.mark.parametrize(("error", "saved"), [(UnstorableError, ["step-000002"]), (StoreError, [])])
+def test_steps_are_saved_where_that_can_be_told(model, tmp_path, error, saved):
+    config = small_config(schedule={"num_steps": 3, "checkpoint_every": 100, "evaluate_every": 2})
+
+    def emit(event):
+        if isinstance(event, EvaluationDone) and event.step == 2:
+            raise error("no")
+
+    with pytest.raises(error):
+        run(config, small_parts(model, tmp_path, config), emit=emit)
+    assert [one.name for one in tmp_path.iterdir()] == saved
 
 
 def test_a_run_that_fails_before_it_learned_anything_saves_nothing(model, tmp_path):
