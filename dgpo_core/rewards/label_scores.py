@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import isnan
-from statistics import fmean, pstdev
 
 import choix
 from scipy.stats import kendalltau
 
 from dgpo_core.label import Label, Likes, Pairs, Picks, Ranking, Stars
-from dgpo_core.rewards.contract import SPREAD_FLOOR
+from dgpo_core.rewards.mixture import standardised
 
 Scores = list[float | None]
 PAIR_REGULARIZATION = 0.1
@@ -86,9 +85,9 @@ def _implied(won: Sequence[tuple[int, int]], size: int) -> list[tuple[int, int]]
 def merged(scores: Sequence[Scores], weights: Sequence[float]) -> Scores:
     """What several people said of one group, each brought to mean 0 and spread 1, weighted; None where nobody spoke.
 
-    Who found all alike, or nearly (SPREAD_FLOOR), counts as that; who said nothing does not count.
+    Who found all alike, or nearly (as in a mixture), counts as that; who said nothing does not count.
     """
-    standard = [_standardized(one) for one in scores]
+    standard = [standardised(one, [None] * len(one)) for one in scores]
     result: Scores = []
     for member in range(len(scores[0]) if scores else 0):
         said = [(one[member], weight) for one, weight in zip(standard, weights, strict=True) if weight > 0]
@@ -96,14 +95,6 @@ def merged(scores: Sequence[Scores], weights: Sequence[float]) -> Scores:
         total = sum(weight for _, weight in known)
         result.append(sum(score * weight for score, weight in known) / total if known else None)
     return result
-
-
-def _standardized(scores: Scores) -> Scores:
-    known = [score for score in scores if score is not None]
-    if not known:
-        return scores
-    mean, spread = fmean(known), pstdev(known)
-    return [None if score is None else (score - mean) / spread if spread >= SPREAD_FLOOR else 0.0 for score in scores]
 
 
 def agreement(one: Scores, other: Scores) -> float | None:
