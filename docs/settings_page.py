@@ -22,15 +22,17 @@ Every setting, as a recipe names it. This page is written by `make docs` from `c
 A recipe is a YAML file with any of these settings, grouped as below; what it leaves out has its default.
 On the command line a setting is changed by its full name: `--set loss.kl_weight=0.001`. Settings in bold
 stand open on the Train tab, the others are folded away there. `docs/method.md` has what the settings of
-the loss do to the equations.
+the loss do to the equations. The recipe `shapes`, with which the Train tab opens, differs from these defaults:
+`docs/recipes.md` says in what, and why.
 """
 
 
 RACES = """## A race
 
 `python -m app race RACE` runs several algorithms from the same start; `docs/race.md` explains it. A race is a YAML
-file with these settings, `seeds`, a grid of `learning_rates`, and the `entrants`: names, each with the settings of a
-run that it changes.
+file with these settings, `seeds`, a grid of `learning_rates`, the `entrants`: names, each with the settings of a
+run that it changes, and perhaps `prepare`: folders of groups to be drawn first, each with the settings of the run
+that draws them.
 """
 TABLE = "| setting | default | allowed | what it does |\n|---|---|---|---|\n"
 

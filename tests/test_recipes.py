@@ -156,6 +156,12 @@ def table_below(heading):
     return [[cell.strip().replace("`", "") for cell in row.strip("|").split("|")] for row in rows]
 
 
+def test_docs_say_where_the_shapes_recipe_differs_from_the_defaults():
+    told = {setting: (float(default), float(here)) for setting, default, here, _ in table_below("## `shapes`")}
+    found, defaults = values_of_config(load_recipe("shapes")), values_of_config(RunConfig())
+    assert told == {name: (defaults[name], value) for name, value in found.items() if value != defaults[name]}
+
+
 @pytest.mark.parametrize("name", PAPERS_RECIPES)
 def test_a_recipe_of_the_papers_reports_and_watches_what_docs_say(name):
     told = {task: named for task, *named in table_below("### What they train on")}
