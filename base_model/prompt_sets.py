@@ -2,18 +2,19 @@
 
     python -m base_model.prompt_sets
 
-Of colors, two, position and attribution whole combinations are held out, so that the examination
-asks for combinations never trained on; of single and counting, which have few, wordings are.
+Of colors, two, position and attribution whole scenes are held out, in whatever order they are named, so that the
+examination asks for what was never trained on; of single and counting, which have few, wordings are.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
 
 from dgpo_core.data.prompts import SHIPPED, check_disjoint
-from dgpo_core.data.requests import CATEGORIES, ENDINGS, OPENINGS, all_requests
+from dgpo_core.data.requests import CATEGORIES, ENDINGS, OPENINGS, Request, all_requests
 
 NUM_HELDOUT = 100
 NUM_TRAIN = {"single": 20, "two": 200, "counting": 440, "colors": 160, "position": 560, "attribution": 400}
@@ -32,11 +33,19 @@ def split_category(category: str, rng: np.random.Generator) -> tuple[list[str], 
         shuffled = [every[index] for index in rng.permutation(len(every))]
         return shuffled[NUM_HELDOUT:][: NUM_TRAIN[category]], shuffled[:NUM_HELDOUT]
     num_held = round(HELDOUT_SHARE * len(requests))
-    parts = []
-    for chosen, count in ((order[num_held:], NUM_TRAIN[category]), (order[:num_held], NUM_HELDOUT)):
-        every = [requests[index].wording(*words) for index in chosen for words in wordings]
-        parts.append([every[index] for index in rng.permutation(len(every))[:count]])
-    return parts[0], parts[1]
+    train, heldout = (
+        _worded([requests[index] for index in part], rng) for part in (order[num_held:], order[:num_held])
+    )
+    heldout = heldout[:NUM_HELDOUT]
+    scenes = {request.scene() for request, _ in heldout}
+    free = [one for one in train if one[0].scene() not in scenes]
+    return [prompt for _, prompt in free[: NUM_TRAIN[category]]], [prompt for _, prompt in heldout]
+
+
+def _worded(requests: Sequence[Request], rng: np.random.Generator) -> list[tuple[Request, str]]:
+    """Every wording of the requests, in random order."""
+    every = [(request, request.wording(*words)) for request in requests for words in product(OPENINGS, ENDINGS)]
+    return [every[index] for index in rng.permutation(len(every))]
 
 
 def write_prompt_sets() -> None:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from math import sqrt
 from statistics import fmean, stdev
 
+from scipy.stats import t as student
+
 from app.race.plan import RacePlan
 from app.store.rows import RacePoint, RaceRunRow
 
@@ -22,7 +24,8 @@ HEAD = ["changed", "seeds", *(words for name in NUMBERS for words in (name, "aga
 def ablation_rows(plan: RacePlan, runs: Sequence[RaceRunRow]) -> list[list[str]]:
     """The base and every entrant at its end: means over seeds, and seed by seed how far it lies from `against`.
 
-    Differences are mean and standard error over the seeds that both finished; failed runs are left out.
+    Differences are the mean over the seeds that both finished and half its 95% interval, by Student's t as seeds are
+    few; failed runs are left out.
     """
     sound = {(run.entrant, run.seed): run for run in runs if run.points and not run.has_failed}
     recipe = {seed: run for (name, seed), run in sound.items() if name == plan.rules.against}
@@ -47,5 +50,7 @@ def _row(name: str, mine: dict[int, RacePoint], recipe: dict[int, RacePoint]) ->
 def _difference(values: Sequence[float]) -> str:
     if not values:
         return ""
-    error = f" \N{PLUS-MINUS SIGN} {stdev(values) / sqrt(len(values)):.3f}" if len(values) > 1 else ""
-    return f"{fmean(values):+.3f}{error}"
+    if len(values) == 1:
+        return f"{values[0]:+.3f}"
+    half = float(student.ppf(0.975, len(values) - 1)) * stdev(values) / sqrt(len(values))
+    return f"{fmean(values):+.3f} \N{PLUS-MINUS SIGN} {half:.3f}"

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from app.race.plan import RacePlan
-from app.race.result import COSTS, NEARLY, RaceResult, Spread, Standing
+from app.race.result import COSTS, NEARLY, RaceResult, Ratio, Spread, Standing
 
 NOTHING = "\N{EN DASH}"
 TIMES = "\N{MULTIPLICATION SIGN}"
 FORMS = {"minutes": "{:.1f}", "pictures": "{:,.0f}", "evaluations": "{:,.0f}"}
 CAPTION = (
     "Standings: mean ± standard deviation over seeds. Minutes, pictures and network evaluations are those to the "
-    f"target, {TIMES} is how many times the first entrant's; the last column is of minutes to {NEARLY:.0%} of the gain"
+    f"target, {TIMES} is how many times the first entrant's, the geometric mean and the range over seeds; the last "
+    f"column is of minutes to {NEARLY:.0%} of the gain"
 )
 
 
@@ -35,7 +36,7 @@ def _row(one: Standing) -> list[str]:
     rate = f"{one.learning_rate:g}" if one.num_seeds else NOTHING
     reached = f"{one.num_reached} of {one.num_seeds}"
     spent = [_in_words(one.to_target[name], FORMS[name]) for name in COSTS]
-    ratios = [_in_words(ratio, "{:.2f}") for ratio in (*(one.ratio[name] for name in COSTS), one.ratio_nearly)]
+    ratios = [_times(ratio) for ratio in (*(one.ratio[name] for name in COSTS), one.ratio_nearly)]
     return [one.entrant, rate, _in_words(one.best), _in_words(one.final), reached, *spent, *ratios]
 
 
@@ -44,6 +45,13 @@ def _in_words(spread: Spread | None, form: str = "{:.3f}") -> str:
         return NOTHING
     mean = form.format(spread.mean)
     return mean if spread.std is None else f"{mean} ± {form.format(spread.std)}"
+
+
+def _times(ratio: Ratio | None) -> str:
+    if ratio is None:
+        return NOTHING
+    is_the_same = ratio.num_seeds == 1 or ratio.least == ratio.most
+    return f"{ratio.mean:.2f}" if is_the_same else f"{ratio.mean:.2f} ({ratio.least:.2f} to {ratio.most:.2f})"
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
@@ -78,7 +86,9 @@ def _on_reaching(one: Standing, *, is_first: bool) -> list[str]:
     if one.num_reached == num_seeds:
         return []
     numbers = "all ratios are" if is_first else "its minutes and ratios are"
-    return [f"{one.entrant} reached the target with {one.num_reached} of {num_seeds} seeds; {numbers} of these alone."]
+    words = f"{one.entrant} reached the target with {one.num_reached} of {num_seeds} seeds; {numbers} of these alone"
+    num_near = one.ratio_nearly.num_seeds if one.ratio_nearly else 0
+    return [f"{words}{f', those to {NEARLY:.0%} of the gain of {num_near}' if num_near > one.num_reached else ''}."]
 
 
 def _on_rates(plan: RacePlan, result: RaceResult, one: Standing) -> list[str]:

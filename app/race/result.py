@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import fmean, stdev
+from statistics import fmean, geometric_mean, stdev
 
 from app.race.plan import RacePlan
 from app.store.rows import RacePoint, RaceRunRow
@@ -36,6 +36,25 @@ class Spread:
         return cls(fmean(values), stdev(values) if len(values) > 1 else None)
 
 
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """How many times the first entrant's cost, over seeds: the geometric mean, and the least and the most of a seed.
+
+    Geometric, so that it is the inverse of what it would be the other way round; a mean of ratios favours whoever
+    stands below the line.
+    """
+
+    mean: float
+    least: float
+    most: float
+    num_seeds: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Ratio | None:
+        """None where no seed has any."""
+        return cls(geometric_mean(values), min(values), max(values), len(values)) if values else None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tried:
     """One learning rate of the grid and the score it ended at; None where the run failed before any examination."""
@@ -63,8 +82,8 @@ class Standing:
     final: Spread | None
     quality: dict[str, Spread]
     to_target: dict[str, Spread | None]
-    ratio: dict[str, Spread | None]
-    ratio_nearly: Spread | None
+    ratio: dict[str, Ratio | None]
+    ratio_nearly: Ratio | None
     failures: tuple[str, ...]
 
 
@@ -150,8 +169,8 @@ def _standing(entrant: str, first: str, targets: Mapping[int, float], racing: Se
         final=_spread([run.points[-1].score for run in sound.values()]),
         quality=_last_quality(list(sound.values())),
         to_target={name: _spread(list(costs.values())) for name, costs in spent.items()},
-        ratio={name: _spread(_ratios(spent[name], lead[name])) for name in COSTS},
-        ratio_nearly=_spread(_ratios(near, near_lead)),
+        ratio={name: Ratio.of(_ratios(spent[name], lead[name])) for name in COSTS},
+        ratio_nearly=Ratio.of(_ratios(near, near_lead)),
         failures=tuple(run.message for run in racing if run.entrant == entrant and run.has_failed),
     )
 
@@ -170,7 +189,7 @@ def _costs(targets: Mapping[int, float], runs: dict[int, RaceRunRow], cost: Cost
 
 
 def _ratios(spent: dict[int, float], lead: dict[int, float]) -> list[float]:
-    return [spent[seed] / lead[seed] for seed in spent if lead.get(seed, 0) > 0]
+    return [spent[seed] / lead[seed] for seed in spent if spent[seed] > 0 and lead.get(seed, 0) > 0]
 
 
 def _spread(values: Sequence[float]) -> Spread | None:

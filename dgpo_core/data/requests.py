@@ -17,6 +17,7 @@ from dgpo_core.errors import PromptError
 
 CATEGORIES = ("single", "two", "counting", "colors", "position", "attribution")
 RELATIONS = ("left of", "right of", "above", "below")
+TURNED = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
 COUNTS = {"two": 2, "three": 3, "four": 4}
 OPENINGS = (
     "",
@@ -50,6 +51,12 @@ class Request:
     def wording(self, opening: str = "", ending: str = "") -> str:
         """The prompt: opening, the request in plain words, ending."""
         return " ".join(part for part in (opening, self._core(), ending) if part)
+
+    def scene(self) -> Request:
+        """The one request of all that ask for the same picture: a ring above a cross is a cross below a ring."""
+        ordered = tuple(sorted(self.wanted, key=lambda wanted: (wanted.shape, wanted.color or "")))
+        relation = TURNED[self.relation] if self.relation and ordered != self.wanted else self.relation
+        return Request(self.category, ordered, relation)
 
     def _core(self) -> str:
         first = self.wanted[0]

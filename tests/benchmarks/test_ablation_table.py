@@ -29,7 +29,7 @@ def test_differences_are_taken_seed_by_seed():
     base, default, changed, lost = ablation_rows(PLAN, runs)
     assert base[:4] == ["the base, untrained", "2", "0.500", ""]
     assert default[:4] == ["default", "2", "0.700", ""]
-    assert changed[:6] == ["no KL", "2", "0.770", "+0.070 ± 0.030", "0.800", "-0.100 ± 0.000"]
+    assert changed[:6] == ["no KL", "2", "0.770", "+0.070 ± 0.381", "0.800", "-0.100 ± 0.000"]
     assert lost[:4] == ["lost", "0", "", ""]
     assert {len(row) for row in (base, default, changed, lost)} == {len(HEAD)}
 

@@ -125,3 +125,23 @@ def test_a_picture_of_a_request_holds_what_is_asked_for(category):
 
 def test_every_relation_is_asked_for():
     assert {request.relation for request in all_requests("position")} == set(RELATIONS)
+
+
+@pytest.mark.parametrize(
+    ("category", "count"),
+    [("single", 6), ("two", 15), ("counting", 18), ("colors", 36), ("position", 60), ("attribution", 450)],
+)
+def test_requests_for_one_picture_in_another_order_are_one_scene(category, count):
+    requests = all_requests(category)
+    scenes = {request.scene() for request in requests}
+    assert len(scenes) == count
+    assert scenes <= set(requests)
+    assert {scene.scene() for scene in scenes} == scenes
+
+
+def test_a_picture_of_a_request_shows_its_scene():
+    for seed, request in enumerate(all_requests("position")):
+        scene = request.scene()
+        places = {thing.shape: (thing.x, thing.y) for thing in picture_of(request, np.random.default_rng(seed))}
+        first, second = (places[wanted.shape] for wanted in scene.wanted)
+        assert relation_between(first, second) == scene.relation

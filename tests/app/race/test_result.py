@@ -66,13 +66,14 @@ def test_standings_of_a_race():
     assert dgpo.to_target["minutes"].mean == pytest.approx((3 / 4 + 5 / 6) / 2)
     assert nft.to_target["minutes"].mean == pytest.approx((3 + 2) / 2)
     assert nft.to_target["pictures"].mean == pytest.approx(250)
-    assert nft.ratio["evaluations"].mean == pytest.approx((3 / (3 / 4) + 2 / (5 / 6)) / 2)
-    assert nft.ratio["evaluations"].std is not None
+    assert nft.ratio["evaluations"].mean == pytest.approx((3 / (3 / 4) * 2 / (5 / 6)) ** 0.5)
+    assert (nft.ratio["evaluations"].least, nft.ratio["evaluations"].most) == pytest.approx((2.4, 4))
     assert dgpo.ratio["minutes"].mean == 1
     assert nft.best.mean == pytest.approx(0.6)
     assert nft.final.mean == pytest.approx(0.55)
     heading, *rows = rows_of(result)
     assert rows[1][:5] == ["nft", "0.0001", "0.600 ± 0.141", "0.550 ± 0.071", "2 of 2"]
+    assert [row[-4] for row in rows] == ["1.00", "3.10 (2.40 to 4.00)"]
     assert all(len(row) == len(heading) for row in rows)
     assert remarks(PLAN, result) == ["Target: for each seed the best score of nft, 0.600 on average."]
     assert markdown(rows_of(result)).count("\n") == 3
@@ -81,6 +82,23 @@ def test_standings_of_a_race():
         ["dgpo", "0.450 ± 0.000"],
         ["nft", "0.275 ± 0.035"],
     ]
+
+
+def test_two_entrants_that_are_each_twice_as_quick_with_one_seed_are_equal_whoever_is_named_first():
+    quick, slow = points(0.2, 0.6), points(0.2, 0.4, 0.6)
+    runs = [run("dgpo", 0, examined=quick), run("nft", 0, examined=slow)]
+    runs += [run("dgpo", 1, examined=slow), run("nft", 1, examined=quick)]
+    for entrants in (PLAN.entrants, PLAN.entrants[::-1]):
+        plan = replace(PLAN, rules=replace(PLAN.rules, target=0.6), entrants=entrants)
+        assert result_of(plan, runs).standings[1].ratio["minutes"].mean == pytest.approx(1)
+
+
+def test_seeds_that_came_near_the_target_and_not_to_it_are_counted_apart():
+    plan = replace(PLAN, rules=replace(PLAN.rules, target=0.6))
+    runs = [run("dgpo", seed, examined=points(0.2, 0.9)) for seed in (0, 1)]
+    runs += [run("nft", 0, examined=points(0.2, 0.6)), run("nft", 1, examined=points(0.2, 0.59))]
+    words = "nft reached the target with 1 of 2 seeds; its minutes and ratios are of these alone"
+    assert remarks(plan, result_of(plan, runs))[1:] == [f"{words}, those to 90% of the gain of 2."]
 
 
 def test_the_time_to_nine_tenths_does_not_depend_on_which_examination_of_a_plateau_is_the_highest():
