@@ -1,10 +1,12 @@
 """How many labels picking saves: held-out pair accuracy by number of labelled groups, picked against random.
 
     python -m benchmarks.label_saving [--seeds 0 1 2 3] [--groups 260] [--tastes large warm]
+    python -m benchmarks.label_saving --seeds 0 --groups 200 --tastes large --label trial
 
 Groups are drawn by the base once and kept under --work. Each turn offers the next groups of a shuffled pool, as a
 step of training would, and asks a simulated annotator (10% noise) about some; what is learned from all labels so far
-is examined on groups of other pictures against the taste itself, without noise. Kept as results/label_saving.json.
+is examined on groups of other pictures against the taste itself, without noise. Kept as results/label_saving.json,
+with a label as results/label_saving-<label>.json; what is kept there of the same groups is taken up.
 
 The interval of a saving is what seeds drawn anew from those measured would give, nine times in ten. All seeds split and
 shuffle one and the same pool of groups, drawn by one base, so it tells nothing of other pictures or other weights.
@@ -114,21 +116,38 @@ def saving(random: npt.ArrayLike, picked: npt.ArrayLike, num_labels: int) -> dic
     return {"accuracy": target, "random": num_labels, "picked": needed, "saved": 1 - needed / num_labels}
 
 
-def measure(seeds: Sequence[int], tastes: Sequence[str], num_groups: int, work: Path) -> None:
+def taken_up(before: dict[str, Any] | None, about: dict[str, Any], name: str) -> dict[str, dict[str, Curves]]:
+    """The curves that are kept already, by taste and seed.
+
+    Raises:
+        SystemExit: they were measured with other parameters, and would be lost.
+    """
+    if before is None:
+        return {}
+    was = before["about"]
+    others = [f"{one} was {was.get(one)}, now {about[one]}" for one in about if was.get(one) != about[one]]
+    if others:
+        raise SystemExit(
+            f"The label {name!r} is taken by a measurement with other parameters ({'; '.join(others)}). Give this one "
+            "another --label."
+        )
+    return before["curves"]
+
+
+def measure(seeds: Sequence[int], tastes: Sequence[str], num_groups: int, label: str, work: Path) -> None:
     """Every taste with every seed; what is known already is not measured again."""
     config = from_dict({"rollout": {"group_size": SIZE}})
     model = load_model(config)
     about = {"groups": num_groups, "size": SIZE, "noise": NOISE, "offered": OFFERED, "asked": ASKED}
     about |= {"transformer": model.identity()["transformer"], "held_out": HELD_OUT}
-    result: dict[str, Any] = kept("label_saving") or {}
-    if result.get("about") != about:
-        result = {"about": about, "curves": {}}
+    name = f"label_saving-{label}" if label else "label_saving"
+    known_curves = taken_up(kept(name), about, name)
     prompts, groups = drawn(model, config, num_groups, work)
     features = PipelineFeatures(model)
     known = [features(group, [prompt] * SIZE) for group, prompt in zip(groups, prompts, strict=True)]
     for taste in tastes:
         study = Study(taste, torch.stack(known), groups, features.weights())
-        curves = result["curves"].setdefault(taste, {})
+        curves = known_curves.setdefault(taste, {})
         for seed in seeds:
             if str(seed) not in curves:
                 curves[str(seed)] = {
@@ -136,8 +155,8 @@ def measure(seeds: Sequence[int], tastes: Sequence[str], num_groups: int, work: 
                     "picked": study.curve(seed, is_picked=True),
                 }
                 print(f"{taste}, seed {seed}: done", flush=True)
-            keep("label_saving", {"about": about, "curves": result["curves"], "savings": savings(result["curves"])})
-    print(savings(result["curves"]))
+            keep(name, {"about": about, "curves": known_curves, "savings": savings(known_curves)})
+    print(savings(known_curves))
 
 
 def savings(curves: dict[str, dict[str, Curves]]) -> dict[str, list[dict[str, Any]]]:
@@ -175,6 +194,7 @@ if __name__ == "__main__":
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(36)))
     parser.add_argument("--tastes", nargs="+", choices=list(TASTES), default=list(TASTES))
     parser.add_argument("--groups", type=int, default=260)
+    parser.add_argument("--label", default="")
     parser.add_argument("--work", type=Path, default=Path("work/label_saving"))
     arguments = parser.parse_args()
-    measure(arguments.seeds, arguments.tastes, arguments.groups, arguments.work)
+    measure(arguments.seeds, arguments.tastes, arguments.groups, arguments.label, arguments.work)

@@ -3,7 +3,8 @@
     python -m benchmarks.learning shapes --seeds 0 1 2 --minutes 10 60 [--set loss.preference_beta=100]
 
 Time is that of the steps; examinations, which only watch, are not counted. Each mark is a stop and
-a resume; a measurement that was cut short goes on from its last checkpoint. Kept as results/learning-<label>.json.
+a resume; a measurement that was cut short goes on from its last checkpoint. Marks are reached in rising order: one
+before what was trained already is measured only if its checkpoint is left. Kept as results/learning-<label>.json.
 """
 
 from __future__ import annotations
@@ -18,50 +19,101 @@ from typing import Any
 
 from app.__main__ import configured
 from benchmarks.base_profile import SEEDS, category_scores, over_seeds
-from benchmarks.record import keep, kept
+from benchmarks.record import keep, kept, write_whole
 from dgpo_core.assembly import assemble
-from dgpo_core.checkpoint import newest_checkpoint, step_of
+from dgpo_core.checkpoint import checkpoint_folders, find_damage, newest_checkpoint, step_of
 from dgpo_core.comparison import averaged_weights
 from dgpo_core.config import RunConfig, from_dict, to_dict
 from dgpo_core.ema import WeightCopy
-from dgpo_core.events import CheckpointSaved, Command, Event, StepDone, Stop
+from dgpo_core.events import Command, Event, StepDone, Stop
 from dgpo_core.trainer import Parts, train
+
+CHECKPOINTS, CONFIG, SECONDS = "checkpoints", "config.json", "seconds-at-steps.json"
+"""What lies in the work folder of a seed."""
+
+
+def claim(folder: Path, config: RunConfig) -> None:
+    """Makes a work folder these settings' own; one that holds their run is taken up.
+
+    Raises:
+        SystemExit: what was trained there has other settings, or none that are known.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / CONFIG
+    if not file.exists():
+        if checkpoint_folders(folder / CHECKPOINTS):
+            raise SystemExit(
+                f"The work folder {folder} has checkpoints but no {CONFIG}, so nobody knows the settings they were "
+                "trained with. Remove the folder, or give this measurement another --label or --work."
+            )
+        write_whole(file, json.dumps(to_dict(config), indent=1))
+    elif from_dict(json.loads(file.read_text(encoding="utf-8"))) != config:
+        raise SystemExit(
+            f"The work folder {folder} holds a run with the settings of its {CONFIG}, which are not those given now. "
+            "Remove the folder, or give this measurement another --label or --work."
+        )
 
 
 class TimedRun:
-    """One seed's run, trained from mark to mark."""
+    """One seed's run, trained from mark to mark.
+
+    Raises:
+        SystemExit: its folder holds a run with other settings.
+    """
 
     def __init__(self, config: RunConfig, folder: Path) -> None:
-        self._config, self._folder = config, folder
-        self._progress_file = folder / "seconds-at-checkpoints.json"
-        folder.mkdir(parents=True, exist_ok=True)
-        newest = newest_checkpoint(folder / "checkpoints")
+        claim(folder, config)
+        self._config, self._checkpoints, self._seconds_file = config, folder / CHECKPOINTS, folder / SECONDS
+        newest = newest_checkpoint(self._checkpoints)
         self._steps = step_of(newest) if newest else 0
-        self._seconds = self._known_seconds()[str(self._steps)] if newest else 0.0
+        self._seconds = self._known_seconds()[str(self._steps)][1]
         self._parts: Parts | None = None
 
-    def _known_seconds(self) -> dict[str, float]:
-        return json.loads(self._progress_file.read_text()) if self._progress_file.exists() else {}
+    def _known_seconds(self) -> dict[str, tuple[float, float]]:
+        """Seconds trained before and after the last of so many steps."""
+        start = {"0": (0.0, 0.0)}
+        return start | json.loads(self._seconds_file.read_text()) if self._seconds_file.exists() else start
 
     def until(self, minutes: float) -> dict[str, Any]:
-        """Trains up to the mark and examines on all held-out prompts at three seeds."""
-        self._parts = self._parts or assemble(self._config, self._folder / "checkpoints")
-        train(
-            self._config,
-            self._parts,
-            emit=self._hear,
-            next_command=lambda: self._command(minutes),
-            resume_from=newest_checkpoint(self._folder / "checkpoints"),
-        )
-        weights = averaged_weights(self._folder / "checkpoints", self._steps, self._parts.model)
-        return self._examined(self._parts, weights) | {"steps": self._steps, "minutes": self._seconds / 60}
+        """Trains up to the mark and examines on all held-out prompts at three seeds.
+
+        Raises:
+            SystemExit: the run is past the mark, and the checkpoint saved there is not left.
+        """
+        steps = self._steps_at(minutes)
+        if steps is None and self._steps and self._seconds >= 60 * minutes:
+            raise SystemExit(
+                f"The run in {self._checkpoints.parent} cannot be measured after {minutes:g} minutes: it was trained "
+                f"for {self._seconds / 60:.1f} already, and no checkpoint of that mark is left. Give later --minutes, "
+                "or begin anew with another --label."
+            )
+        parts = self._parts = self._parts or assemble(self._config, self._checkpoints)
+        if steps is None:
+            train(
+                self._config,
+                parts,
+                emit=self._hear,
+                next_command=lambda: self._command(minutes),
+                resume_from=newest_checkpoint(self._checkpoints),
+            )
+            steps = self._steps
+        weights = averaged_weights(self._checkpoints, steps, parts.model)
+        seconds = self._known_seconds()[str(steps)][1]
+        return self._examined(parts, weights) | {"steps": steps, "minutes": seconds / 60}
+
+    def _steps_at(self, minutes: float) -> int | None:
+        """The step in which the mark was reached, where a whole checkpoint of it is left."""
+        known = self._known_seconds()
+        steps = (step_of(one) for one in checkpoint_folders(self._checkpoints) if not find_damage(one))
+        return next((one for one in steps if known[str(one)][0] < 60 * minutes <= known[str(one)][1]), None)
 
     def _hear(self, event: Event) -> None:
-        if isinstance(event, CheckpointSaved):
-            self._progress_file.write_text(json.dumps(self._known_seconds() | {str(event.step): self._seconds}))
-        elif isinstance(event, StepDone):
+        if isinstance(event, StepDone):
+            before, self._steps = self._seconds, event.step + 1
             self._seconds += event.metrics.step_seconds
-            self._steps = event.step + 1
+            # Told before the step's checkpoint is written, so none is ever without its time.
+            known = self._known_seconds() | {str(self._steps): (before, self._seconds)}
+            write_whole(self._seconds_file, json.dumps(known))
             if self._steps % 10 == 0:
                 print(
                     f"seed {self._config.seed} step {self._steps} minutes {self._seconds / 60:.1f} "
@@ -84,7 +136,7 @@ class TimedRun:
 
     def base(self) -> dict[str, Any]:
         """The examination of the base, for the difference."""
-        self._parts = self._parts or assemble(self._config, self._folder / "checkpoints")
+        self._parts = self._parts or assemble(self._config, self._checkpoints)
         return self._examined(self._parts, None)
 
 

@@ -91,13 +91,22 @@ def answer(rater: SimulatedRater, reader: Reader, writer: Writer, run_id: int) -
 
 
 def trained(config: RunConfig, folder: Path) -> tuple[Path, int]:
-    """The checkpoints of a finished run of these settings, taken up where it was, and how many labels it had."""
+    """The checkpoints of a finished run of these settings, taken up where it was, and how many labels it had.
+
+    Raises:
+        SystemExit: the run in the folder has other settings, or did not finish.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     rater = SimulatedRater(name=RATER, annotate=LIKES_LARGE, seeds=(config.seed,))
     with opened_store(Settings(folder=folder)) as (reader, writer):
         runner = Runner(Settings(folder=folder), reader, writer)
         try:
             known = reader.runs()
+            if known and from_dict(known[0].config) != config:
+                raise SystemExit(
+                    f"The lab in {folder} holds a run with other settings than those given now. Remove that folder, or "
+                    "give this measurement another --label or --work."
+                )
             if not known:
                 runner.start(config)
             elif known[0].state is not RunState.FINISHED:

@@ -38,8 +38,15 @@ def commit() -> str:
     return found.stdout.strip()
 
 
+def write_whole(file: Path, text: str) -> None:
+    """Gives a file this text; a kill at any moment leaves either the old text or the new."""
+    partial = file.with_name(f"{file.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(file)
+
+
 def keep(name: str, values: dict[str, Any]) -> Path:
-    """Writes one measurement and returns its file."""
+    """Writes one measurement and returns its file; the one before is lost only once the new one is whole."""
     RESULTS.mkdir(exist_ok=True)
     file = RESULTS / f"{name}.json"
     about = {
@@ -48,7 +55,7 @@ def keep(name: str, values: dict[str, Any]) -> Path:
         "commit": commit(),
         "machine": machine(),
     }
-    file.write_text(json.dumps(about | values, indent=1) + "\n", encoding="utf-8")
+    write_whole(file, json.dumps(about | values, indent=1) + "\n")
     return file
 
 

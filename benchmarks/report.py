@@ -5,7 +5,8 @@ python -m benchmarks.report
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from math import isclose
 from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
@@ -20,6 +21,11 @@ from benchmarks.record import kept
 PAGE = Path(__file__).parents[1] / "docs" / "results.md"
 PHASES = ("sampling", "decoding", "updating")
 NOT_YET = "Not measured yet.\n"
+MEASURED_ONCE = (
+    "\nThe base was examined once, for all seeds: its ± is over the seeds of the examination, the others' over runs.\n"
+)
+SAME_BASE = 1e-5
+"""Share by which numbers of one base differ at most where its pictures were drawn in other batches."""
 Rows = list[list[str]]
 
 
@@ -43,9 +49,10 @@ def verifier(result: dict[str, Any]) -> str:
     return table(["category", "pictures", "accepted when true", "accepted when one thing is wrong"], rows)
 
 
-def spread(value: dict[str, float]) -> str:
-    """Mean and standard deviation."""
-    return f"{value['mean']:.3f} ± {value['std']:.3f}"
+def spread(value: dict[str, Any]) -> str:
+    """Mean and standard deviation; the mean alone where no deviation was kept, or it is that of one value."""
+    is_single = "std" not in value or len(value.get("by_seed", ())) == 1
+    return f"{value['mean']:.3f}" if is_single else f"{value['mean']:.3f} ± {value['std']:.3f}"
 
 
 def base_profile(result: dict[str, Any]) -> str:
@@ -59,32 +66,55 @@ def base_profile(result: dict[str, Any]) -> str:
 
 
 def learning(result: dict[str, Any]) -> str:
-    """Overall score and hardest category at every mark, then quality, mean and spread over the runs' seeds."""
+    """Overall score and hardest category at every mark, then quality, mean and spread over the runs' seeds.
+
+    The base, measured once for all seeds, has the spread over the seeds of its examination.
+    """
     runs = result["runs"].values()
     marks = sorted({mark for run in runs for mark in run if mark != "base"}, key=float)
-    rows, quality = [], []
+    rows, quality, said = [], [], ""
     for mark in ["base", *marks]:
         after = "base" if mark == "base" else f"{mark} min"
         done = [run[mark] for run in runs if mark in run]
+        is_copied = mark == "base" and all(run == done[0] for run in done)
+        told = spread_over_runs
+        if is_copied:
+            done, told, said = done[:1], spread_of_one, MEASURED_ONCE
         worst = [min((one["mean"], name) for name, one in run["scores"].items()) for run in done]
         rows.append(
             [
                 after,
-                over_runs([run["scores"]["overall"]["mean"] for run in done]),
+                told([run["scores"]["overall"] for run in done]),
                 ", ".join(f"{score:.2f} ({name})" for score, name in worst),
                 ", ".join(str(run.get("steps", 0)) for run in done),
             ]
         )
         names = list(done[0]["quality"])
-        quality.append([after, *(over_runs([run["quality"][name]["mean"] for run in done]) for name in names)])
+        quality.append([after, *(told([run["quality"][name] for run in done]) for name in names)])
     head = ["after", "held-out strict score", "worst category per seed", "steps"]
-    return table(head, rows) + "\n" + table(["after", *names], quality)
+    return table(head, rows) + "\n" + table(["after", *names], quality) + said
 
 
-def over_runs(values: list[float]) -> str:
-    """Mean and standard deviation over runs, and how many they were."""
-    deviation = stdev(values) if len(values) > 1 else 0.0
-    return f"{mean(values):.3f} ± {deviation:.3f} (n={len(values)})"
+def spread_of_one(examined: Sequence[dict[str, Any]]) -> str:
+    """What a single examination found, and how far its own seeds differ."""
+    return spread(examined[0])
+
+
+def spread_over_runs(examined: Sequence[dict[str, Any]]) -> str:
+    """What the examinations of several runs found on average, and how far the runs differ."""
+    return over_runs([one["mean"] for one in examined])
+
+
+def over_runs(values: Sequence[float]) -> str:
+    """Mean over runs, how many they were and, where there are several, their standard deviation."""
+    deviation = f" ± {stdev(values):.3f}" if len(values) > 1 else ""
+    return f"{mean(values):.3f}{deviation} (n={len(values)})"
+
+
+def of_the_base(values: Sequence[float]) -> str:
+    """What every seed found in one and the same base: a single value, unless they were different bases."""
+    is_same = all(isclose(value, values[0], rel_tol=SAME_BASE) for value in values)
+    return f"{values[0]:.3f}" if is_same else over_runs(values)
 
 
 def step(result: dict[str, Any]) -> str:
@@ -128,18 +158,18 @@ def page(result: dict[str, Any]) -> str:
 
 
 def people_steer(result: dict[str, Any]) -> str:
-    """Size of things and strict score before and after, mean and spread over seeds."""
+    """Size of things and strict score before, which is one base's, and after, mean and spread over seeds."""
     runs = list(result["runs"].values())
     rows = [
         ["labelled groups", over_runs([run["labels"] for run in runs])],
         ["steps", over_runs([run["steps"] for run in runs])],
-        ["area of a thing, before", over_runs([run["before"]["area"] for run in runs])],
+        ["area of a thing, before", of_the_base([run["before"]["area"] for run in runs])],
         ["area of a thing, after", over_runs([run["after"]["area"] for run in runs])],
         ["moved, in standard deviations of the base's pictures", over_runs([run["moved"] for run in runs])],
         ["the same, each seed", ", ".join(f"{run['moved']:+.2f}" for run in runs)],
         ["strict score lost", over_runs([run["lost"] for run in runs])],
         ["the same, each seed", ", ".join(f"{run['lost']:+.3f}" for run in runs)],
-        ["clean things, before", over_runs([run["before"]["clean things"] for run in runs])],
+        ["clean things, before", of_the_base([run["before"]["clean things"] for run in runs])],
         ["clean things, after", over_runs([run["after"]["clean things"] for run in runs])],
     ]
     return table(["what", "measured"], rows)

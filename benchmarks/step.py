@@ -35,6 +35,7 @@ from benchmarks.port import free_port
 from benchmarks.record import keep
 from benchmarks.visitors import READY
 from dgpo_core.config import RunConfig
+from dgpo_core.errors import LabError
 from dgpo_core.events import EndReason, Event, StepDone
 from dgpo_core.models.sd3 import SD3Model
 
@@ -71,23 +72,35 @@ class NetworkClock:
             yield
 
 
+class PagesError(LabError):
+    """The pages were not open all the time. A run that hears of it fails, and with it the measurement."""
+
+
 class OpenPages:
-    """Ten, say, pages of the lab, opened and shut; open once each has been answered."""
+    """Ten, say, pages of the lab, opened and shut; open once each has been answered.
+
+    Raises:
+        PagesError: they could not be opened, or one of them failed before they were shut.
+    """
 
     def __init__(self, url: str, count: int) -> None:
         self._command = [sys.executable, "-m", "benchmarks.visitors", url, str(count)]
 
     @contextmanager
-    def open(self) -> Iterator[None]:
-        pages = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
-        try:
-            assert pages.stdout is not None
-            if pages.stdout.readline().strip() != READY:
-                raise SystemExit("The pages could not be opened.")
-            yield
-        finally:
-            pages.terminate()
-            pages.wait()
+    def open(self) -> Iterator[subprocess.Popen[str]]:
+        with subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True) as pages:
+            try:
+                assert pages.stdout is not None
+                if pages.stdout.readline().strip() != READY:
+                    raise PagesError("The pages could not be opened; see above why, and measure again.")
+                yield pages
+                if (status := pages.poll()) is not None:
+                    raise PagesError(
+                        f"The pages ended by themselves with exit status {status}, though they had to stay open; see "
+                        "above why, and measure again."
+                    )
+            finally:
+                pages.terminate()
 
 
 def measure(seeds: Sequence[int], num_steps: int, num_pages: int) -> dict[str, Any]:

@@ -4,7 +4,7 @@ They load the pictures of the wall too, all of them, though a browser leaves out
 the machine with the lab they visit, so they ask through the standard library's plain connection: a client with more
 comfort computes several times longer than the lab's own answer takes.
 
-python -m benchmarks.visitors URL COUNT             each page in its own rhythm, for ever
+python -m benchmarks.visitors URL COUNT             each page in its own rhythm, for ever, or until one of them fails
 python -m benchmarks.visitors URL COUNT --by-line   each page once for every line that comes in, answered by a line
 """
 
@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from http import HTTPStatus
 from http.client import HTTPConnection
+from threading import Event
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -96,9 +96,9 @@ class OpenPage:
         if diary := topics.get("diary"):
             self._cursors["diary"] = {"run": diary["run"], "last": diary["last"]}
 
-    def stay(self) -> None:
-        while True:
-            time.sleep(PAUSE_SECONDS)
+    def stay(self, is_over: Event) -> None:
+        """Asks in the rhythm of a page until it is over."""
+        while not is_over.wait(PAUSE_SECONDS):
             self.ask()
 
 
@@ -128,9 +128,16 @@ def visit(url: str, count: int, lines: Iterable[str] | None) -> None:
 
 
 def _stay(pages: list[OpenPage]) -> None:
+    """Keeps the pages open; the first that fails ends all, so that there are never fewer than there should be."""
+    is_over = Event()
     with ThreadPoolExecutor(len(pages)) as threads:
-        for staying in [threads.submit(page.stay) for page in pages]:
-            staying.result()
+        staying = [threads.submit(page.stay, is_over) for page in pages]
+        try:
+            ended, _ = wait(staying, return_when=FIRST_EXCEPTION)
+        finally:
+            is_over.set()
+    for one in ended:
+        one.result()
 
 
 if __name__ == "__main__":

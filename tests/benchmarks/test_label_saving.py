@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.label_saving import ASKED, interval, saving_of, savings
+from benchmarks.label_saving import ASKED, interval, saving_of, savings, taken_up
 from benchmarks.record import kept
 
 RISING = [0.5 + turn / 40 for turn in range(20)]
@@ -45,3 +45,17 @@ def test_picking_that_never_gets_there_counts_as_the_last_label_of_its_curve():
     of_seeds = seeds([0.5] * 20, [0.5] * 20)
     assert np.isnan(saving_of(of_seeds, 20)["saved"])
     assert interval(of_seeds, 20, np.random.default_rng(0)) == [1 - 40 / 20, 1 - 40 / 20]
+
+
+def test_a_trial_does_not_take_the_place_of_what_was_measured_with_other_parameters():
+    about = {"groups": 260, "noise": 0.1}
+    before = {"about": about, "curves": {"large": {"0": seeds(RISING)[0]}}}
+    with pytest.raises(SystemExit, match=r"'label_saving' is taken .* \(groups was 260, now 200\)\. Give .* --label"):
+        taken_up(before, about | {"groups": 200}, "label_saving")
+
+
+def test_curves_of_the_same_parameters_are_taken_up():
+    about = {"groups": 260, "noise": 0.1}
+    curves = {"large": {"0": seeds(RISING)[0]}}
+    assert taken_up({"about": about, "curves": curves}, about, "label_saving") == curves
+    assert taken_up(None, about, "label_saving-trial") == {}
