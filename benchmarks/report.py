@@ -292,6 +292,7 @@ SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "memory-4bit": ("memory-4bit", memory),
     "race": ("race-shapes", race),
     "race-published": ("race-published", race),
+    "race-higher-rates": ("race-higher-rates", race),
     "race-card": ("race-card", race),
     "ablations": ("race-ablations", ablations),
 }
@@ -305,7 +306,7 @@ WHEN_MEASURED = {
     "ablations": (
         "\n## Ablations\n\nQuestion: what does each part of DGPO do to the held-out score and to held-out quality? "
         "`assets/races/ablations.yaml` has the changes. A difference to the recipe is taken seed by seed, as each seed "
-        "has prompts of its own: mean \u00b1 standard error.\n\n"
+        "has prompts of its own: mean \u00b1 half of its 95% interval.\n\n"
         "<!-- ablations -->\n<!-- end -->\n"
     ),
 }
