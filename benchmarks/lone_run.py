@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,9 @@ from app.race.plan import Entrant, RacePlan, plan_of
 from app.recipes import load_recipe
 from app.settings import Settings
 from app.store.rows import RacePoint, RaceRunRow, RunState
-from dgpo_core.config import from_dict
+from dgpo_core.config import RunConfig, from_dict
+from dgpo_core.data.prompts import load_prompt_set
+from dgpo_core.errors import ConfigError
 
 
 def single(plan: RacePlan, entrant: Entrant, rate: float, seed: int, *, is_tuning: bool) -> dict[str, Any]:
@@ -116,13 +120,50 @@ def rows_from(kept_runs: Sequence[dict[str, Any]]) -> list[RaceRunRow]:
     ]
 
 
+def prompts_hash(recipe: RunConfig) -> str:
+    """A hash of the prompts that a recipe trains on and is examined on, whose sets may change under their names.
+
+    Raises:
+        PromptError: there is no such set.
+    """
+    texts = [load_prompt_set(name).prompts for name in (recipe.prompts.train, recipe.prompts.heldout)]
+    return sha256(json.dumps(texts).encode()).hexdigest()
+
+
+def check_same_plan(plan: RacePlan, result: Mapping[str, Any] | None, label: str) -> None:
+    """Refuses a plan in whose name the result of another one is kept, which it would replace.
+
+    Entrants and seeds may differ: those that are named are made, or taken from the kept result.
+
+    Raises:
+        ConfigError: the plans differ in anything else; the message says where.
+    """
+    if result is None:
+        return
+    before, now = _without_runners(plan_of(result["plan"], result["name"])), _without_runners(plan)
+    if (path := next((path for path in now if path in before and before[path] != now[path]), None)) is not None:
+        raise ConfigError(
+            f"race-{label} is kept of a race whose {path} was {before[path]!r}, and this one's is {now[path]!r}, so it "
+            "would be lost. Give this race's result a name of its own with --label."
+        )
+
+
+def _without_runners(plan: RacePlan) -> dict[str, Any]:
+    """What a plan says but for entrants and seeds; of what is prepared, each folder, since others may learn from it."""
+    values = {"name": plan.name} | plan.as_dict()
+    prepared = {f"prepare {folder}": changes for folder, changes in values.pop("prepare", {}).items()}
+    return {key: value for key, value in values.items() if key not in ("entrants", "seeds")} | prepared
+
+
 def known_runs(plan: RacePlan, result: Mapping[str, Any] | None) -> list[RaceRunRow]:
     """The runs of a kept result that this race would make again as they were: of the same recipe, rules and settings.
 
     Those that failed, or were cut before they had all their pictures, are not among them; nor is any of a race that
-    minutes alone bound, since how much a run does in a minute is the machine's.
+    minutes alone bound, since how much a run does in a minute is the machine's, or of other prompts, or of a result
+    that does not say of which.
     """
-    if result is None or from_dict(result.get("recipe", {})) != load_recipe(plan.rules.recipe):
+    recipe = load_recipe(plan.rules.recipe)
+    if result is None or from_dict(result.get("recipe", {})) != recipe or result.get("prompts") != prompts_hash(recipe):
         return []
     before = plan_of(result["plan"], result["name"])
     entrants, past = ({one.name: one for one in whole.entrants} for whole in (plan, before))

@@ -1,35 +1,36 @@
 """A race whose runs all train at once, each in a process and a lab of its own, where one run leaves a machine idle.
 
-    python -m benchmarks.race shapes [--set minutes=5 turn_minutes=0.25] [--entrants dgpo flow_grpo]
+    python -m benchmarks.race shapes [--entrants dgpo flow_grpo] [--set minutes=5 turn_minutes=0.25 --label quick]
     python -m benchmarks.race ablations --at-once 2  # a core each, where the budget is pictures, not minutes
     python -m benchmarks.race shapes --in-turns     # in one lab, as `python -m app race` does, on a small machine
 
 All at once, first every learning rate of every entrant, then every seed at its entrant's best one. All share the
 machine, and so its moods; minutes are longer than those of a race in turns, for all alike. A run that is over is not
 run again, so a race that was cut short goes on; nor is one that the kept result already has, if the race has a budget
-of pictures, so entrants and seeds may come later. Kept as results/race-NAME.json; docs/race.md says how to read it.
+of pictures, so entrants and seeds may come later. Kept as results/race-NAME.json, where NAME is --label if that is
+given, and never in place of a race of another plan; docs/race.md says how to read it.
 """
 
 from __future__ import annotations
 
 import argparse
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-import yaml
-
-from app.race.plan import RacePlan, load_race, plan_of
+from app.race.plan import RacePlan, checked_plan, load_race, plan_of
 from app.race.report import markdown, remarks, rows_of
 from app.race.result import best_learning_rate, result_of
-from app.recipes import load_recipe
+from app.recipes import load_recipe, parse_value
 from app.store.rows import RaceRunRow
-from benchmarks.lone_run import LabRace, LoneRun, known_runs
+from benchmarks.lone_run import LabRace, LoneRun, check_same_plan, known_runs, prompts_hash
 from benchmarks.record import keep, kept
 from dgpo_core.config import to_dict
-from dgpo_core.errors import ConfigError
+from dgpo_core.errors import ConfigError, LabError
 
 SECONDS_BETWEEN_LOOKS = 0.2
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -98,18 +99,63 @@ def raced(plan: RacePlan, work: Path, limit: int = 0, known: Sequence[RaceRunRow
 
 
 def changed(plan: RacePlan, changes: Sequence[str], entrants: Sequence[str] = ()) -> RacePlan:
-    """The plan with some of its rules changed, read as in YAML, and with these of its entrants alone."""
-    given = {name: yaml.safe_load(value) for name, _, value in (change.partition("=") for change in changes)}
-    values = plan.as_dict() | given
-    if unknown := set(entrants) - set(values["entrants"]):
-        known = ", ".join(values["entrants"])
-        raise ConfigError(f"{plan.name} has no entrant {', '.join(sorted(unknown))}. Its entrants: {known}.")
+    """The plan with some of its rules changed, read as in YAML, and with these of its entrants alone.
+
+    Raises:
+        ConfigError: a change cannot be read, there is no such entrant, or the plan that comes of it cannot be run.
+    """
+    given = dict(_change(text) for text in changes)
+    values = plan.as_dict()
+    if plan.is_rate_the_recipes:
+        del values["learning_rates"]  # another recipe has a rate of its own
+    values |= given
+    known = [entrant.name for entrant in plan_of(values, plan.name).entrants]
+    if unknown := set(entrants) - set(known):
+        raise ConfigError(f"{plan.name} has no entrant {', '.join(sorted(unknown))}. Its entrants: {', '.join(known)}.")
     if entrants:
         values["entrants"] = {name: values["entrants"][name] for name in entrants}
-    return plan_of(values, plan.name)
+    result = plan_of(values, plan.name)
+    checked_plan(result.as_dict(), plan.name)  # as it will be run: without what is prepared for those left out
+    return result
 
 
-if __name__ == "__main__":
+def _change(text: str) -> tuple[str, Any]:
+    name, is_one, value = text.partition("=")
+    if not is_one:
+        raise ConfigError(f"--set takes a rule of the race with its value, got {text[:80]!r}. For example: minutes=5.")
+    return name, parse_value(value, name[:80])
+
+
+def race_and_keep(options: argparse.Namespace) -> None:
+    """Runs the race of the command line, keeps what came of it, and prints it.
+
+    Raises:
+        LabError: it cannot be run as it was asked for, or its result would take the place of another race's.
+    """
+    plan = changed(load_race(options.race), options.set, options.entrants)
+    label, recipe = options.label or plan.name, load_recipe(plan.rules.recipe)
+    result, prompts = kept(f"race-{label}"), prompts_hash(recipe)  # read now: the files may be others hours later
+    check_same_plan(plan, result, label)
+    if options.in_turns:
+        runs = raced_in_turns(plan, options.work / f"{label}-in-turns")
+    else:
+        runs = raced(plan, options.work / label, options.at_once, known_runs(plan, result))
+    keep(
+        f"race-{label}",
+        {
+            "name": plan.name,
+            "plan": plan.as_dict(),
+            "recipe": to_dict(recipe),
+            "prompts": prompts,
+            "runs": [asdict(run) for run in runs],
+        },
+    )
+    standings = result_of(plan, runs)
+    print("\n".join([markdown(rows_of(standings)), *remarks(plan, standings)]))
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """The command; 2 where it could not be done, with why on stderr."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("race", help="name of a race in assets/races, or a YAML file")
     parser.add_argument("--set", action="extend", nargs="+", default=[], metavar="KEY=VALUE")
@@ -118,23 +164,13 @@ if __name__ == "__main__":
     parser.add_argument("--at-once", type=int, default=0, metavar="N", help="so many runs at a time; else all")
     parser.add_argument("--label", default="", help="name of the result, if not that of the race")
     parser.add_argument("--work", type=Path, default=Path("work/race"))
-    arguments = parser.parse_args()
-    race_plan = changed(load_race(arguments.race), arguments.set, arguments.entrants)
-    race_label = arguments.label or race_plan.name
-    race_work = arguments.work / (f"{race_label}-in-turns" if arguments.in_turns else race_label)
-    if arguments.in_turns:
-        race_runs = raced_in_turns(race_plan, race_work)
-    else:
-        race_known = known_runs(race_plan, kept(f"race-{race_label}"))
-        race_runs = raced(race_plan, race_work, arguments.at_once, race_known)
-    keep(
-        f"race-{race_label}",
-        {
-            "name": race_plan.name,
-            "plan": race_plan.as_dict(),
-            "recipe": to_dict(load_recipe(race_plan.rules.recipe)),
-            "runs": [asdict(run) for run in race_runs],
-        },
-    )
-    race_result = result_of(race_plan, race_runs)
-    print("\n".join([markdown(rows_of(race_result)), *remarks(race_plan, race_result)]))
+    try:
+        race_and_keep(parser.parse_args(words))
+    except LabError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

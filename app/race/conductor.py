@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from queue import Empty, Queue
+from threading import Event as Flag
+from typing import Self
 
+from app.command_feed import SECONDS_BETWEEN_READS
 from app.endings import end_in_words
 from app.exchange.export import export_groups
 from app.exchange.stored_run import check_named_run
@@ -20,7 +24,7 @@ from app.store.rows import RaceRow, RaceRunRow, RunState
 from app.store.writer import Writer
 from dgpo_core.config import to_dict
 from dgpo_core.errors import CheckpointError, ConfigError, StoreError
-from dgpo_core.events import Command, EvaluationDone, Event, ExamineNow, RunFailed, RunStarted, StepDone, Stop
+from dgpo_core.events import Command, EvaluationDone, Event, ExamineNow, RunFailed, RunStarted, SaveNow, StepDone, Stop
 
 SECONDS_BETWEEN_LOOKS = 0.2
 SECONDS_TO_END = 5.0
@@ -153,23 +157,26 @@ class Conductor:
 
         An entrant that cannot go on is out.
         """
+        with _Heard() as heard:
+            run_id = self._begin(place, heard)
+            if run_id is not None and not self._follow(run_id, heard, minutes, is_alone=is_alone):
+                self._put_out(run_id, NO_SCORE)
+        self._tell(place)
+
+    def _begin(self, place: RacePlace, heard: _Heard) -> int | None:
+        """Has the run begin or go on; None where it cannot go on, which puts it out."""
         run = self._run_at(place)
-        heard: Queue[Event] = Queue()
         if run is None:
             entrant = next(one for one in self._plan.entrants if one.name == place.entrant)
             config = self._plan.config_of(entrant, learning_rate=place.learning_rate, seed=place.seed)
-            run_id = self._runner.start(config, heard.put)
+            run_id = self._runner.start(config, heard.tell)
             self._writer.enter(self.race_id, run_id, place)
-        else:
-            try:
-                run_id = self._runner.resume(run.run_id, heard.put)
-            except CheckpointError as error:
-                self._put_out(run.run_id, str(error))
-                self._tell(place)
-                return
-        if not self._follow(run_id, heard, minutes, is_alone=is_alone):
-            self._put_out(run_id, NO_SCORE)
-        self._tell(place)
+            return run_id
+        try:
+            return self._runner.resume(run.run_id, heard.tell)
+        except CheckpointError as error:
+            self._put_out(run.run_id, str(error))
+            return None
 
     def _put_out(self, run_id: int, why: str) -> None:
         """Has a run that is over count as failed."""
@@ -177,25 +184,18 @@ class Conductor:
         self._writer.record(run_id, RunFailed(step=step, message=why, details=""))
         self._writer.flush()
 
-    def _follow(self, run_id: int, heard: Queue[Event], minutes: float, *, is_alone: bool) -> bool:
+    def _follow(self, run_id: int, heard: _Heard, minutes: float, *, is_alone: bool) -> bool:
         """Hears the run for a turn, or turn after turn, each with its examination; then has it stopped.
 
         Returns when its thread ended, whether every examination had a score.
         """
         spent, goal, is_asked, is_scored = _Spent(), minutes, False, True
-        while not (self._runner.wait(0) and heard.empty()):
-            try:
-                event = heard.get(timeout=SECONDS_BETWEEN_LOOKS)
-            except Empty:
-                continue
+        for event in heard.until(lambda: self._runner.wait(0)):
             if isinstance(event, RunStarted):
                 spent = self._spent_before(run_id, event.first_step)
                 goal = self._end_of_turn(spent, minutes)
             elif isinstance(event, StepDone):
                 spent.add(event.metrics.step_seconds, sum(len(group.samples) for group in event.groups))
-                if not is_asked and self._is_enough(spent.seconds, spent.pictures, goal):
-                    is_asked = True
-                    self._send(run_id, ExamineNow())
             elif isinstance(event, EvaluationDone) and event.score is None:
                 is_scored = False
                 self._send(run_id, Stop())
@@ -204,6 +204,12 @@ class Conductor:
                     self._send(run_id, Stop())
                 else:
                     goal, is_asked = self._end_of_turn(spent, minutes), False
+                    self._ask(run_id, SaveNow())  # no stop saves it, and a process that is killed loses the rest
+            # At the start too: a turn may have been cut between its last step and its examination.
+            if isinstance(event, RunStarted | StepDone) and not is_asked:
+                is_asked = self._is_enough(spent.seconds, spent.pictures, goal)
+                if is_asked:
+                    self._ask(run_id, ExamineNow())
         return is_scored
 
     def _spent_before(self, run_id: int, first_step: int) -> _Spent:
@@ -216,6 +222,11 @@ class Conductor:
 
     def _end_of_turn(self, spent: _Spent, minutes: float) -> float:
         return min(minutes, spent.seconds / 60 + self._plan.rules.turn_minutes)
+
+    def _ask(self, run_id: int, command: Command) -> None:
+        """Hands over a command that is to be obeyed before the next step: the run waits until it is sure to be read."""
+        self._send(run_id, command)
+        time.sleep(SECONDS_BETWEEN_READS)
 
     def _send(self, run_id: int, command: Command) -> None:
         """Hands over a command; a run that has failed meanwhile needs none."""
@@ -235,6 +246,42 @@ class Conductor:
         else:
             point = run.points[-1]
             self._say(f"{what}: {point.score:.3f} after {point.seconds / 60:.1f} minutes, {point.step} steps")
+
+
+class _Heard:
+    """What a run tells, event by event, until this is left.
+
+    After an event on which a command may follow, the training thread waits until it has been dealt with: else it would
+    have begun the next step, or be several on, by the time that the command comes.
+    """
+
+    def __init__(self) -> None:
+        self._told: Queue[tuple[Event, Flag]] = Queue()
+        self._is_left = Flag()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_left.set()
+
+    def tell(self, event: Event) -> None:
+        """Hands over an event, in the training thread."""
+        is_dealt_with = Flag()
+        self._told.put((event, is_dealt_with))
+        if isinstance(event, RunStarted | StepDone | EvaluationDone):
+            while not (is_dealt_with.wait(SECONDS_BETWEEN_LOOKS) or self._is_left.is_set()):
+                pass
+
+    def until(self, has_ended: Callable[[], bool]) -> Iterator[Event]:
+        """The events as they come, each dealt with when the next one is asked for."""
+        while not (has_ended() and self._told.empty()):
+            try:
+                event, is_dealt_with = self._told.get(timeout=SECONDS_BETWEEN_LOOKS)
+            except Empty:
+                continue
+            yield event
+            is_dealt_with.set()
 
 
 class _Spent:

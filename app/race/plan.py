@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from app.recipes import load_recipe, read_yaml
-from dgpo_core.config import RunConfig, checked_section, from_dict, knob, to_dict, with_setting
+from dgpo_core.config import (
+    STOCHASTIC_SAMPLERS,
+    RunConfig,
+    checked_section,
+    from_dict,
+    knob,
+    to_dict,
+    with_setting,
+)
 from dgpo_core.errors import ConfigError
 from dgpo_core.recipe_check import check
 
@@ -65,7 +73,7 @@ class Preparation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RacePlan:
-    """A whole race."""
+    """A whole race. is_rate_the_recipes: no learning rates were given, so that the recipe's is the only one."""
 
     name: str
     rules: RaceRules = field(default_factory=RaceRules)
@@ -73,6 +81,7 @@ class RacePlan:
     seeds: tuple[int, ...]
     learning_rates: tuple[float, ...]
     preparations: tuple[Preparation, ...] = ()
+    is_rate_the_recipes: bool = field(default=False, compare=False)
 
     def config_of(self, entrant: Entrant, *, learning_rate: float, seed: int) -> RunConfig:
         """The settings of one run of the race. It is examined when the race asks, not by steps, and as all others.
@@ -191,6 +200,7 @@ def plan_of(values: Any, name: str) -> RacePlan:
         seeds=_seeds(values.get("seeds", [0, 1, 2])),
         learning_rates=_learning_rates(values.get("learning_rates"), rules.recipe),
         preparations=_preparations(values.get("prepare")),
+        is_rate_the_recipes=values.get("learning_rates") is None,
     )
     names = [entrant.name for entrant in plan.entrants]
     if rules.target == 0 and rules.against not in names:
@@ -203,9 +213,32 @@ def plan_of(values: Any, name: str) -> RacePlan:
 
 def _check_entrant(plan: RacePlan, entrant: Entrant) -> None:
     try:
-        check(plan.config_of(entrant, learning_rate=plan.learning_rates[0], seed=plan.seeds[0]))
+        config = plan.config_of(entrant, learning_rate=plan.learning_rates[0], seed=plan.seeds[0])
+        check(config)
+        _check_examined_alike(config, load_recipe(plan.rules.recipe))
     except ConfigError as error:
         raise ConfigError(f"Entrant {entrant.name}: {error}") from None
+
+
+def _check_examined_alike(config: RunConfig, recipe: RunConfig) -> None:
+    """Refuses an entrant whose examinations would be drawn otherwise than the recipe's; its rollouts may well be."""
+    own, all_others = _examined_with(config), _examined_with(recipe)
+    for path, value in own.items():
+        if value != all_others[path]:
+            raise ConfigError(
+                f"its examinations would be drawn with {path} {value}, and those of the recipe are with "
+                f"{all_others[path]}. All are examined alike; leave it out, or change it in the recipe."
+            )
+
+
+def _examined_with(config: RunConfig) -> dict[str, Any]:
+    """What an examination is drawn with and config_of does not set; euler stands in for a stochastic sampler."""
+    rollout = config.rollout
+    return {
+        "rollout.sampler": "euler" if rollout.sampler in STOCHASTIC_SAMPLERS else rollout.sampler,
+        "rollout.guidance_scale": rollout.guidance_scale,
+        "rollout.sigma_shift": rollout.sigma_shift,
+    }
 
 
 def _check_preparation(plan: RacePlan, preparation: Preparation) -> None:
@@ -228,6 +261,8 @@ def _preparations(given: Any) -> tuple[Preparation, ...]:
             f"prepare must be folders, each with the settings of the run that draws into it, got {given!r}. "
             "For example: work/groups: {schedule.num_steps: 100}."
         )
+    if wrong := [key for changes in given.values() for key in changes if not isinstance(key, str)]:
+        raise ConfigError(f"prepare names the setting {wrong[0]!r}. Name one such as schedule.num_steps.")
     return tuple(Preparation(str(folder), tuple(changes.items())) for folder, changes in given.items())
 
 

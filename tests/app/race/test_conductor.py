@@ -69,8 +69,10 @@ def test_who_runs_alone_is_examined_turn_after_turn_without_a_stop(race):
     reader, race_id, said = race(seeds=[0], entrants={"nft": NFT}, minutes=10, turn_minutes=1e-4, pictures=40)
     (run,) = reader.race_runs(race_id)
     assert len(run.points) > 2
-    assert run.points[-1].pictures >= 40
+    assert run.points[-1].pictures == 40
     assert len(said) == 1, "one turn, however many examinations"
+    saved = [entry.step for entry in reader.diary(run.run_id) if entry.kind == "saved"]
+    assert saved == [point.step for point in run.points[1:]], "so that what was examined survives a kill"
 
 
 def test_seed_follows_seed(race):
@@ -90,9 +92,13 @@ def test_every_rate_is_tried_and_the_best_one_races(race):
         assert ends[raced] == max(ends.values())
 
 
-def test_a_limit_of_pictures_ends_it_too(race):
-    reader, race_id, _ = race(seeds=[0], minutes=10, turn_minutes=10, pictures=24)
-    assert all(24 <= run.points[-1].pictures <= 48 for run in reader.race_runs(race_id))
+@pytest.mark.parametrize(("limit", "drawn"), [(24, 24), (41, 48)])
+def test_a_limit_of_pictures_ends_it_with_the_step_that_reaches_it(race, limit, drawn):
+    """A step has 8 pictures; the trainer begins no other one while it is decided that there were enough."""
+    reader, race_id, _ = race(seeds=[0], minutes=10, turn_minutes=10, pictures=limit)
+    runs = reader.race_runs(race_id)
+    assert [run.points[-1].pictures for run in runs] == [drawn, drawn]
+    assert [reader.latest_step(run.run_id) for run in runs] == [drawn // 8 - 1] * 2
 
 
 def test_groups_to_learn_from_are_drawn_by_the_base_before_the_race_and_once(race, tmp_path):
@@ -225,16 +231,17 @@ def test_an_entrant_whose_checkpoint_is_lost_is_out_and_the_others_go_on(race, c
     assert lost.has_failed
     assert "no checkpoint in" in lost.message
     assert any(line.startswith("dgpo") and "failed. Run 1 cannot go on" in line for line in said)
-    assert other.points[-1].pictures >= 24
+    assert other.points[-1].pictures == 24
 
 
-def test_steps_of_a_turn_that_was_cut_short_count_towards_the_budget(race, monkeypatch):
-    """Of 20 steps of 8 pictures each, cut after 18 and before their examination, only some more are made, not 20."""
+@pytest.mark.parametrize("cut_at", [144, 160])
+def test_steps_of_a_turn_that_was_cut_short_count_towards_the_budget(race, monkeypatch, cut_at):
+    """Of 20 steps of 8 pictures each, cut after 18 or all and before their examination, only those left are made."""
     turns = {"seeds": [0], "entrants": {"nft": NFT}, "minutes": 10, "turn_minutes": 10, "pictures": 160}
     enough = Conductor._is_enough
 
     def cut(self, seconds, pictures, minutes):
-        if pictures == 144:
+        if pictures == cut_at:
             raise KeyboardInterrupt
         return enough(self, seconds, pictures, minutes)
 
@@ -244,8 +251,7 @@ def test_steps_of_a_turn_that_was_cut_short_count_towards_the_budget(race, monke
     monkeypatch.setattr(Conductor, "_is_enough", enough)
     reader, race_id, _ = race(**turns)
     (run,) = reader.race_runs(race_id)
-    assert 20 <= run.points[-1].step < 30
-    assert run.points[-1].pictures == 8 * run.points[-1].step
+    assert (run.points[-1].step, run.points[-1].pictures) == (20, 160)
 
 
 def test_the_command_prints_the_standings(tmp_path, model_folder, capsys):

@@ -118,6 +118,19 @@ def test_who_draws_in_more_steps_is_examined_in_as_many_as_all(tmp_path, own, st
     assert [one.schedule.evaluation_sampling_steps for one in configs] == [steps, steps]
 
 
+def test_who_draws_with_noise_is_examined_without_as_all_are_whose_recipe_has_euler():
+    entrants = {"sde": {"rollout.sampler": "flow_sde"}, "cps": {"rollout.sampler": "flow_cps"}}
+    assert [one.name for one in checked_plan(SMALL | {"entrants": entrants}, "small").entrants] == ["sde", "cps"]
+
+
+def test_who_draws_with_noise_is_refused_where_the_recipe_examines_with_another_sampler_than_euler(tmp_path):
+    recipe = tmp_path / "heun.yaml"
+    recipe.write_text("rollout: {sampler: heun}")
+    values = SMALL | {"recipe": str(recipe), "entrants": {"sde": {"rollout.sampler": "flow_sde"}}}
+    with pytest.raises(ConfigError, match=r"Entrant sde: its examinations .* rollout\.sampler euler, .* with heun\."):
+        checked_plan(values, "small")
+
+
 def test_no_entrant_pauses_at_an_alarm_since_nobody_would_resume_it(tmp_path):
     recipe = tmp_path / "pausing.yaml"
     recipe.write_text("reward: {on_alarm: pause}")
@@ -129,7 +142,10 @@ def test_no_entrant_pauses_at_an_alarm_since_nobody_would_resume_it(tmp_path):
 
 def test_without_a_grid_the_rate_is_the_recipes():
     values = {key: value for key, value in SMALL.items() if key != "learning_rates"}
-    assert plan_of(values, "small").learning_rates == (load_recipe("shapes").update.learning_rate,)
+    plan = plan_of(values, "small")
+    assert plan.learning_rates == (load_recipe("shapes").update.learning_rate,)
+    assert plan.is_rate_the_recipes
+    assert not plan_of(SMALL, "small").is_rate_the_recipes
 
 
 @pytest.mark.parametrize(
@@ -170,6 +186,20 @@ def test_without_a_grid_the_rate_is_the_recipes():
         (
             OFFLINE | {"prepare": {"groups": {"update.learning_rate": 1e-4}}},
             "prepare groups: update.learning_rate is the race's to set. Leave it out.",
+        ),
+        (OFFLINE | {"prepare": {"groups": {5: 1}}}, "prepare names the setting 5. Name one such as schedule.num_steps"),
+        (
+            {"entrants": {"dgpo": {"rollout.sampler": "heun"}}},
+            "Entrant dgpo: its examinations would be drawn with rollout.sampler heun, and those of the recipe are with "
+            "euler. All are examined alike; leave it out, or change it in the recipe.",
+        ),
+        (
+            {"entrants": {"dgpo": {"rollout.guidance_scale": 4.0}}},
+            "Entrant dgpo: its examinations would be drawn with rollout.guidance_scale 4.0, and those of the recipe",
+        ),
+        (
+            {"entrants": {"dgpo": {"rollout.sigma_shift": 3.0}}},
+            "Entrant dgpo: its examinations would be drawn with rollout.sigma_shift 3.0, and those of the recipe",
         ),
     ],
 )
