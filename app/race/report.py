@@ -50,8 +50,12 @@ def _in_words(spread: Spread | None, form: str = "{:.3f}") -> str:
 def _times(ratio: Ratio | None) -> str:
     if ratio is None:
         return NOTHING
-    is_the_same = ratio.num_seeds == 1 or ratio.least == ratio.most
-    return f"{ratio.mean:.2f}" if is_the_same else f"{ratio.mean:.2f} ({ratio.least:.2f} to {ratio.most:.2f})"
+    mean, least, most = map(_two_digits, (ratio.mean, ratio.least, ratio.most))
+    return mean if ratio.least == ratio.most else f"{mean} ({least} to {most})"
+
+
+def _two_digits(ratio: float) -> str:
+    return f"{ratio:.1f}" if ratio >= 1 else f"{ratio:.2f}"
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:

@@ -71,6 +71,21 @@ def test_standings_and_curves_of_a_race(open_lab, open_page):
     expect(page.locator("#race-not-drawn .lab-words")).to_be_hidden()
 
 
+def test_the_words_above_a_wide_table_stay_in_sight(open_lab, open_page):
+    lab = open_lab(fill)
+    page = open_page(lab.url)
+    page.get_by_role("tab", name="Race").click()
+    standings = page.locator("#race-standings")
+    expect(standings).to_contain_text("flow_grpo")
+    page.set_viewport_size({"width": 640, "height": 900})
+    scroller, words = standings.locator(".scroller"), standings.locator("caption span")
+    scroller.evaluate("(one) => { one.scrollLeft = one.scrollWidth; }")
+    frame, box = scroller.bounding_box(), words.bounding_box()
+    assert scroller.evaluate("(one) => one.scrollWidth > one.clientWidth")
+    assert frame["x"] <= box["x"]
+    assert box["x"] + box["width"] <= frame["x"] + frame["width"]
+
+
 def fill_with_many(writer: Writer) -> None:
     """A race of one more entrant than can be told apart."""
     names = [f"entrant {number}" for number in range(MAX_RUNS + 1)]

@@ -24,7 +24,7 @@ export function mount({ element, props, trigger, watch }) {
     const table = h(
       "table",
       {},
-      h("caption", {}, value.caption),
+      h("caption", {}, h("span", {}, value.caption)),
       h("thead", {}, headRow(value.columns)),
       h("tbody", {}, rows),
     );

@@ -73,7 +73,7 @@ def test_standings_of_a_race():
     assert nft.final.mean == pytest.approx(0.55)
     heading, *rows = rows_of(result)
     assert rows[1][:5] == ["nft", "0.0001", "0.600 ± 0.141", "0.550 ± 0.071", "2 of 2"]
-    assert [row[-4] for row in rows] == ["1.00", "3.10 (2.40 to 4.00)"]
+    assert [row[-4] for row in rows] == ["1.0", "3.1 (2.4 to 4.0)"]
     assert all(len(row) == len(heading) for row in rows)
     assert remarks(PLAN, result) == ["Target: for each seed the best score of nft, 0.600 on average."]
     assert markdown(rows_of(result)).count("\n") == 3
