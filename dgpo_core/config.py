@@ -122,6 +122,11 @@ class RolloutConfig:
         high=1_000_000,
     )
 
+    @property
+    def ode_sampler(self) -> str:
+        """What pictures that are not learned from are drawn with: euler in the place of a stochastic sampler."""
+        return "euler" if self.sampler in STOCHASTIC_SAMPLERS else self.sampler
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LossConfig:

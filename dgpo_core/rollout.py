@@ -80,7 +80,7 @@ def draw_latents(
 
     A stochastic sampler has euler in its place here.
     """
-    sampler = SAMPLERS["euler" if config.sampler in STOCHASTIC_SAMPLERS else config.sampler]
+    sampler = SAMPLERS[config.ode_sampler]
     sigmas = sampling_sigmas(model, config)
     parts = []
     for start in range(0, len(noise), batch):

@@ -9,15 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from app.recipes import load_recipe, read_yaml
-from dgpo_core.config import (
-    STOCHASTIC_SAMPLERS,
-    RunConfig,
-    checked_section,
-    from_dict,
-    knob,
-    to_dict,
-    with_setting,
-)
+from dgpo_core.config import RunConfig, checked_section, from_dict, knob, to_dict, with_setting
 from dgpo_core.errors import ConfigError
 from dgpo_core.recipe_check import check
 
@@ -232,10 +224,10 @@ def _check_examined_alike(config: RunConfig, recipe: RunConfig) -> None:
 
 
 def _examined_with(config: RunConfig) -> dict[str, Any]:
-    """What an examination is drawn with and config_of does not set; euler stands in for a stochastic sampler."""
+    """What an examination is drawn with and config_of does not set."""
     rollout = config.rollout
     return {
-        "rollout.sampler": "euler" if rollout.sampler in STOCHASTIC_SAMPLERS else rollout.sampler,
+        "rollout.sampler": rollout.ode_sampler,
         "rollout.guidance_scale": rollout.guidance_scale,
         "rollout.sigma_shift": rollout.sigma_shift,
     }

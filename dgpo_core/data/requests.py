@@ -16,8 +16,8 @@ from dgpo_core.data.scenes import COLORS, SHAPES, Thing, place
 from dgpo_core.errors import PromptError
 
 CATEGORIES = ("single", "two", "counting", "colors", "position", "attribution")
-RELATIONS = ("left of", "right of", "above", "below")
 TURNED = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
+RELATIONS = tuple(TURNED)
 COUNTS = {"two": 2, "three": 3, "four": 4}
 OPENINGS = (
     "",
