@@ -204,7 +204,8 @@ def open_lab(settings: Settings, options: argparse.Namespace) -> int:
         writer.fail_lost_trials()
         with opened_runner(settings, reader, writer) as runner:
             try:
-                serve(Lab(settings, reader, runner))
+                with suppress(KeyboardInterrupt):  # Gradio takes Ctrl-C only once its page is up
+                    serve(Lab(settings, reader, runner))
             finally:
                 print("Closing the lab; a run is stopped and saved.")
     return 0

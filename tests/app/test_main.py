@@ -1,5 +1,6 @@
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from app.store.database import open_for_writing
 from app.store.lock import LabLock
 from app.store.reader import Reader
 from app.store.rows import RunState, TrialWish
+from benchmarks.port import free_port
 from dgpo_core.config import from_dict
 from dgpo_core.errors import ConfigError
 from dgpo_core.recipe_check import cautions
@@ -308,6 +310,27 @@ def test_the_process_of_a_headless_run_that_is_terminated_ends_by_itself(tmp_pat
         child.kill()
         child.wait()
     check_saved_and_stopped(folder, log.read_text())
+
+
+def answers(port):
+    with closing(socket.socket()) as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_lab_that_is_ended_in_the_moment_it_opens_says_so_in_words(tmp_path):
+    log, port = tmp_path / "log", free_port()
+    command = [sys.executable, "-m", "app", "--folder", str(tmp_path / "lab"), "--port", str(port)]
+    with log.open("w") as out:
+        child = subprocess.Popen(command, cwd=PROJECT, stdout=out, stderr=out)
+    try:
+        wait_for(lambda: answers(port))
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(60) == 0, log.read_text()
+    finally:
+        child.kill()
+        child.wait()
+    assert "Closing the lab" in log.read_text()
+    assert "Traceback" not in log.read_text()
 
 
 @pytest.mark.parametrize("order", [["--folder", "there", "train", "shapes"], ["train", "shapes", "--folder", "there"]])
