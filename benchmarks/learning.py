@@ -5,6 +5,8 @@
 Time is that of the steps; examinations, which only watch, are not counted. Each mark is a stop and
 a resume; a measurement that was cut short goes on from its last checkpoint. Marks are reached in rising order: one
 before what was trained already is measured only if its checkpoint is left. Kept as results/learning-<label>.json.
+With --trained, runs of that label are examined otherwise: --label 16-steps --trained shapes --minutes 20 --set
+schedule.evaluation_sampling_steps=16.
 """
 
 from __future__ import annotations
@@ -32,8 +34,13 @@ CHECKPOINTS, CONFIG, SECONDS = "checkpoints", "config.json", "seconds-at-steps.j
 """What lies in the work folder of a seed."""
 
 
+def as_trained(config: RunConfig) -> RunConfig:
+    """The settings without how many sampling steps its examinations take, which training knows nothing of."""
+    return replace(config, schedule=replace(config.schedule, evaluation_sampling_steps=0))
+
+
 def claim(folder: Path, config: RunConfig) -> None:
-    """Makes a work folder these settings' own; one that holds their run is taken up.
+    """Makes a work folder these settings' own; one that holds their run, however it was examined, is taken up.
 
     Raises:
         SystemExit: what was trained there has other settings, or none that are known.
@@ -47,7 +54,7 @@ def claim(folder: Path, config: RunConfig) -> None:
                 "trained with. Remove the folder, or give this measurement another --label or --work."
             )
         write_whole(file, json.dumps(to_dict(config), indent=1))
-    elif from_dict(json.loads(file.read_text(encoding="utf-8"))) != config:
+    elif as_trained(from_dict(json.loads(file.read_text(encoding="utf-8")))) != as_trained(config):
         raise SystemExit(
             f"The work folder {folder} holds a run with the settings of its {CONFIG}, which are not those given now. "
             "Remove the folder, or give this measurement another --label or --work."
@@ -141,13 +148,13 @@ class TimedRun:
 
 
 def measure(config: RunConfig, seeds: Sequence[int], minutes: Sequence[float], label: str, work: Path) -> None:
-    """Every seed at every mark; what is known already is not measured again, and the base only once."""
+    """Every seed at every mark, in a work folder; what is known is not measured again, and the base only once."""
     result = kept(f"learning-{label}") or {"config": to_dict(config), "runs": {}}
     if from_dict(result["config"]) != config:  # settings that came since are at their defaults
         raise SystemExit(f"The label {label!r} is taken by other settings. Give this measurement another --label.")
     base = next((marks["base"] for marks in result["runs"].values()), None)
     for seed in seeds:
-        run = TimedRun(replace(config, seed=seed), work / label / f"seed-{seed}")
+        run = TimedRun(replace(config, seed=seed), work / f"seed-{seed}")
         marks = result["runs"].setdefault(str(seed), {})
         base = marks["base"] = base or run.base()
         for mark in sorted(minutes):
@@ -165,8 +172,10 @@ if __name__ == "__main__":
     parser.add_argument("--minutes", type=float, nargs="+", default=[10.0])
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--label", default="shapes")
+    parser.add_argument("--trained", metavar="LABEL", help="examine the runs of this label; its own, if not given")
     parser.add_argument("--work", type=Path, default=Path("work/learning"))
     arguments = parser.parse_args()
     changes = ["schedule.num_steps=100000", "schedule.evaluate_every=0", "schedule.evaluation_prompts=1"]
     run_config = configured(arguments.recipe, [*changes, *arguments.set])
-    measure(run_config, arguments.seeds, arguments.minutes, arguments.label, arguments.work)
+    folder = arguments.work / (arguments.trained or arguments.label)
+    measure(run_config, arguments.seeds, arguments.minutes, arguments.label, folder)

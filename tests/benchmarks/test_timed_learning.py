@@ -51,6 +51,13 @@ def test_a_work_folder_stays_with_the_settings_that_began_it(tmp_path):
     assert json.loads((tmp_path / CONFIG).read_text()) == to_dict(mine)
 
 
+def test_a_trained_run_may_be_examined_in_other_sampling_steps(tmp_path):
+    mine = RunConfig()
+    claim(tmp_path, mine)
+    claim(tmp_path, replace(mine, schedule=replace(mine.schedule, evaluation_sampling_steps=16)))
+    assert json.loads((tmp_path / CONFIG).read_text()) == to_dict(mine)
+
+
 def test_settings_that_came_since_a_work_folder_are_at_their_defaults(tmp_path):
     older = to_dict(RunConfig())
     del older["reward"]["self_test"]
