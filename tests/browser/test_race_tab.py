@@ -52,10 +52,21 @@ def fill(writer: Writer) -> None:
     writer.flush()
 
 
-def test_standings_and_curves_of_a_race(open_lab, open_page):
-    lab = open_lab(fill)
-    page = open_page(lab.url)
-    page.get_by_role("tab", name="Race").click()
+@pytest.fixture
+def open_race_tab(open_lab, open_page):
+    """Opens a lab, filled by a function if one is given, and its Race tab."""
+
+    def opened(*fill):
+        lab = open_lab(*fill)
+        page = open_page(lab.url)
+        page.get_by_role("tab", name="Race").click()
+        return lab, page
+
+    return opened
+
+
+def test_standings_and_curves_of_a_race(open_race_tab):
+    lab, page = open_race_tab(fill)
     standings = page.locator("#race-standings")
     expect(standings).to_contain_text("flow_grpo")
     expect(page.locator("#race-heading")).to_contain_text("the best score of flow_grpo")
@@ -71,10 +82,8 @@ def test_standings_and_curves_of_a_race(open_lab, open_page):
     expect(page.locator("#race-not-drawn .lab-words")).to_be_hidden()
 
 
-def test_the_words_above_a_wide_table_stay_in_sight(open_lab, open_page):
-    lab = open_lab(fill)
-    page = open_page(lab.url)
-    page.get_by_role("tab", name="Race").click()
+def test_the_words_above_a_wide_table_stay_in_sight(open_race_tab):
+    _, page = open_race_tab(fill)
     standings = page.locator("#race-standings")
     expect(standings).to_contain_text("flow_grpo")
     page.set_viewport_size({"width": 640, "height": 900})
@@ -100,9 +109,8 @@ def fill_with_many(writer: Writer) -> None:
     writer.flush()
 
 
-def test_curves_of_a_large_race_differ_and_those_left_out_are_said(open_lab, open_page):
-    page = open_page(open_lab(fill_with_many).url)
-    page.get_by_role("tab", name="Race").click()
+def test_curves_of_a_large_race_differ_and_those_left_out_are_said(open_race_tab):
+    _, page = open_race_tab(fill_with_many)
     expect(page.locator("#race-not-drawn")).to_contain_text(f"the first {MAX_RUNS} of these {MAX_RUNS + 1} runs")
     plot = page.locator("#race-curves [data-chart=score] .lab-plot")
     expect(plot.locator(".main-svg").first).to_be_visible()
@@ -110,16 +118,13 @@ def test_curves_of_a_large_race_differ_and_those_left_out_are_said(open_lab, ope
     assert (len(looks), len(set(looks))) == (MAX_RUNS, MAX_RUNS)
 
 
-def test_without_a_race_the_tab_says_how_to_start_one(open_lab, open_page):
-    page = open_page(open_lab().url)
-    page.get_by_role("tab", name="Race").click()
+def test_without_a_race_the_tab_says_how_to_start_one(open_race_tab):
+    _, page = open_race_tab()
     expect(page.locator("#race-heading")).to_contain_text("python -m app race shapes")
 
 
-def test_a_race_is_begun_and_stopped_from_the_tab(open_lab, open_page):
-    lab = open_lab()
-    page = open_page(lab.url)
-    page.get_by_role("tab", name="Race").click()
+def test_a_race_is_begun_and_stopped_from_the_tab(open_race_tab):
+    lab, page = open_race_tab()
     page.get_by_role("button", name="Start the race").click()
     expect(page.locator("#race-state")).to_contain_text("The race shapes is on")
     assert lab.actions.raced == ["shapes"]
@@ -128,10 +133,8 @@ def test_a_race_is_begun_and_stopped_from_the_tab(open_lab, open_page):
     assert lab.actions.raced == ["shapes", ""]
 
 
-def test_a_race_of_ones_own_is_begun_by_its_path(open_lab, open_page):
-    lab = open_lab()
-    page = open_page(lab.url)
-    page.get_by_role("tab", name="Race").click()
+def test_a_race_of_ones_own_is_begun_by_its_path(open_race_tab):
+    lab, page = open_race_tab()
     page.locator("#race-plan input").fill("races/mine.yaml")
     page.locator("#race-plan input").press("Enter")
     page.get_by_role("button", name="Start the race").click()
