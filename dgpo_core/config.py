@@ -226,7 +226,13 @@ class UpdateConfig:
         low=0,
         high=0.999,
     )
-    averaged_decay: float = knob(0.9, "Share of the averaged weights kept per step.", low=0, high=0.9999)
+    averaged_decay: float = knob(
+        0.9,
+        "Largest share of the averaged weights that a step keeps; it rises to it, so that they are an average over the "
+        "last tenth of the steps until then.",
+        low=0,
+        high=0.9999,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

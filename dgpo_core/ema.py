@@ -20,6 +20,15 @@ def old_policy_decay(step: int, *, max_decay: float, slope: float = 0.001) -> fl
     return min(max_decay, slope * step)
 
 
+def averaged_decay(step: int, *, max_decay: float) -> float:
+    """Share of the averaged weights kept after this step, the first being 0; it rises up to max_decay.
+
+    So the average is over about the last tenth of the run: early it does not lag, late it is steady. The warm-up of
+    diffusers' EMAModel.
+    """
+    return min(max_decay, (1 + step) / (10 + step))
+
+
 class WeightCopy:
     """A copy of named weights that follows them at a distance: the old policy, the averaged policy."""
 

@@ -18,7 +18,7 @@ from dgpo_core.comparison import averaged_weights, compare
 from dgpo_core.config import RunConfig
 from dgpo_core.control import Control, Errand, NextCommand, StopRequested
 from dgpo_core.data.stored_groups import StoredGroup
-from dgpo_core.ema import WeightCopy, old_policy_decay
+from dgpo_core.ema import WeightCopy, averaged_decay, old_policy_decay
 from dgpo_core.errors import CheckpointError, LabError, ModelError, StoreError, UnstorableError
 from dgpo_core.events import EndReason, Event, Phase
 from dgpo_core.examination import Examiner, Watched, spread_over
@@ -144,7 +144,8 @@ class _Run:
         updating_from = time.monotonic()
         if lesson.num_groups:
             self._learn(lesson, tally)
-        self.state.averaged.follow(self.state.parameters, self.config.update.averaged_decay)
+        decay = averaged_decay(self.state.step, max_decay=self.config.update.averaged_decay)
+        self.state.averaged.follow(self.state.parameters, decay)
         updated = time.monotonic()
         groups = scored_groups(rollout, judgements, advantages, lesson, tally)
         if rollout.judgements is None:  # stored groups say nothing of the policy

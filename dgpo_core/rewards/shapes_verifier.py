@@ -67,9 +67,10 @@ def _match(request: Request, chosen: Sequence[Found | None]) -> tuple[tuple[str,
 
 
 def _checks_of(wanted: Wanted, found: Found | None) -> list[tuple[str, bool]]:
-    right_shape = found is not None and found.shape == wanted.shape and found.color is not None
+    right_shape = found is not None and found.shape == wanted.shape
     if wanted.color is None:
-        return [(wanted.shape, right_shape)]
+        return [(wanted.shape, right_shape and found is not None and found.color is not None)]
+    # A shape of mixed colours is that shape still: else a partial reward has a red square above an almost yellow one.
     right_color = found is not None and found.color == wanted.color
     return [(wanted.shape, right_shape), (f"{wanted.color} {wanted.shape}", right_shape and right_color)]
 

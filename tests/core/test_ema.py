@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from dgpo_core.ema import WeightCopy, old_policy_decay
+from dgpo_core.ema import WeightCopy, averaged_decay, old_policy_decay
 from dgpo_core.errors import CheckpointError
 
 
@@ -25,6 +25,11 @@ def test_the_old_policy_lags_more_and_more_up_to_a_limit(step, decay):
 
 def test_the_slope_of_the_lag_can_be_chosen():
     assert old_policy_decay(10, max_decay=0.9, slope=0.02) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(("step", "decay"), [(0, 0.1), (8, 0.5), (80, 0.9), (1000, 0.95)])
+def test_the_averaged_weights_lag_by_a_tenth_of_the_steps_up_to_a_limit(step, decay):
+    assert averaged_decay(step, max_decay=0.95) == pytest.approx(decay)
 
 
 def test_a_copy_does_not_move_with_the_weights_it_was_taken_of():

@@ -120,6 +120,17 @@ def test_a_swarm_of_things_is_judged_quickly_and_is_wrong():
     assert [name for name, passed in verdict.checks if not passed] == ["number of things"]
 
 
+def test_a_wrong_colour_is_worth_no_more_than_two_of_which_one_is_right():
+    # Else a run whose base mixes colours learns red squares where yellow ones were asked for.
+    yellow, red = (draw((Thing("square", color, 30, 30, 8),)) for color in ("yellow", "red"))
+    mixed = yellow.copy()
+    mixed[:, 30:] = red[:, 30:]
+    pictures = [np.round(pixels * 255).astype(np.uint8) for pixels in (yellow, mixed, red)]
+    judged = ShapesVerifier(is_strict=False)(pictures, ["a yellow square"] * 3)
+    assert [one.reward for one in judged] == [1.0, 2 / 3, 2 / 3]
+    assert [one.reward for one in ShapesVerifier(is_strict=True)(pictures, ["a square"] * 3)] == [1.0, 0.0, 1.0]
+
+
 def test_strict_is_all_or_nothing_and_partial_is_the_fraction_passed():
     pictures, prompts = (
         [picture(RED_RING, BLUE_CROSS)] * 2,
