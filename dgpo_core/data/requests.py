@@ -36,6 +36,9 @@ class Wanted:
     shape: str
     color: str | None = None
 
+    def __str__(self) -> str:
+        return f"{self.color} {self.shape}" if self.color else self.shape
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -64,15 +67,11 @@ class Request:
             word = next(word for word, count in COUNTS.items() if count == len(self.wanted))
             return f"{word} {_plural(first.shape)}"
         joint = self.relation or "and"
-        return f" {joint} ".join(_with_article(wanted) for wanted in self.wanted)
+        return f" {joint} ".join(f"a {wanted}" for wanted in self.wanted)
 
 
 def _plural(shape: str) -> str:
     return f"{shape}es" if shape.endswith("s") else f"{shape}s"
-
-
-def _with_article(wanted: Wanted) -> str:
-    return f"a {wanted.color} {wanted.shape}" if wanted.color else f"a {wanted.shape}"
 
 
 def all_requests(category: str) -> list[Request]:

@@ -100,12 +100,9 @@ def _measure(pixels: Floats, labels: NDArray[np.int32], index: int, window: tupl
     inner = ideal > 0.99
     right_color = ((patch - _PALETTE[color_index]) ** 2).sum(axis=2) < COLOR_TOLERANCE**2
     purity = float(right_color[inner].mean()) if inner.any() else 0.0
-    is_pure = purity >= MIN_PURITY
-    if not is_pure:  # how much of one colour a pixel has says little of a thing of several, its outline does
-        shape, overlap = _shape_of_outline(inside)
     return Found(
         shape=shape if overlap >= MIN_OVERLAP else None,
-        color=_NAMES[color_index] if is_pure else None,
+        color=_NAMES[color_index] if purity >= MIN_PURITY else None,
         x=left + x,
         y=top + y,
         area=mass,
@@ -133,14 +130,6 @@ def _best_shape(alpha: Floats, dx: Floats, dy: Floats, radius: float) -> tuple[s
             best = (shape, overlap, ideal)
     assert best is not None
     return best
-
-
-def _shape_of_outline(inside: NDArray[np.bool_]) -> tuple[str, float]:
-    """The shape that overlaps most with these pixels, and its overlap."""
-    rows, columns = np.nonzero(inside)
-    dy, dx = np.mgrid[0 : inside.shape[0], 0 : inside.shape[1]] - np.array([rows.mean(), columns.mean()])[:, None, None]
-    shape, overlap, _ = _best_shape(inside.astype(np.float64), dx, dy, sqrt(len(rows) / pi))
-    return shape, overlap
 
 
 def _edge_width(alpha: Floats) -> float:

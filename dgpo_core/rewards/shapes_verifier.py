@@ -40,8 +40,9 @@ class Verdict:
 def verify(request: Request, seen: Scan) -> Verdict:
     """Checks a scanned picture against a request, matching things to wants as kindly as possible.
 
-    There is a check for the number of things (nothing may be there that was not asked for), one
-    per wanted shape, one per wanted colour, and one for the relation.
+    There is a check for the number of things (nothing may be there that was not asked for), one per wanted thing, and
+    one for the relation. A shape in the wrong colour earns nothing by itself: it would be worth more than the right
+    colour with a trace of another, and a policy learns that.
     """
     count = ("number of things", len(seen.things) == len(request.wanted))
     largest = sorted(seen.things, key=lambda thing: -thing.area)[:MAX_THINGS]
@@ -52,9 +53,7 @@ def verify(request: Request, seen: Scan) -> Verdict:
 
 
 def _match(request: Request, chosen: Sequence[Found | None]) -> tuple[tuple[str, bool], ...]:
-    checks: list[tuple[str, bool]] = []
-    for wanted, found in zip(request.wanted, chosen, strict=True):
-        checks += _checks_of(wanted, found)
+    checks = [(str(wanted), _is_there(wanted, found)) for wanted, found in zip(request.wanted, chosen, strict=True)]
     if request.relation is not None:
         first, second = chosen[0], chosen[1]
         holds = (
@@ -66,13 +65,11 @@ def _match(request: Request, chosen: Sequence[Found | None]) -> tuple[tuple[str,
     return tuple(checks)
 
 
-def _checks_of(wanted: Wanted, found: Found | None) -> list[tuple[str, bool]]:
-    right_shape = found is not None and found.shape == wanted.shape
-    if wanted.color is None:
-        return [(wanted.shape, right_shape and found is not None and found.color is not None)]
-    # A shape of mixed colours is that shape still: else a partial reward has a red square above an almost yellow one.
-    right_color = found is not None and found.color == wanted.color
-    return [(wanted.shape, right_shape), (f"{wanted.color} {wanted.shape}", right_shape and right_color)]
+def _is_there(wanted: Wanted, found: Found | None) -> bool:
+    """Whether a thing has the shape and the colour; one whose colours are mixed has none."""
+    if found is None or found.color is None or found.shape != wanted.shape:
+        return False
+    return wanted.color in (None, found.color)
 
 
 class ShapesVerifier(ShapesReward):

@@ -53,4 +53,4 @@ def test_too_many_and_too_few_cost_their_share(things, prompt, reward):
 def test_a_thing_of_two_colours_is_not_tidy_and_said_to_be():
     judgement = tidiness(two_coloured(), "a circle")
     assert judgement.reward == 0
-    assert judgement.details == "found mixed-colour circle (not clean)"
+    assert judgement.details == "found mixed-colour blob (not clean)"

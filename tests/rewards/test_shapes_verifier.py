@@ -65,12 +65,12 @@ RED_RING, BLUE_CROSS = Thing("ring", "red", 16, 16, 8), Thing("cross", "blue", 4
         ("a ring left of a cross", None),
         ("a red ring and a cross", []),
         ("a blue ring and a red cross", ["blue ring", "red cross"]),
-        ("a red ring and a blue square", ["square", "blue square"]),
+        ("a red ring and a blue square", ["blue square"]),
         ("a red ring", ["number of things"]),
         ("a ring", ["number of things"]),
         ("two rings", ["ring"]),
         ("three rings", ["number of things", "ring", "ring"]),
-        ("a red ring and a red ring", ["ring", "red ring"]),
+        ("a red ring and a red ring", ["red ring"]),
         ("a circle and a square", ["circle", "square"]),
     ],
 )
@@ -101,7 +101,7 @@ def test_an_empty_picture_passes_no_check():
     verdict = verify(parse_request("a red ring left of a blue cross"), scan(picture()))
     assert (verdict.passed_fraction, str(verdict)) == (
         0.0,
-        "found nothing; wrong: number of things, ring, red ring, cross, blue cross, left of",
+        "found nothing; wrong: number of things, red ring, blue cross, left of",
     )
 
 
@@ -127,7 +127,7 @@ def test_a_wrong_colour_is_worth_no_more_than_two_of_which_one_is_right():
     mixed[:, 30:] = red[:, 30:]
     pictures = [np.round(pixels * 255).astype(np.uint8) for pixels in (yellow, mixed, red)]
     judged = ShapesVerifier(is_strict=False)(pictures, ["a yellow square"] * 3)
-    assert [one.reward for one in judged] == [1.0, 2 / 3, 2 / 3]
+    assert [one.reward for one in judged] == [1.0, 1 / 2, 1 / 2]
     assert [one.reward for one in ShapesVerifier(is_strict=True)(pictures, ["a square"] * 3)] == [1.0, 0.0, 1.0]
 
 
@@ -138,7 +138,7 @@ def test_strict_is_all_or_nothing_and_partial_is_the_fraction_passed():
     )
     strict, partial = (ShapesVerifier(is_strict=is_strict)(pictures, prompts) for is_strict in (True, False))
     assert [one.reward for one in strict] == [1.0, 0.0]
-    assert [one.reward for one in partial] == [1.0, 4 / 5]
+    assert [one.reward for one in partial] == [1.0, 2 / 3]
     assert (
         strict[1].terms
         == partial[1].terms
