@@ -295,21 +295,28 @@ def test_ctrl_c_ends_a_headless_run_saved_and_stopped(tmp_path, endless, capsys)
     check_saved_and_stopped(folder, "".join(capsys.readouterr()))
 
 
-def test_the_process_of_a_headless_run_that_is_terminated_ends_by_itself(tmp_path, endless):
-    folder, log = tmp_path / "lab", tmp_path / "log"
-    command = [sys.executable, "-m", "app", "--folder", str(folder), "train", str(endless)]
+def said_by_a_process_terminated_once(is_so, log, arguments):
+    """All that a process of the lab said; it was terminated when is_so() held, and ended by itself."""
+    command = [sys.executable, "-m", "app", *arguments]
     with log.open("w") as out:
         child = subprocess.Popen(
             command, cwd=PROJECT, stdout=out, stderr=out, env=os.environ | {"OMP_NUM_THREADS": "1"}
         )
     try:
-        wait_for(lambda: "1/100000" in log.read_text())
+        wait_for(is_so)
         child.send_signal(signal.SIGTERM)
-        assert child.wait(60) == 0
+        assert child.wait(60) == 0, log.read_text()
     finally:
         child.kill()
         child.wait()
-    check_saved_and_stopped(folder, log.read_text())
+    return log.read_text()
+
+
+def test_the_process_of_a_headless_run_that_is_terminated_ends_by_itself(tmp_path, endless):
+    folder, log = tmp_path / "lab", tmp_path / "log"
+    arguments = ["--folder", str(folder), "train", str(endless)]
+    said = said_by_a_process_terminated_once(lambda: "1/100000" in log.read_text(), log, arguments)
+    check_saved_and_stopped(folder, said)
 
 
 def answers(port):
@@ -318,19 +325,11 @@ def answers(port):
 
 
 def test_a_lab_that_is_ended_in_the_moment_it_opens_says_so_in_words(tmp_path):
-    log, port = tmp_path / "log", free_port()
-    command = [sys.executable, "-m", "app", "--folder", str(tmp_path / "lab"), "--port", str(port)]
-    with log.open("w") as out:
-        child = subprocess.Popen(command, cwd=PROJECT, stdout=out, stderr=out)
-    try:
-        wait_for(lambda: answers(port))
-        child.send_signal(signal.SIGTERM)
-        assert child.wait(60) == 0, log.read_text()
-    finally:
-        child.kill()
-        child.wait()
-    assert "Closing the lab" in log.read_text()
-    assert "Traceback" not in log.read_text()
+    port = free_port()
+    arguments = ["--folder", str(tmp_path / "lab"), "--port", str(port)]
+    said = said_by_a_process_terminated_once(lambda: answers(port), tmp_path / "log", arguments)
+    assert "Closing the lab" in said
+    assert "Traceback" not in said
 
 
 @pytest.mark.parametrize("order", [["--folder", "there", "train", "shapes"], ["train", "shapes", "--folder", "there"]])
