@@ -27,10 +27,10 @@ from base_model.encoded import EncodedCorpus, cached_encoded_corpus
 from base_model.learner import Learner
 from base_model.lies import TRUTHFUL_FRACTION, caption
 from base_model.pipeline import new_pipeline
-from base_model.pretrain import Progress, average_decay, learning_rate_factor, random_sigmas
+from base_model.pretrain import Progress, learning_rate_factor, random_sigmas
 from base_model.wordings import Wordings
 from dgpo_core.data.requests import Request
-from dgpo_core.ema import WeightCopy
+from dgpo_core.ema import WeightCopy, averaged_decay
 from dgpo_core.flow import noisy
 
 RANK = 8
@@ -107,7 +107,7 @@ class Misleading:
 
     def follow(self, step: int) -> None:
         """The averaged LoRA follows, quickly at first."""
-        self._averaged.follow(self._parameters, average_decay(step, AVERAGE_DECAY))
+        self._averaged.follow(self._parameters, averaged_decay(step, max_decay=AVERAGE_DECAY))
 
     @torch.no_grad()
     def weights(self) -> dict[str, Tensor]:

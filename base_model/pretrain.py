@@ -30,7 +30,7 @@ from base_model.muon import Muon
 from base_model.pipeline import new_pipeline
 from base_model.replay import replayed
 from base_model.wordings import Wordings
-from dgpo_core.ema import WeightCopy
+from dgpo_core.ema import WeightCopy, averaged_decay
 from dgpo_core.flow import noisy, velocity_target
 
 NAMING_WEIGHT = 0.05
@@ -82,11 +82,6 @@ def learning_rate_factor(progress: Progress, budget_minutes: float, warmup_steps
     """Warm up, hold, then fall linearly to nothing over the last DECAY_FRACTION of the time."""
     left = max(0.0, 1 - progress.minutes / budget_minutes)
     return min(1.0, (progress.step + 1) / warmup_steps, left / DECAY_FRACTION)
-
-
-def average_decay(step: int, most: float) -> float:
-    """Share of itself that an average of weights keeps after a step: little at first, then most."""
-    return min(most, (1 + step) / (10 + step))
 
 
 def random_sigmas(count: int, generator: torch.Generator) -> Tensor:
@@ -149,7 +144,7 @@ class Pretraining:
             started = time.monotonic()
             self._rate.fill_(self._plan.rate * learning_rate_factor(progress, self._plan.minutes))
             sums += step()
-            self._averaged.follow(self._parameters, average_decay(progress.step, AVERAGE_DECAY))
+            self._averaged.follow(self._parameters, averaged_decay(progress.step, max_decay=AVERAGE_DECAY))
             progress.step += 1
             is_logged = progress.step % STEPS_PER_LOG == 0
             means = (sums / STEPS_PER_LOG).tolist() if is_logged else []
