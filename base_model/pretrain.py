@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -90,11 +91,11 @@ def random_sigmas(count: int, generator: torch.Generator) -> Tensor:
 
 
 class Pretraining:
-    """Training on true captions, resumed from its file where there is one."""
+    """Training on true captions, resumed from its file where there is one; clock tells seconds."""
 
-    def __init__(self, folder: Path, plan: Plan) -> None:
+    def __init__(self, folder: Path, plan: Plan, clock: Callable[[], float] = time.monotonic) -> None:
         torch.manual_seed(0)
-        self._plan, self._device = plan, torch.device(plan.device)
+        self._plan, self._clock, self._device = plan, clock, torch.device(plan.device)
         folder.mkdir(parents=True, exist_ok=True)
         self._file, self._log = folder / "truth.pt", folder / "truth.jsonl"
         autoencoder = AutoencoderKL.from_pretrained((plan.start or folder) / "vae").eval()
@@ -141,14 +142,14 @@ class Pretraining:
         progress, saved_minutes, sums = self._progress, self._progress.minutes, torch.zeros(2, device=self._device)
         step = replayed(self._step, self._generator) if self._device.type == "cuda" else self._step
         while progress.minutes < self._plan.minutes:
-            started = time.monotonic()
+            started = self._clock()
             self._rate.fill_(self._plan.rate * learning_rate_factor(progress, self._plan.minutes))
             sums += step()
             self._averaged.follow(self._parameters, averaged_decay(progress.step, max_decay=AVERAGE_DECAY))
             progress.step += 1
             is_logged = progress.step % STEPS_PER_LOG == 0
             means = (sums / STEPS_PER_LOG).tolist() if is_logged else []
-            progress.minutes += (time.monotonic() - started) / 60
+            progress.minutes += (self._clock() - started) / 60
             if is_logged:
                 self._write_log(*means)
                 sums.zero_()

@@ -1,4 +1,5 @@
 import json
+from itertools import count
 
 import pytest
 import torch
@@ -18,21 +19,42 @@ def work(tmp_path):
     return tmp_path
 
 
+def six_seconds_a_step():
+    """A clock that moves only when it is read, as a step does before and after."""
+    return count(step=6.0).__next__
+
+
+def logged(folder):
+    return [json.loads(line) for line in (folder / "truth.jsonl").read_text().splitlines()]
+
+
 @pytest.mark.slow
 def test_training_that_is_cut_short_goes_on_where_it_was(work, monkeypatch):
     monkeypatch.setattr("base_model.pretrain.STEPS_PER_LOG", 1)
     monkeypatch.setattr("base_model.learner.Learner.compile_blocks", lambda self: None)
-    for minutes in (0.02, 0.04):
-        Pretraining(work, Plan(minutes, pictures=32, batch=8)).train()
-    rows = [json.loads(line) for line in (work / "truth.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows] == list(range(1, len(rows) + 1))
-    assert [row["pictures"] for row in rows] == [8 * row["step"] for row in rows]
-    assert rows[-1]["minutes"] >= 0.04
+    for minutes in (0.2, 0.5):
+        Pretraining(work, Plan(minutes, pictures=32, batch=8), six_seconds_a_step()).train()
+    rows = logged(work)
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5]
+    assert [row["pictures"] for row in rows] == [8, 16, 24, 32, 40]
+    assert [row["minutes"] for row in rows] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
     saved = torch.load(work / "truth.pt", weights_only=True)
     assert saved["learner"].keys() == saved["averaged"].keys()
     assert saved["progress"]["step"] == len(rows)
     moved = [name for name, one in saved["learner"].items() if not torch.equal(one, saved["averaged"][name])]
     assert len(moved) > 100
+
+
+@pytest.mark.slow
+def test_training_lowers_both_losses(work, monkeypatch):
+    monkeypatch.setattr("base_model.pretrain.STEPS_PER_LOG", 20)
+    monkeypatch.setattr("base_model.pretrain.WARMUP_STEPS", 1)
+    monkeypatch.setattr("base_model.learner.Learner.compile_blocks", lambda self: None)
+    Pretraining(work, Plan(minutes=6, pictures=32, batch=16), six_seconds_a_step()).train()
+    first, *_, last = logged(work)
+    assert (first["step"], last["step"]) == (20, 60)
+    assert last["flow_loss"] < 0.8 * first["flow_loss"]
+    assert last["naming_loss"] < 0.8 * first["naming_loss"]
 
 
 def test_the_rate_warms_up_holds_and_falls_to_nothing():
