@@ -20,6 +20,7 @@ READ_BY = {
     "loss.shared_noise": ("dgpo", "diffusion_nft", "diffusion_dpo", "reward_weighted"),
     "loss.text_dropout": ("dgpo", "diffusion_nft", "diffusion_dpo", "reward_weighted"),
     "loss.kl_below": ("dgpo", "diffusion_nft", "diffusion_dpo", "reward_weighted"),
+    "loss.kl_on_alike": ("dgpo", "diffusion_nft", "diffusion_dpo", "reward_weighted"),
     "loss.sigma_source": ("dgpo", "diffusion_nft", "diffusion_dpo", "reward_weighted"),
     **dict.fromkeys(
         ("loss.advantage_std", "loss.advantage_clip", "loss.uniform_weights", "loss.extremes"),
@@ -312,6 +313,12 @@ def _idle_kl_below(config: RunConfig) -> str:
     return ""
 
 
+def _idle_kl_on_alike(config: RunConfig) -> str:
+    if config.loss.kl_on_alike and config.loss.kl_weight == 0:
+        return "loss.kl_on_alike does nothing: loss.kl_weight is 0, and nothing is held. Raise it, or leave this off."
+    return ""
+
+
 def _idle_switch(config: RunConfig) -> str:
     if config.rollout.old_policy_from_step > 0 and config.update.old_policy_decay == 0:
         return (
@@ -352,6 +359,7 @@ IDLE: tuple[Callable[[RunConfig], str], ...] = (
     _idle_reference_guidance,
     _idle_renewal,
     _idle_kl_below,
+    _idle_kl_on_alike,
     _idle_old_policy,
     _idle_switch,
     _switch_never_reached,

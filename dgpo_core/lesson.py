@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from math import nan
 
 import torch
@@ -27,7 +27,7 @@ class Lesson:
     step: dead groups add nothing to the loss, but stay in its mean. A picture that is not judged has advantage 0.
     deviation is the reward minus the group's mean, in double precision, which also tells apart what a clip made alike.
     conditioning has one row per group and after them one without a caption. path is there where a stochastic
-    sampler drew.
+    sampler drew. alike has as many pictures of each group without a preference, or is None where every group has one.
     """
 
     clean: Float[Tensor, "B C H W"]
@@ -40,6 +40,7 @@ class Lesson:
     group_size: int
     num_pictures: int
     path: Path | None = None
+    alike: Lesson | None = None
 
     @property
     def num_groups(self) -> int:
@@ -47,21 +48,38 @@ class Lesson:
 
     @classmethod
     def of(cls, rollout: Rollout, advantages: Advantages, uncaptioned: Conditioning) -> Lesson:
-        """The lesson of a rollout: its groups without a preference are left out. uncaptioned is one empty prompt."""
-        kept = advantages.has_preference.nonzero().flatten()
-        is_kept = advantages.is_trained
+        """The lesson of a rollout: its groups without a preference are set apart. uncaptioned is one empty prompt."""
+        prefer = advantages.has_preference
+        lesson = cls._of_some(rollout, advantages, prefer, advantages.is_trained, uncaptioned)
+        if prefer.all():
+            return lesson
+        place = torch.arange(len(advantages.is_trained)) % (len(advantages.is_trained) // len(prefer))
+        is_alike = (~prefer).repeat_interleave(len(place) // len(prefer)) & (place < lesson.group_size)
+        return replace(lesson, alike=cls._of_some(rollout, advantages, ~prefer, is_alike, uncaptioned))
+
+    @classmethod
+    def _of_some(
+        cls,
+        rollout: Rollout,
+        advantages: Advantages,
+        has_group: Bool[Tensor, " K"],
+        is_kept: Bool[Tensor, " B"],
+        uncaptioned: Conditioning,
+    ) -> Lesson:
+        """These pictures of these groups, as many of each."""
+        kept, device = has_group.nonzero().flatten(), rollout.clean.device
         size = int(is_kept.sum()) // max(1, len(kept))
         return cls(
-            clean=rollout.clean[is_kept.to(rollout.clean.device)],
+            clean=rollout.clean[is_kept.to(device)],
             conditioning=rollout.conditioning.select(kept).followed_by(uncaptioned),
-            group=torch.arange(len(kept)).repeat_interleave(size).to(rollout.clean.device),
-            advantage=advantages.advantage[is_kept].to(rollout.clean.device),
-            deviation=advantages.deviation[is_kept].to(rollout.clean.device),
-            is_judged=advantages.has_reward[is_kept].to(rollout.clean.device),
+            group=torch.arange(len(kept)).repeat_interleave(size).to(device),
+            advantage=advantages.advantage[is_kept].to(device),
+            deviation=advantages.deviation[is_kept].to(device),
+            is_judged=advantages.has_reward[is_kept].to(device),
             kept_groups=tuple(kept.tolist()),
             group_size=size,
             num_pictures=size * len(rollout.prompts),
-            path=rollout.path.select(is_kept.to(rollout.clean.device)) if rollout.path else None,
+            path=rollout.path.select(is_kept.to(device)) if rollout.path else None,
         )
 
 
@@ -71,7 +89,7 @@ class TrainingNoise:
 
     Shared noise has one draw per group (K rows), else one per picture (B rows); row says which a picture takes.
     below is a level below all that are trained, where the policy is only held to the reference; only the last level of
-    a round has one.
+    a round has one. alike is the same level for the groups without a preference, where these are held as well.
     """
 
     sigma: Float[Tensor, ""]
@@ -79,6 +97,7 @@ class TrainingNoise:
     row: Int[Tensor, " B"]
     is_uncaptioned: Bool[Tensor, " K"]
     below: TrainingNoise | None = None
+    alike: TrainingNoise | None = None
 
     @classmethod
     def draw(

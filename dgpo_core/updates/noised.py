@@ -18,7 +18,10 @@ from dgpo_core.seeds import generator_for
 from dgpo_core.updates.contract import Rows, Update
 
 HELD_SHARE = 6
-"""One picture in so many is held to the reference below the trained noise levels, once for all of these."""
+"""Where nothing else is trained, one picture in so many is held to the reference, with the weight of all.
+
+That is below the trained noise levels, once for all of these, and in groups without a preference.
+"""
 
 
 class NoisedUpdate(Update[TrainingNoise]):
@@ -35,21 +38,25 @@ class NoisedUpdate(Update[TrainingNoise]):
 
     def accumulate(self, lesson: Lesson, level: TrainingNoise, tally: Tally, old: Tensor | None) -> None:
         self._learn_at(lesson, level, tally, old)
+        loss = self._config.loss
+        if level.alike is not None:
+            assert lesson.alike is not None, "a level has noise for groups that the lesson has"
+            self._hold(lesson.alike, level.alike, loss.kl_weight, loss.reference_guidance)
         if level.below is not None:
-            self._hold(lesson, level.below)
+            self._hold(lesson, level.below, loss.kl_below * loss.num_sigmas, guidance=1)
 
     @abstractmethod
     def _learn_at(self, lesson: Lesson, level: TrainingNoise, tally: Tally, old: Tensor | None) -> None:
         """accumulate() at the level itself."""
 
-    def _hold(self, lesson: Lesson, level: TrainingNoise) -> None:
-        """Adds the gradient of the pull towards the reference below the levels that are trained."""
+    def _hold(self, lesson: Lesson, level: TrainingNoise, kl_weight: float, guidance: float) -> None:
+        """Adds the gradient of the pull towards the reference, which some of the pictures take for all."""
         held = torch.arange(0, len(lesson.clean), HELD_SHARE, device=lesson.clean.device)
-        weight = self._config.loss.kl_below * self._config.loss.num_sigmas * HELD_SHARE / lesson.num_pictures
+        weight = kl_weight * len(lesson.clean) / len(held) / lesson.num_pictures
         for rows in held.split(self.micro_batch):
             self._before_part()
             x, _, conditioning = level.apply(lesson, rows)
-            reference = self._reference_velocity(x, level.sigma, conditioning, 1)
+            reference = self._reference_velocity(x, level.sigma, conditioning, guidance)
             kl = kl_to_reference(self._model.velocity(x, level.sigma, conditioning), reference)
             (weight * kl.sum()).backward()
 
@@ -63,8 +70,13 @@ class NoisedUpdate(Update[TrainingNoise]):
             generator=generator_for(seed, "training sigmas", step, epoch),
             sigma_max=self._model.sigma_max,
         )
+
+        def drawn(some: Lesson, sigma: Tensor, index: int) -> TrainingNoise:
+            return TrainingNoise.draw(some, sigma, loss, run_seed=seed, step=step, index=index)
+
+        held = lesson.alike if loss.kl_on_alike and loss.kl_weight > 0 else None
         return [
-            TrainingNoise.draw(lesson, sigma, loss, run_seed=seed, step=step, index=index)
+            replace(drawn(lesson, sigma, index), alike=drawn(held, sigma, index) if held is not None else None)
             for index, sigma in enumerate(sigmas, start=epoch * loss.num_sigmas)
         ]
 

@@ -127,6 +127,12 @@ UNWISE = {
     "loss.preference_beta = 0 no gate ever closes": {"loss": {"dual_clip": 0.0, "preference_beta": 0.0}},
     "Nothing bounds how far diffusion_dpo": {"algorithm": {"name": "diffusion_dpo"}, "loss": {"kl_weight": 0.0}},
     "loss.kl_below does nothing: loss.sigma_min": {"loss": {"kl_below": 1.0, "sigma_min": 0.0}},
+    "loss.kl_on_alike does nothing: loss.kl_weight is 0": {"loss": {"kl_on_alike": True, "kl_weight": 0.0}},
+    "loss.kl_on_alike does nothing: algorithm.name is flow_grpo": {
+        "algorithm": {"name": "flow_grpo"},
+        "rollout": {"sampler": "flow_sde"},
+        "loss": {"kl_on_alike": True},
+    },
     "old_policy_from_step does nothing": {"rollout": {"old_policy_from_step": 200}},
     "learning_rate = 0.01": {"update": {"learning_rate": 0.01}},
     "loss.preference_beta does nothing: algorithm.name": {

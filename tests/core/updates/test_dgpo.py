@@ -303,9 +303,9 @@ def test_the_watched_kl_is_that_to_the_reference_of_at_most_a_micro_batch(watche
     torch.testing.assert_close(update.measured_kl(lesson, level, 5), ((policy - reference) ** 2).mean((1, 2, 3)))
 
 
-def held_gradient(model, lesson, kl_below, micro_batch, old_policy):
-    """The gradient of the last of three levels, which carries the level below them, flat."""
-    loss = replace(SHARED, kl_weight=0.0, kl_below=kl_below, num_sigmas=3)
+def held_gradient(model, lesson, micro_batch, old_policy, **loss):
+    """The gradient of the last of three levels, which carries where pictures are only held, flat."""
+    loss = replace(SHARED, num_sigmas=3, **loss)
     update = DgpoUpdate(model, run_config(loss, micro_batch), before_part=lambda: None)
     level = update.levels(lesson, step=0, epoch=0)[-1]
     for parameter in model.policy_parameters().values():
@@ -315,21 +315,46 @@ def held_gradient(model, lesson, kl_below, micro_batch, old_policy):
     return torch.cat([one.flatten() for one in grads]), level
 
 
-@pytest.mark.parametrize("micro_batch", [1, 3, K * G])
-def test_below_the_trained_levels_some_pictures_are_held_to_the_reference(watched, old_policy, micro_batch):
-    lesson, parameters = lesson_of(watched, random_rewards()), watched.policy_parameters()
-    plain, level = held_gradient(watched, lesson, 0.0, micro_batch, old_policy)
-    assert level.below is None
-    found, level = held_gradient(watched, lesson, 2.0, micro_batch, old_policy)
-    held = slice(None, None, HELD_SHARE)
-    x, _, conditioning = level.below.apply(lesson, held)
-    with torch.no_grad(), watched.reference():
-        reference = watched.velocity(x, level.below.sigma, conditioning)
-    kl = ((watched.velocity(x, level.below.sigma, conditioning) - reference) ** 2).mean((1, 2, 3)).mean()
-    pull = torch.autograd.grad(3 * 2.0 * kl, list(parameters.values()), allow_unused=True)
+def pull_gradient(model, level, lesson, weight):
+    """The gradient of weight times the mean KL of one picture in so many, flat."""
+    x, _, conditioning = level.apply(lesson, slice(None, None, HELD_SHARE))
+    with torch.no_grad(), model.reference():
+        reference = model.velocity(x, level.sigma, conditioning)
+    kl = ((model.velocity(x, level.sigma, conditioning) - reference) ** 2).mean((1, 2, 3)).mean()
+    pull = torch.autograd.grad(weight * kl, list(model.policy_parameters().values()), allow_unused=True)
     pull = torch.cat([one.flatten() for one in pull if one is not None])
     assert pull.abs().max() > 1e-9
-    assert_same_gradient(found, plain + pull)
+    return pull
+
+
+@pytest.mark.parametrize("micro_batch", [1, 3, K * G])
+def test_below_the_trained_levels_some_pictures_are_held_to_the_reference(watched, old_policy, micro_batch):
+    lesson = lesson_of(watched, random_rewards())
+    plain, level = held_gradient(watched, lesson, micro_batch, old_policy, kl_weight=0.0)
+    assert level.below is None
+    found, level = held_gradient(watched, lesson, micro_batch, old_policy, kl_weight=0.0, kl_below=2.0)
+    assert_same_gradient(found, plain + pull_gradient(watched, level.below, lesson, 3 * 2.0))
+
+
+@pytest.mark.parametrize("micro_batch", [1, 3, K * G])
+def test_some_pictures_of_groups_that_are_alike_are_held_to_the_reference(watched, old_policy, micro_batch):
+    rewards = random_rewards()
+    rewards[:2] = 1.0
+    lesson = lesson_of(watched, rewards)
+    assert (lesson.kept_groups, lesson.alike.kept_groups) == ((2,), (0, 1))
+    plain, level = held_gradient(watched, lesson, micro_batch, old_policy, kl_weight=0.3)
+    assert level.alike is None
+    found, level = held_gradient(watched, lesson, micro_batch, old_policy, kl_weight=0.3, kl_on_alike=True)
+    assert not torch.equal(level.alike.noise[0], level.noise[0])
+    # The mean is over all pictures of the step, two thirds of which are alike.
+    assert_same_gradient(found, plain + pull_gradient(watched, level.alike, lesson.alike, 0.3 * 2 / 3))
+
+
+def test_where_every_group_has_a_preference_none_is_alike(watched):
+    lesson = lesson_of(watched, random_rewards())
+    update = DgpoUpdate(watched, run_config(LossConfig(kl_on_alike=True), 3), before_part=lambda: None)
+    assert lesson.alike is None
+    assert all(level.alike is None for level in update.levels(lesson, step=0, epoch=0))
 
 
 def test_once_a_round_one_level_lies_below_and_it_is_another_at_every_step_and_epoch(watched):
