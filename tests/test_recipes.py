@@ -1,5 +1,6 @@
 """Recipes: the settings of a run as YAML, both ways."""
 
+import json
 import re
 from collections import Counter
 from dataclasses import replace
@@ -157,7 +158,9 @@ def table_below(heading):
 
 
 def test_docs_say_where_the_shapes_recipe_differs_from_the_defaults():
-    told = {setting: (float(default), float(here)) for setting, default, here, _ in table_below("## `shapes`")}
+    told = {
+        setting: (json.loads(default), json.loads(here)) for setting, default, here, _ in table_below("## `shapes`")
+    }
     found, defaults = values_of_config(load_recipe("shapes")), values_of_config(RunConfig())
     assert told == {name: (defaults[name], value) for name, value in found.items() if value != defaults[name]}
 
