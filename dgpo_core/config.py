@@ -147,7 +147,9 @@ class LossConfig:
         high=10_000,
     )
     kl_on_alike: bool = knob(
-        False, "Groups whose pictures are all worth the same are held to the reference too (on) or left out (off)."
+        False,
+        "Groups without a preference, all right or all wrong, are held to the reference too, by some of their pictures "
+        "(on), or left out (off).",
     )
     clip_range: float = knob(
         1e-2, "How far a sample may move from the old policy before it is clipped; 0 is off.", low=0, high=1

@@ -48,7 +48,6 @@ def test_training_that_is_cut_short_goes_on_where_it_was(work, monkeypatch):
 @pytest.mark.slow
 def test_training_lowers_both_losses(work, monkeypatch):
     monkeypatch.setattr("base_model.pretrain.STEPS_PER_LOG", 20)
-    monkeypatch.setattr("base_model.pretrain.WARMUP_STEPS", 1)
     monkeypatch.setattr("base_model.learner.Learner.compile_blocks", lambda self: None)
     Pretraining(work, Plan(minutes=6, pictures=32, batch=16), six_seconds_a_step()).train()
     first, *_, last = logged(work)
