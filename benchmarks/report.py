@@ -291,6 +291,7 @@ SECTIONS: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "memory-8bit": ("memory-8bit", memory),
     "memory-4bit": ("memory-4bit", memory),
     "race": ("race-shapes", race),
+    "race-groups-of-8": ("race-groups-of-8", race),
     "race-published": ("race-published", race),
     "race-higher-rates": ("race-higher-rates", race),
     "race-card": ("race-card", race),
